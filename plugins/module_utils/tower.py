@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""What Linux says about a tower: operating system, CPUs, NUMA nodes, memory, huge pages, disks.
+
+Everything is read from /etc/os-release, /proc and /sys below a root directory, so that a saved
+copy of those files answers like the machine itself. Nothing is executed and nothing is written.
+A value that the machine does not show is None, never a guess. Sizes are bytes unless a name says
+otherwise; CPU and node numbers are the kernel's.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any, Optional, Union
+
+# What the running kernel is compared with after tuning; sysctl name -> file below /proc/sys.
+SYSCTLS = ("kernel.numa_balancing", "vm.zone_reclaim_mode", "vm.swappiness", "vm.overcommit_memory")
+
+
+def read_text(path: Union[str, Path]) -> Optional[str]:
+    """The stripped text of a small file, or None where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def read_int(path: Union[str, Path]) -> Optional[int]:
+    """The integer in a small file, or None."""
+    text = read_text(path)
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def parse_cpu_list(text: str) -> list[int]:
+    """The numbers of a kernel list: ``"0-2,8"`` is ``[0, 1, 2, 8]``; an empty string is ``[]``."""
+    numbers: list[int] = []
+    for part in text.replace("\n", "").split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit():
+            numbers.extend(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+def format_cpu_list(numbers: list[int]) -> str:
+    """The kernel's short form of a list of numbers: ``[0, 1, 2, 8]`` is ``"0-2,8"``."""
+    parts: list[str] = []
+    ordered = sorted(set(numbers))
+    start = 0
+    for index in range(1, len(ordered) + 1):
+        if index == len(ordered) or ordered[index] != ordered[index - 1] + 1:
+            first, last = ordered[start], ordered[index - 1]
+            parts.append(str(first) if first == last else f"{first}-{last}")
+            start = index
+    return ",".join(parts)
+
+
+def selected(text: Optional[str]) -> Optional[str]:
+    """The bracketed word of a sysfs choice: ``"always [madvise] never"`` is ``"madvise"``."""
+    match = re.search(r"\[([^\]]+)\]", text or "")
+    return match.group(1) if match else None
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """The fields of /etc/os-release, unquoted."""
+    fields = {}
+    for line in text.splitlines():
+        key, separator, value = line.partition("=")
+        if separator and not key.startswith("#"):
+            fields[key.strip()] = value.strip().strip("\"'")
+    return fields
+
+
+def parse_meminfo(text: str) -> dict[str, int]:
+    """/proc/meminfo (or a node's meminfo) as bytes; counters without a unit stay plain numbers."""
+    values = {}
+    for line in text.splitlines():
+        match = re.match(r"(?:Node \d+ )?(\w+(?:\(\w+\))?):\s+(\d+)( kB)?", line)
+        if match:
+            values[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
+    return values
+
+
+def parse_cpuinfo(text: str) -> dict[str, Any]:
+    """The first processor of /proc/cpuinfo; ARM's ``Features`` count as flags."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, separator, value = line.partition(":")
+        if separator:
+            fields.setdefault(key.strip(), value.strip())
+
+    def number(name: str) -> Optional[int]:
+        try:
+            return int(fields[name], 0)
+        except (KeyError, ValueError):
+            return None
+
+    return {
+        "vendor": fields.get("vendor_id") or fields.get("CPU implementer"),
+        "model": fields.get("model name"),
+        "family": number("cpu family"),
+        "model_number": number("model"),
+        "stepping": number("stepping"),
+        "flags": sorted((fields.get("flags") or fields.get("Features") or "").split()),
+    }
+
+
+def _operating_system(root: Path) -> dict[str, Any]:
+    release = parse_os_release(read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release") or "")
+    return {
+        "id": release.get("ID"),
+        "version_id": release.get("VERSION_ID"),
+        "codename": release.get("VERSION_CODENAME"),
+        "name": release.get("PRETTY_NAME") or release.get("NAME"),
+        "systemd": (root / "run/systemd/system").is_dir(),
+    }
+
+
+def _container(root: Path) -> Optional[str]:
+    """The kind of container (``podman``, ``docker``, ``lxc``, …) or None on a machine of its own."""
+    kind = read_text(root / "run/systemd/container")
+    if kind:
+        return kind
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    if (root / ".dockerenv").exists():
+        return "docker"
+    return None
+
+
+def _topology(root: Path) -> dict[str, Any]:
+    system = root / "sys/devices/system"
+    online = parse_cpu_list(read_text(system / "cpu/online") or "")
+    packages = set()
+    cores = set()
+    for cpu in online:
+        topology = system / f"cpu/cpu{cpu}/topology"
+        package = read_int(topology / "physical_package_id")
+        packages.add(package)
+        siblings = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
+        cores.add(siblings or str(cpu))
+    smt = read_int(system / "cpu/smt/active")
+    return {
+        "cpus": len(online) or None,
+        "cores": len(cores) or None,
+        "sockets": len(packages) or None,
+        "smt_active": None if smt is None else smt == 1,
+    }
+
+
+def _node(path: Path, number: int) -> dict[str, Any]:
+    memory = parse_meminfo(read_text(path / "meminfo") or "")
+    pools = {}
+    for pool in sorted(path.glob("hugepages/hugepages-*kB")):
+        size_kb = pool.name[len("hugepages-") : -len("kB")]
+        pools[size_kb] = {
+            "total": read_int(pool / "nr_hugepages"),
+            "free": read_int(pool / "free_hugepages"),
+        }
+    return {
+        "node": number,
+        "cpus": parse_cpu_list(read_text(path / "cpulist") or ""),
+        "memory_bytes": memory.get("MemTotal", 0),
+        "free_bytes": memory.get("MemFree", 0),
+        "distances": [int(value) for value in (read_text(path / "distance") or "").split()],
+        "hugepages": pools,
+    }
+
+
+def _nodes(root: Path) -> list[dict[str, Any]]:
+    base = root / "sys/devices/system/node"
+    return [_node(base / f"node{number}", number) for number in parse_cpu_list(read_text(base / "online") or "")]
+
+
+def _frequency(root: Path) -> Optional[dict[str, Any]]:
+    policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
+    if not policies:
+        return None
+
+    def every(name: str) -> Optional[str]:
+        values = {read_text(policy / name) for policy in policies} - {None}
+        return ",".join(sorted(str(value) for value in values)) or None
+
+    return {
+        "driver": every("scaling_driver"),
+        "governor": every("scaling_governor"),
+        "governors": (read_text(policies[0] / "scaling_available_governors") or "").split(),
+        "energy_performance_preference": every("energy_performance_preference"),
+    }
+
+
+def _transparent_huge_pages(root: Path) -> Optional[dict[str, Any]]:
+    base = root / "sys/kernel/mm/transparent_hugepage"
+    enabled = selected(read_text(base / "enabled"))
+    if enabled is None:
+        return None
+    return {"enabled": enabled, "defrag": selected(read_text(base / "defrag"))}
+
+
+def _fs_uuid(root: Path, device: str) -> Optional[str]:
+    for link in sorted((root / "dev/disk/by-uuid").glob("*")):
+        if os.path.basename(os.path.realpath(link)) == device:
+            return link.name
+    return None
+
+
+def disk_of(path: str, root: Union[str, Path] = "/") -> dict[str, Any]:
+    """The file system that holds a path, or will: the nearest existing parent answers.
+
+    ``device`` is the block device of the file system, ``queue`` the sysfs directory of its
+    request queue; both are None on file systems without one (overlay, tmpfs, NFS).
+    """
+    root = Path(root)
+    place = root / path.lstrip("/")
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    numbers = os.stat(place).st_dev
+    room = os.statvfs(place)
+    block = Path(os.path.realpath(root / f"sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}"))
+    known = block.is_dir()
+    partition = known and (block / "partition").exists()
+    queue = (block.parent if partition else block) / "queue"
+    return {
+        "path": path,
+        "bytes": room.f_blocks * room.f_frsize,
+        "free_bytes": room.f_bavail * room.f_frsize,
+        "device": block.name if known else None,
+        "partition": bool(partition),
+        "fs_uuid": _fs_uuid(root, block.name) if known else None,
+        "readahead_kb": read_int(queue / "read_ahead_kb") if known else None,
+        "rotational": (read_int(queue / "rotational") == 1) if known else None,
+    }
+
+
+def read_tower(root: Union[str, Path] = "/", paths: Optional[list[str]] = None) -> dict[str, Any]:
+    """Everything above in one dictionary, the ``tower`` that ``tower_info`` returns.
+
+    ``paths`` names directories whose file systems are described under ``disks``, keyed by path.
+    """
+    root = Path(root)
+    memory = parse_meminfo(read_text(root / "proc/meminfo") or "")
+    processor = parse_cpuinfo(read_text(root / "proc/cpuinfo") or "")
+    return {
+        "source": str(root),
+        "os": _operating_system(root),
+        "kernel": read_text(root / "proc/sys/kernel/osrelease"),
+        "architecture": platform.machine() if str(root) == "/" else None,
+        "command_line": read_text(root / "proc/cmdline"),
+        "container": _container(root),
+        "hypervisor": "hypervisor" in processor["flags"],
+        "board": {
+            "vendor": read_text(root / "sys/class/dmi/id/board_vendor"),
+            "name": read_text(root / "sys/class/dmi/id/board_name"),
+        },
+        "cpu": processor,
+        **_topology(root),
+        "nodes": _nodes(root),
+        "memory_bytes": memory.get("MemTotal"),
+        "swap_bytes": memory.get("SwapTotal"),
+        "thp": _transparent_huge_pages(root),
+        "frequency": _frequency(root),
+        "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
+        "disks": {path: disk_of(path, root) for path in paths or []},
+    }

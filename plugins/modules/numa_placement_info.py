@@ -1,0 +1,99 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: MIT
+"""Ansible module: where the memory of a running server lies."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: numa_placement_info
+short_description: On which NUMA nodes the weights of a running server lie
+version_added: 0.1.0
+author: llamatower contributors
+description:
+  - Reads C(/proc/PID/numa_maps) and C(/proc/PID/smaps) of a process once and sums the mappings of model
+    files and the large anonymous buffers by NUMA node, page size and memory policy.
+  - Return codes of mbind or numactl prove nothing; this is what the kernel really did.
+  - Needs root or the user of the process.
+options:
+  unit:
+    description: The systemd unit whose main process is read. One of O(unit), O(pid) and O(path) is needed.
+    type: str
+  pid:
+    description: The process to read.
+    type: int
+  path:
+    description: A directory with saved C(numa_maps) and C(smaps) files to read instead of a process.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Reads only.
+"""
+
+EXAMPLES = r"""
+- name: See where the weights of the main server lie
+  numa_placement_info:
+    unit: llama-server@main.service
+  register: placement
+
+- name: See where the memory of a process lies
+  numa_placement_info:
+    pid: 1
+"""
+
+RETURN = r"""
+numa_placement:
+  description: Sizes in bytes. All but source and pid are null when the process does not run.
+  returned: always
+  type: dict
+  contains:
+    source: {description: What was read., type: str, returned: always, sample: /proc/1234}
+    pid: {description: The process; null for saved files or a unit that does not run., type: int, returned: always}
+    nodes: {description: Bytes by node number., type: dict, returned: always, sample: {"0": 141000000, "1": 141000000}}
+    bytes: {description: Sum over the nodes., type: int, returned: always}
+    huge_bytes: {description: Bytes of them in huge pages of any kind., type: int, returned: always}
+    swapped_bytes: {description: Bytes swapped out., type: int, returned: always}
+    policies: {description: Bytes by the kernel's policy string., type: dict, returned: always, sample: {"interleave:0-1": 282000000}}
+    files: {description: Model files that are mapped., type: list, elements: str, returned: always}
+    mappings: {description: Number of mappings counted., type: int, returned: always}
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.placement import summarize
+
+NOTHING = {
+    key: None for key in ("nodes", "bytes", "huge_bytes", "swapped_bytes", "policies", "files", "mappings")
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"unit": {"type": "str"}, "pid": {"type": "int"}, "path": {"type": "path"}},
+        mutually_exclusive=[("unit", "pid", "path")],
+        required_one_of=[("unit", "pid", "path")],
+        supports_check_mode=True,
+    )
+    pid = module.params["pid"]
+    if module.params["unit"]:
+        command = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
+        _rc, output, _error = module.run_command(command, check_rc=True)
+        pid = int(output.strip() or 0) or None
+    source = module.params["path"] or (f"/proc/{pid}" if pid else "none")
+    found = dict(NOTHING)
+    if source != "none":
+        try:
+            found = summarize(*((Path(source) / name).read_text() for name in ("numa_maps", "smaps")))
+        except OSError as error:
+            module.fail_json(
+                msg=f"{error.filename} cannot be read ({error.strerror}): run as root, and give a process that runs."
+            )
+    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **found})
+
+
+if __name__ == "__main__":
+    main()
