@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""Filters over what tower_info returns; each is described in the file of its name beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+
+# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.tuning import kernel_differences  # noqa: E402
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"kernel_differences": kernel_differences}
