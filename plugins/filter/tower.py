@@ -9,13 +9,21 @@ from typing import Any
 import ansible.module_utils
 
 # Filters and modules share their pure code; Ansible itself adds this directory for modules only.
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+ansible.module_utils.__path__.append(
+    str(Path(__file__).resolve().parents[1] / "module_utils")
+)
 
-from ansible.module_utils.tuning import kernel_differences  # noqa: E402
+from ansible.module_utils.placement import placement_problem
+from ansible.module_utils.tower import format_cpu_list
+from ansible.module_utils.tuning import kernel_differences
 
 
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Any]:
-        return {"kernel_differences": kernel_differences}
+        return {
+            "cpu_list": format_cpu_list,
+            "kernel_differences": kernel_differences,
+            "placement_problem": placement_problem,
+        }

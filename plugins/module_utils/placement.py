@@ -12,7 +12,7 @@ buffers, and the KV cache into others beside them, which the kernel may merge in
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 # Smaller anonymous mappings are stacks, heaps and libraries' buffers (glibc arenas are 64 MiB of
 # address space of which little is touched).
@@ -24,7 +24,7 @@ class Mapping(NamedTuple):
 
     address: int
     policy: str
-    file: Optional[str]
+    file: str | None
     nodes: dict[int, int]
 
 
@@ -38,9 +38,15 @@ def parse_numa_maps(text: str) -> list[Mapping]:
         fields = dict(word.split("=", 1) for word in words[2:] if "=" in word)
         # N0=… counts pages of kernelpagesize_kB; a transparent huge page counts as 512 of 4 kB.
         page = int(fields.get("kernelpagesize_kB", "4")) * 1024
-        nodes = {int(key[1:]): int(value) * page for key, value in fields.items() if re.fullmatch(r"N\d+", key)}
+        nodes = {
+            int(key[1:]): int(value) * page
+            for key, value in fields.items()
+            if re.fullmatch(r"N\d+", key)
+        }
         if nodes:
-            mappings.append(Mapping(int(words[0], 16), words[1], fields.get("file"), nodes))
+            mappings.append(
+                Mapping(int(words[0], 16), words[1], fields.get("file"), nodes)
+            )
     return mappings
 
 
@@ -59,7 +65,7 @@ def parse_smaps(text: str) -> dict[int, dict[str, int]]:
     return sizes
 
 
-def imbalance(nodes: dict[int, int], expected: list[int]) -> Optional[float]:
+def imbalance(nodes: dict[int, int], expected: list[int]) -> float | None:
     """How far the nodes are apart: the largest minus the smallest share over the mean.
 
     0.0 is an even spread, 2.0 everything on one node of two. ``expected`` names the nodes that
@@ -74,7 +80,9 @@ def imbalance(nodes: dict[int, int], expected: list[int]) -> Optional[float]:
     return (max(shares) - min(shares)) * len(expected) / total
 
 
-def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[str, Any]:
+def summarize(
+    numa_maps: str, smaps: str, model_suffix: str = ".gguf"
+) -> dict[str, Any]:
     """Bytes of weights and large buffers per node, their page sizes and policies.
 
     ``huge_bytes`` counts what lies in huge pages of any kind; ``swapped_bytes`` what is swapped
@@ -93,11 +101,19 @@ def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[s
     for mapping in chosen:
         for node, count in mapping.nodes.items():
             nodes[node] = nodes.get(node, 0) + count
-        policies[mapping.policy] = policies.get(mapping.policy, 0) + sum(mapping.nodes.values())
+        policies[mapping.policy] = policies.get(mapping.policy, 0) + sum(
+            mapping.nodes.values()
+        )
         size = sizes.get(mapping.address, {})
         huge += sum(
             size.get(kind, 0)
-            for kind in ("AnonHugePages", "FilePmdMapped", "ShmemPmdMapped", "Private_Hugetlb", "Shared_Hugetlb")
+            for kind in (
+                "AnonHugePages",
+                "FilePmdMapped",
+                "ShmemPmdMapped",
+                "Private_Hugetlb",
+                "Shared_Hugetlb",
+            )
         )
         swapped += size.get("Swap", 0)
     return {
@@ -111,10 +127,17 @@ def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[s
     }
 
 
-def placement_problem(placement: dict[str, Any], expected: list[int], tolerance: float) -> Optional[str]:
+def placement_problem(
+    placement: dict[str, Any], expected: list[int], tolerance: float
+) -> str | None:
     """One sentence where the weights are not spread over the expected nodes, else None."""
-    spread = imbalance({int(node): count for node, count in placement["nodes"].items()}, expected)
-    held = ", ".join(f"node {node}: {count / 1e9:.2f} GB" for node, count in placement["nodes"].items())
+    spread = imbalance(
+        {int(node): count for node, count in placement["nodes"].items()}, expected
+    )
+    held = ", ".join(
+        f"node {node}: {count / 1e9:.2f} GB"
+        for node, count in placement["nodes"].items()
+    )
     if spread is None:
         return "No weights were found in the memory of the server; it has loaded no model, read its journal."
     if spread > tolerance:

@@ -13,13 +13,18 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 # What the running kernel is compared with after tuning; sysctl name -> file below /proc/sys.
-SYSCTLS = ("kernel.numa_balancing", "vm.zone_reclaim_mode", "vm.swappiness", "vm.overcommit_memory")
+SYSCTLS = (
+    "kernel.numa_balancing",
+    "vm.zone_reclaim_mode",
+    "vm.swappiness",
+    "vm.overcommit_memory",
+)
 
 
-def read_text(path: Union[str, Path]) -> Optional[str]:
+def read_text(path: str | Path) -> str | None:
     """The stripped text of a small file, or None where it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
@@ -27,7 +32,7 @@ def read_text(path: Union[str, Path]) -> Optional[str]:
         return None
 
 
-def read_int(path: Union[str, Path]) -> Optional[int]:
+def read_int(path: str | Path) -> int | None:
     """The integer in a small file, or None."""
     text = read_text(path)
     try:
@@ -59,7 +64,7 @@ def format_cpu_list(numbers: list[int]) -> str:
     return ",".join(parts)
 
 
-def selected(text: Optional[str]) -> Optional[str]:
+def selected(text: str | None) -> str | None:
     """The bracketed word of a sysfs choice: ``"always [madvise] never"`` is ``"madvise"``."""
     match = re.search(r"\[([^\]]+)\]", text or "")
     return match.group(1) if match else None
@@ -81,7 +86,9 @@ def parse_meminfo(text: str) -> dict[str, int]:
     for line in text.splitlines():
         match = re.match(r"(?:Node \d+ )?(\w+(?:\(\w+\))?):\s+(\d+)( kB)?", line)
         if match:
-            values[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
+            values[match.group(1)] = int(match.group(2)) * (
+                1024 if match.group(3) else 1
+            )
     return values
 
 
@@ -93,7 +100,7 @@ def parse_cpuinfo(text: str) -> dict[str, Any]:
         if separator:
             fields.setdefault(key.strip(), value.strip())
 
-    def number(name: str) -> Optional[int]:
+    def number(name: str) -> int | None:
         try:
             return int(fields[name], 0)
         except (KeyError, ValueError):
@@ -110,7 +117,11 @@ def parse_cpuinfo(text: str) -> dict[str, Any]:
 
 
 def _operating_system(root: Path) -> dict[str, Any]:
-    release = parse_os_release(read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release") or "")
+    release = parse_os_release(
+        read_text(root / "etc/os-release")
+        or read_text(root / "usr/lib/os-release")
+        or ""
+    )
     return {
         "id": release.get("ID"),
         "version_id": release.get("VERSION_ID"),
@@ -120,7 +131,7 @@ def _operating_system(root: Path) -> dict[str, Any]:
     }
 
 
-def _container(root: Path) -> Optional[str]:
+def _container(root: Path) -> str | None:
     """The kind of container (``podman``, ``docker``, ``lxc``, …) or None on a machine of its own."""
     kind = read_text(root / "run/systemd/container")
     if kind:
@@ -141,7 +152,9 @@ def _topology(root: Path) -> dict[str, Any]:
         topology = system / f"cpu/cpu{cpu}/topology"
         package = read_int(topology / "physical_package_id")
         packages.add(package)
-        siblings = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
+        siblings = read_text(topology / "core_cpus_list") or read_text(
+            topology / "thread_siblings_list"
+        )
         cores.add(siblings or str(cpu))
     smt = read_int(system / "cpu/smt/active")
     return {
@@ -166,34 +179,41 @@ def _node(path: Path, number: int) -> dict[str, Any]:
         "cpus": parse_cpu_list(read_text(path / "cpulist") or ""),
         "memory_bytes": memory.get("MemTotal", 0),
         "free_bytes": memory.get("MemFree", 0),
-        "distances": [int(value) for value in (read_text(path / "distance") or "").split()],
+        "distances": [
+            int(value) for value in (read_text(path / "distance") or "").split()
+        ],
         "hugepages": pools,
     }
 
 
 def _nodes(root: Path) -> list[dict[str, Any]]:
     base = root / "sys/devices/system/node"
-    return [_node(base / f"node{number}", number) for number in parse_cpu_list(read_text(base / "online") or "")]
+    return [
+        _node(base / f"node{number}", number)
+        for number in parse_cpu_list(read_text(base / "online") or "")
+    ]
 
 
-def _frequency(root: Path) -> Optional[dict[str, Any]]:
+def _frequency(root: Path) -> dict[str, Any] | None:
     policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
     if not policies:
         return None
 
-    def every(name: str) -> Optional[str]:
+    def every(name: str) -> str | None:
         values = {read_text(policy / name) for policy in policies} - {None}
         return ",".join(sorted(str(value) for value in values)) or None
 
     return {
         "driver": every("scaling_driver"),
         "governor": every("scaling_governor"),
-        "governors": (read_text(policies[0] / "scaling_available_governors") or "").split(),
+        "governors": (
+            read_text(policies[0] / "scaling_available_governors") or ""
+        ).split(),
         "energy_performance_preference": every("energy_performance_preference"),
     }
 
 
-def _transparent_huge_pages(root: Path) -> Optional[dict[str, Any]]:
+def _transparent_huge_pages(root: Path) -> dict[str, Any] | None:
     base = root / "sys/kernel/mm/transparent_hugepage"
     enabled = selected(read_text(base / "enabled"))
     if enabled is None:
@@ -201,14 +221,14 @@ def _transparent_huge_pages(root: Path) -> Optional[dict[str, Any]]:
     return {"enabled": enabled, "defrag": selected(read_text(base / "defrag"))}
 
 
-def _fs_uuid(root: Path, device: str) -> Optional[str]:
+def _fs_uuid(root: Path, device: str) -> str | None:
     for link in sorted((root / "dev/disk/by-uuid").glob("*")):
         if os.path.basename(os.path.realpath(link)) == device:
             return link.name
     return None
 
 
-def disk_of(path: str, root: Union[str, Path] = "/") -> dict[str, Any]:
+def disk_of(path: str, root: str | Path = "/") -> dict[str, Any]:
     """The file system that holds a path, or will: the nearest existing parent answers.
 
     ``device`` is the block device of the file system, ``queue`` the sysfs directory of its
@@ -220,7 +240,11 @@ def disk_of(path: str, root: Union[str, Path] = "/") -> dict[str, Any]:
         place = place.parent
     numbers = os.stat(place).st_dev
     room = os.statvfs(place)
-    block = Path(os.path.realpath(root / f"sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}"))
+    block = Path(
+        os.path.realpath(
+            root / f"sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}"
+        )
+    )
     known = block.is_dir()
     partition = known and (block / "partition").exists()
     queue = (block.parent if partition else block) / "queue"
@@ -236,7 +260,9 @@ def disk_of(path: str, root: Union[str, Path] = "/") -> dict[str, Any]:
     }
 
 
-def read_tower(root: Union[str, Path] = "/", paths: Optional[list[str]] = None) -> dict[str, Any]:
+def read_tower(
+    root: str | Path = "/", paths: list[str] | None = None
+) -> dict[str, Any]:
     """Everything above in one dictionary, the ``tower`` that ``tower_info`` returns.
 
     ``paths`` names directories whose file systems are described under ``disks``, keyed by path.
@@ -263,6 +289,9 @@ def read_tower(root: Union[str, Path] = "/", paths: Optional[list[str]] = None) 
         "swap_bytes": memory.get("SwapTotal"),
         "thp": _transparent_huge_pages(root),
         "frequency": _frequency(root),
-        "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
+        "sysctl": {
+            name: read_int(root / "proc/sys" / name.replace(".", "/"))
+            for name in SYSCTLS
+        },
         "disks": {path: disk_of(path, root) for path in paths or []},
     }

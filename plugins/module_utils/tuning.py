@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 
 def kernel_differences(tower: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -16,11 +16,18 @@ def kernel_differences(tower: dict[str, Any], wanted: dict[str, Any]) -> list[st
     """
     frequency = tower["frequency"] or {}
     disk = tower["disks"].get(wanted["readahead_path"], {})
-    pairs: list[tuple[str, Optional[Any], Optional[Any]]] = [
-        (name, tower["sysctl"].get(name), value) for name, value in wanted["sysctl"].items()
+    pairs: list[tuple[str, Any | None, Any | None]] = [
+        (name, tower["sysctl"].get(name), value)
+        for name, value in wanted["sysctl"].items()
     ]
     for key in ("enabled", "defrag"):
-        pairs.append((f"transparent huge pages {key}", (tower["thp"] or {}).get(key), wanted["thp"][key]))
+        pairs.append(
+            (
+                f"transparent huge pages {key}",
+                (tower["thp"] or {}).get(key),
+                wanted["thp"][key],
+            )
+        )
     governor = wanted["frequency"]["governor"]
     if governor in frequency.get("governors", []):
         pairs.append(("the CPU frequency governor", frequency["governor"], governor))
@@ -32,7 +39,13 @@ def kernel_differences(tower: dict[str, Any], wanted: dict[str, Any]) -> list[st
         )
     )
     if disk.get("fs_uuid"):
-        pairs.append((f"the read-ahead of {disk['device']} in kB", disk["readahead_kb"], wanted["readahead_kb"]))
+        pairs.append(
+            (
+                f"the read-ahead of {disk['device']} in kB",
+                disk["readahead_kb"],
+                wanted["readahead_kb"],
+            )
+        )
     return [
         f"{name} is {running}, not {value}"
         for name, running, value in pairs

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # SPDX-License-Identifier: MIT
 """Ansible module: where the memory of a running server lies."""
 
@@ -67,32 +66,55 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.placement import summarize
 
 NOTHING = {
-    key: None for key in ("nodes", "bytes", "huge_bytes", "swapped_bytes", "policies", "files", "mappings")
+    key: None
+    for key in (
+        "nodes",
+        "bytes",
+        "huge_bytes",
+        "swapped_bytes",
+        "policies",
+        "files",
+        "mappings",
+    )
 }
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"unit": {"type": "str"}, "pid": {"type": "int"}, "path": {"type": "path"}},
+        argument_spec={
+            "unit": {"type": "str"},
+            "pid": {"type": "int"},
+            "path": {"type": "path"},
+        },
         mutually_exclusive=[("unit", "pid", "path")],
         required_one_of=[("unit", "pid", "path")],
         supports_check_mode=True,
     )
     pid = module.params["pid"]
     if module.params["unit"]:
-        command = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
+        command = [
+            "systemctl",
+            "show",
+            "--property=MainPID",
+            "--value",
+            module.params["unit"],
+        ]
         _rc, output, _error = module.run_command(command, check_rc=True)
         pid = int(output.strip() or 0) or None
     source = module.params["path"] or (f"/proc/{pid}" if pid else "none")
     found = dict(NOTHING)
     if source != "none":
         try:
-            found = summarize(*((Path(source) / name).read_text() for name in ("numa_maps", "smaps")))
+            found = summarize(
+                *((Path(source) / name).read_text() for name in ("numa_maps", "smaps"))
+            )
         except OSError as error:
             module.fail_json(
                 msg=f"{error.filename} cannot be read ({error.strerror}): run as root, and give a process that runs."
             )
-    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **found})
+    module.exit_json(
+        changed=False, numa_placement={"source": source, "pid": pid, **found}
+    )
 
 
 if __name__ == "__main__":

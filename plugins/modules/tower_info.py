@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # SPDX-License-Identifier: MIT
 """Ansible module: what Linux says about a tower."""
 
@@ -87,7 +86,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, tower=read_tower(module.params["root"], module.params["paths"]))
+    module.exit_json(
+        changed=False, tower=read_tower(module.params["root"], module.params["paths"])
+    )
 
 
 if __name__ == "__main__":

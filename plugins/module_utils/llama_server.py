@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Talk to a llama-server over its HTTP interface: health, properties, one chat completion."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+# A request that is answered while the model loads takes milliseconds; a completion may take minutes.
+SHORT_SECONDS = 10
+
+
+class ServerError(Exception):
+    """The server answered something else than what was asked for; the text is one sentence."""
+
+
+def request(
+    url: str,
+    key: str | None,
+    body: dict[str, Any] | None = None,
+    timeout: float = SHORT_SECONDS,
+) -> Any:
+    """The decoded JSON answer to a GET, or to a POST of ``body``.
+
+    Raises urllib.error.HTTPError for an HTTP status of 400 or more and OSError where no server answers.
+    """
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    data = None if body is None else json.dumps(body).encode()
+    # A proxy of the environment must not see requests to the machine itself.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(
+        urllib.request.Request(url, data, headers), timeout=timeout
+    ) as answer:
+        return json.loads(answer.read())
+
+
+def healthy(url: str) -> bool:
+    """Whether the server has loaded its model: 200 on /health; 503 while it loads, nothing before that."""
+    try:
+        request(f"{url}/health", None)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def read_completion(answer: dict[str, Any]) -> dict[str, Any]:
+    """Text and speed of a chat completion: ``text``, ``tokens``, ``tokens_per_second`` and the same of the prompt.
+
+    A reasoning model that ran out of tokens before its answer is represented by its thoughts.
+    """
+    try:
+        message = answer["choices"][0]["message"]
+        usage, timings = answer["usage"], answer.get("timings") or {}
+        return {
+            "text": (
+                message.get("content") or message.get("reasoning_content") or ""
+            ).strip(),
+            "tokens": usage["completion_tokens"],
+            "tokens_per_second": timings.get("predicted_per_second"),
+            "prompt_tokens": usage["prompt_tokens"],
+            "prompt_tokens_per_second": timings.get("prompt_per_second"),
+        }
+    except (KeyError, IndexError, TypeError) as error:
+        raise ServerError(
+            f"The server's completion has no {error}: {json.dumps(answer)[:300]}"
+        ) from error
+
+
+def complete(
+    url: str, key: str | None, prompt: str, max_tokens: int, timeout: float
+) -> dict[str, Any]:
+    """Ask one question and return what :func:`read_completion` makes of the answer.
+
+    Temperature and seed are fixed, so that the same build and model give the same text.
+    """
+    body = {
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "seed": 1,
+        "cache_prompt": False,
+    }
+    try:
+        answer = request(f"{url}/v1/chat/completions", key, body, timeout)
+    except urllib.error.HTTPError as error:
+        raise ServerError(
+            f"The server refused the completion with HTTP status {error.code}: {error.read()[:300].decode(errors='replace')}"
+        ) from error
+    completion = read_completion(answer)
+    if not completion["tokens"]:
+        raise ServerError(
+            "The server answered the question with no token at all: read its journal."
+        )
+    return completion
+
+
+def properties(url: str, key: str | None) -> dict[str, Any]:
+    """What runs there: ``build``, ``model_path`` and ``context`` (tokens a request may use); None where not told."""
+    answer = request(f"{url}/props", key)
+    return {
+        "build": answer.get("build_info"),
+        "model_path": answer.get("model_path"),
+        "context": (answer.get("default_generation_settings") or {}).get("n_ctx"),
+    }

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Ansible module: wait for a llama-server and ask it one question."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: llama_server_check
+short_description: Wait for a llama-server and ask it one question
+version_added: 0.1.0
+author: llamatower contributors
+description:
+  - Waits until the server has loaded its model, asks one question with a fixed seed, and returns the answer and its speed.
+  - Fails at once, with the end of the journal, when the unit stops or restarts meanwhile.
+options:
+  url:
+    description: Where the server listens, without a path.
+    type: str
+    required: true
+  unit:
+    description: The systemd unit of the server.
+    type: str
+    required: true
+  api_key_file:
+    description: File whose first line is an API key of the server.
+    type: path
+  prompt:
+    description: The question.
+    type: str
+    required: true
+  max_tokens:
+    description: The longest answer in tokens.
+    type: int
+    default: 48
+  timeout:
+    description: Seconds to wait for the model to be loaded, and again for the answer.
+    type: int
+    default: 120
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing either way.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: Ask the main server one question
+  llama_server_check:
+    url: http://127.0.0.1:8080
+    unit: llama-server@main.service
+    api_key_file: /etc/llama-server/main.keys
+    prompt: What is a memory channel?
+  register: check
+"""
+
+RETURN = r"""
+completion:
+  description: The answer and its speed.
+  returned: success
+  type: dict
+  contains:
+    text: {description: The answer., type: str, returned: success}
+    tokens: {description: Tokens of the answer., type: int, returned: success}
+    tokens_per_second: {description: Speed of decoding., type: float, returned: success}
+    prompt_tokens: {description: Tokens of the question., type: int, returned: success}
+    prompt_tokens_per_second: {description: Speed of reading the question., type: float, returned: success}
+server:
+  description: What answers there.
+  returned: success
+  type: dict
+  contains:
+    build: {description: Version of llama.cpp., type: str, returned: success}
+    model_path: {description: The model file it serves., type: str, returned: success}
+    context: {description: Tokens a request may use., type: int, returned: success}
+waited_seconds:
+  description: Seconds until the model was loaded.
+  returned: success
+  type: float
+journal:
+  description: The last lines of the unit's journal.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.llama_server import ServerError, complete, healthy, properties
+
+
+def unit_state(module: AnsibleModule) -> tuple[str, int]:
+    """Whether the unit is active, and how often systemd has restarted it."""
+    unit = module.params["unit"]
+    _rc, output, _error = module.run_command(
+        ["systemctl", "show", "--property=ActiveState,NRestarts", unit], check_rc=True
+    )
+    fields = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    return fields.get("ActiveState", "unknown"), int(fields.get("NRestarts") or 0)
+
+
+def fail(module: AnsibleModule, sentence: str) -> None:
+    unit = module.params["unit"]
+    _rc, output, _error = module.run_command(
+        ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit]
+    )
+    module.fail_json(msg=sentence, journal=output.splitlines())
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "unit": {"type": "str", "required": True},
+            "api_key_file": {"type": "path", "no_log": False},
+            "prompt": {"type": "str", "required": True},
+            "max_tokens": {"type": "int", "default": 48, "no_log": False},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    key = None
+    if options["api_key_file"]:
+        key = (
+            Path(options["api_key_file"])
+            .read_text(encoding="utf-8")
+            .split("\n", 1)[0]
+            .strip()
+        )
+    started = time.monotonic()
+    _state, restarts = unit_state(module)
+    while not healthy(options["url"]):
+        state, now = unit_state(module)
+        if state not in ("active", "activating", "reloading") or now > restarts:
+            fail(
+                module,
+                f"{options['unit']} stopped while it loaded its model: its last words are under journal.",
+            )
+        if time.monotonic() - started > options["timeout"]:
+            fail(
+                module,
+                f"{options['unit']} has not loaded its model within {options['timeout']} s: the disk is slower than "
+                "llama_service_slowest_load_bytes_per_second says, or the server hangs; its last words are under journal.",
+            )
+        time.sleep(1)
+    waited = time.monotonic() - started
+    try:
+        server = properties(options["url"], key)
+        completion = complete(
+            options["url"],
+            key,
+            options["prompt"],
+            options["max_tokens"],
+            options["timeout"],
+        )
+    except (ServerError, OSError) as error:
+        fail(module, f"{options['unit']} runs and gives no completion: {error}")
+    module.exit_json(
+        changed=False,
+        completion=completion,
+        server=server,
+        waited_seconds=round(waited, 1),
+    )
+
+
+if __name__ == "__main__":
+    main()
