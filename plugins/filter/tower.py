@@ -14,6 +14,8 @@ ansible.module_utils.__path__.append(
 )
 
 from ansible.module_utils.placement import placement_problem
+from ansible.module_utils.preflight import tower_problems
+from ansible.module_utils.report import build_report, report_text
 from ansible.module_utils.tower import format_cpu_list
 from ansible.module_utils.tuning import kernel_differences
 
@@ -26,4 +28,7 @@ class FilterModule:
             "cpu_list": format_cpu_list,
             "kernel_differences": kernel_differences,
             "placement_problem": placement_problem,
+            "report_text": report_text,
+            "tower_problems": tower_problems,
+            "tower_report": build_report,
         }

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Check the variables of a host against the roles' argument specs; see the module of this name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.preflight import variable_problems
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller only."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec({"roles_path": {"type": "path", "required": True}})
+        specs: dict[str, dict[str, Any]] = {}
+        prefixes = []
+        for path in sorted(Path(arguments["roles_path"]).glob("*/meta/argument_specs.yml")):
+            prefixes.append(f"{path.parents[1].name}_")
+            specs.update(yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options", {}))
+        values = {}
+        problems = []
+        for name in task_vars or {}:
+            if name.startswith(tuple(prefixes)):
+                try:
+                    values[name] = self._templar.template(task_vars[name])
+                except AnsibleError as error:
+                    problems.append(f"{name} cannot be worked out: {error.message}")
+        problems += variable_problems(values, specs)
+        wrong = {problem.split(" ", 1)[0] for problem in problems}
+        for name, value in sorted(values.items()):
+            if name not in wrong and value is not None:
+                result = ArgumentSpecValidator({name: specs[name]}).validate({name: value})
+                problems += [f"{message.rstrip('.')}." for message in result.error_messages]
+        if problems:
+            return {"failed": True, "changed": False, "msg": "\n".join(problems), "problems": problems}
+        return {"changed": False, "problems": []}
