@@ -43,10 +43,10 @@ def parse_numa_maps(text: str) -> list[Mapping]:
             for key, value in fields.items()
             if re.fullmatch(r"N\d+", key)
         }
+        # The kernel gives anonymous static huge pages a file of its own making.
+        file = None if fields.get("file", "").startswith("/anon_hugepage") else fields.get("file")
         if nodes:
-            mappings.append(
-                Mapping(int(words[0], 16), words[1], fields.get("file"), nodes)
-            )
+            mappings.append(Mapping(int(words[0], 16), words[1], file, nodes))
     return mappings
 
 
