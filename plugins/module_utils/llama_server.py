@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Talk to a llama-server over its HTTP interface: health, properties, one chat completion."""
+"""Talk to a llama-server over its HTTP interface: health, properties, one completion."""
 
 from __future__ import annotations
 
@@ -48,53 +48,42 @@ def healthy(url: str) -> bool:
 
 
 def read_completion(answer: dict[str, Any]) -> dict[str, Any]:
-    """Text and speed of a chat completion: ``text``, ``tokens``, ``tokens_per_second`` and the same of the prompt.
-
-    A reasoning model that ran out of tokens before its answer is represented by its thoughts.
-    """
+    """Text and speed of a completion: ``text``, ``tokens``, ``tokens_per_second`` and the same of the prompt."""
     try:
-        message = answer["choices"][0]["message"]
         usage, timings = answer["usage"], answer.get("timings") or {}
         return {
-            "text": (
-                message.get("content") or message.get("reasoning_content") or ""
-            ).strip(),
+            "text": answer["choices"][0]["text"].strip(),
             "tokens": usage["completion_tokens"],
             "tokens_per_second": timings.get("predicted_per_second"),
             "prompt_tokens": usage["prompt_tokens"],
             "prompt_tokens_per_second": timings.get("prompt_per_second"),
         }
     except (KeyError, IndexError, TypeError) as error:
-        raise ServerError(
-            f"The server's completion has no {error}: {json.dumps(answer)[:300]}"
-        ) from error
+        raise ServerError(f"The server's completion has no {error}: {json.dumps(answer)[:300]}") from error
 
 
-def complete(
-    url: str, key: str | None, prompt: str, max_tokens: int, timeout: float
-) -> dict[str, Any]:
-    """Ask one question and return what :func:`read_completion` makes of the answer.
+def complete(url: str, key: str | None, prompt: str, max_tokens: int, timeout: float) -> dict[str, Any]:
+    """Let the model go on from a prompt and return what :func:`read_completion` makes of the answer.
 
-    Temperature and seed are fixed, so that the same build and model give the same text.
+    A plain completion, since not every model has a chat template. Temperature and seed are fixed, so
+    that the same build and model give the same text.
     """
     body = {
-        "messages": [{"role": "user", "content": prompt}],
+        "prompt": prompt,
         "max_tokens": max_tokens,
         "temperature": 0,
         "seed": 1,
+        "stop": ["\n\n", "\nQuestion:"],
         "cache_prompt": False,
     }
     try:
-        answer = request(f"{url}/v1/chat/completions", key, body, timeout)
+        answer = request(f"{url}/v1/completions", key, body, timeout)
     except urllib.error.HTTPError as error:
-        raise ServerError(
-            f"The server refused the completion with HTTP status {error.code}: {error.read()[:300].decode(errors='replace')}"
-        ) from error
+        said = error.read()[:300].decode(errors="replace")
+        raise ServerError(f"The server refused the completion with HTTP status {error.code}: {said}") from error
     completion = read_completion(answer)
     if not completion["tokens"]:
-        raise ServerError(
-            "The server answered the question with no token at all: read its journal."
-        )
+        raise ServerError("The server answered with no token at all: read its journal.")
     return completion
 
 

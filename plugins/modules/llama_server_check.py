@@ -24,7 +24,7 @@ options:
     description: File whose first line is an API key of the server.
     type: path
   prompt:
-    description: The question.
+    description: The text that the model goes on from.
     type: str
     required: true
   max_tokens:
@@ -50,7 +50,7 @@ EXAMPLES = r"""
     url: http://127.0.0.1:8080
     unit: llama-server@main.service
     api_key_file: /etc/llama-server/main.keys
-    prompt: What is a memory channel?
+    prompt: "Question: What is a memory channel?\nAnswer:"
   register: check
 """
 

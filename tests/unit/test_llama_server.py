@@ -9,7 +9,7 @@ import pytest
 from ansible.module_utils.llama_server import ServerError, healthy, read_completion
 
 ANSWER: dict[str, Any] = {
-    "choices": [{"message": {"role": "assistant", "content": " Blue light scatters most. "}}],
+    "choices": [{"text": " Blue light scatters most. "}],
     "usage": {"completion_tokens": 6, "prompt_tokens": 14},
     "timings": {"predicted_per_second": 12.5, "prompt_per_second": 80.0},
 }
@@ -27,11 +27,6 @@ def test_text_tokens_and_speeds_are_taken_from_the_answer() -> None:
 
 def test_a_server_that_tells_no_timings_has_no_speed() -> None:
     assert read_completion({key: ANSWER[key] for key in ("choices", "usage")})["tokens_per_second"] is None
-
-
-def test_a_reasoning_model_cut_short_is_represented_by_its_thoughts() -> None:
-    answer = ANSWER | {"choices": [{"message": {"content": "", "reasoning_content": "The sky..."}}]}
-    assert read_completion(answer)["text"] == "The sky..."
 
 
 def test_another_answer_is_quoted_in_the_error() -> None:
