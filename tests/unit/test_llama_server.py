@@ -30,7 +30,7 @@ def test_a_server_that_tells_no_timings_has_no_speed() -> None:
 
 
 def test_another_answer_is_quoted_in_the_error() -> None:
-    with pytest.raises(ServerError, match=r"no 'choices'.*something else"):
+    with pytest.raises(ServerError, match=r"no 'usage'.*something else"):
         read_completion({"error": "something else"})
 
 
