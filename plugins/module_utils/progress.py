@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""How far a long job is: a small JSON file beside a lock, and the line that is shown for it.
+
+The job holds a lock on ``<path>.lock`` while it runs, so that whoever asks knows whether it still
+does, whatever became of the process that started it; a second job waits for the first. Commands that
+the job starts should inherit the lock (``pass_fds=[progress.fileno()]``), since they may outlive it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from types import TracebackType
+from typing import Any, Optional
+
+# The file is for people who watch; more often than this is wasted work.
+WRITE_SECONDS = 0.5
+
+
+class Progress:
+    """The progress of this job. Use as a context manager: entering waits for the lock.
+
+    ``done`` and ``total`` count ``unit``s, a plural noun or ``bytes``. The rate is measured from the first
+    value told under a label, so what an earlier run had done already does not count as fast.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock: Any = None
+        self._state: dict[str, Any] = {}
+        self._written = 0.0
+
+    def __enter__(self) -> Progress:
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        self._lock = open(f"{self.path}.lock", "a", encoding="utf-8")  # noqa: SIM115 (held until the end)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._forget()  # what a job told that was killed
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._forget()
+        self._lock.close()
+
+    def _forget(self) -> None:
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def fileno(self) -> int:
+        """The descriptor of the lock."""
+        descriptor: int = self._lock.fileno()
+        return descriptor
+
+    def tell(self, label: str, done: int = 0, total: int = 0, unit: str = "") -> None:
+        """Write how far the job is; calls in quick succession under one label are passed over."""
+        now = time.time()
+        if self._state.get("label") != label:
+            self._state = {"label": label, "unit": unit, "first": done, "started": now}
+        elif now - self._written < WRITE_SECONDS and done < total:
+            return
+        self._state.update(done=done, total=total, updated=now)
+        self._written = now
+        partial = f"{self.path}.partial"
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(self._state, file)
+        os.replace(partial, self.path)
+
+
+def running(path: str) -> bool:
+    """Whether a job holds the lock."""
+    try:
+        with open(f"{path}.lock", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read(path: str) -> Optional[dict[str, Any]]:
+    """What the job last told, or None."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            state = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def describe(state: dict[str, Any]) -> str:
+    """The line for a state: ``compiling 120 of 361, 33 %, 5 min left``."""
+    label, unit, done, total = state["label"], state["unit"], state["done"], state["total"]
+    if not total:
+        return str(label)
+    elapsed = state["updated"] - state["started"]
+    rate = (done - state["first"]) / elapsed if elapsed > 0 else 0.0
+    if unit == "bytes":
+        scale, name = next(
+            ((scale, name) for scale, name in ((1e9, "GB"), (1e6, "MB")) if total >= scale), (1e3, "kB")
+        )
+        line = f"{label} {done / scale:.1f} of {total / scale:.1f} {name}, {rate / 1e6:.0f} MB/s"
+    else:
+        line = f"{label} {done} of {total}, {done / total:.0%}".replace("%", " %")
+    if rate > 0 and done < total:
+        line += f", {_duration((total - done) / rate)} left"
+    return line

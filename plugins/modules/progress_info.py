@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Ansible module: how far a long job is."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: progress_info
+short_description: How far a long job is
+version_added: 0.1.0
+author: llamatower contributors
+description:
+  - Reads the progress file of M(llama_build) or M(model_fetch), and whether the job still holds its lock.
+options:
+  path:
+    description: The progress file.
+    type: path
+    required: true
+  job_path:
+    description: The file in which Ansible's async wrapper keeps the result of the job.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Reads only.
+"""
+
+EXAMPLES = r"""
+- name: See whether a build runs
+  progress_info:
+    path: /var/cache/llama.cpp/progress.json
+"""
+
+RETURN = r"""
+running:
+  description: Whether a job holds the lock.
+  type: bool
+  returned: always
+finished:
+  description: Whether the wrapper has the job's result; null without O(job_path).
+  type: bool
+  returned: always
+progress:
+  description: What it last told - label, done, total, unit, first, started, updated - or null.
+  type: dict
+  returned: always
+line:
+  description: The same as a line, or null.
+  type: str
+  returned: always
+  sample: compiling 120 of 361, 33 %, 5 min left
+"""
+
+import json
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.progress import describe, read, running
+
+
+def finished(job_path: str) -> bool:
+    """The wrapper marks a job that runs as started, and replaces that by the result."""
+    try:
+        return "started" not in json.loads(Path(job_path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "path", "required": True}, "job_path": {"type": "path"}},
+        supports_check_mode=True,
+    )
+    path, job_path = module.params["path"], module.params["job_path"]
+    # In this order: a job gives its lock back before the wrapper writes its result.
+    is_running = running(path)
+    state = read(path)
+    module.exit_json(
+        changed=False,
+        running=is_running,
+        finished=finished(job_path) if job_path else None,
+        progress=state,
+        line=describe(state) if state else None,
+    )
+
+
+if __name__ == "__main__":
+    main()
