@@ -71,7 +71,7 @@ def smbios_structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
     """The SMBIOS records of a described board, from the builder that the unit tests use."""
     if not board: return []  # FIXME
     sys.path.insert(0, str(HERE.parent / "boards"))
-    import board as boards
+    import board as boards  # type: ignore[import-not-found]
 
     structures: list[tuple[int, bytes]] = boards.structures(board)
     return [(kind, data) for kind, data in structures if kind in SMBIOS_TYPES]
@@ -95,7 +95,7 @@ class Tower:
     @property
     def profile(self) -> dict[str, Any]:
         if not self.exists:
-            raise TowerError(f"There is no tower {self.name}; make it with: {HERE / 'virtual_tower.py'} create {self.name}")
+            raise TowerError(f"There is no tower {self.name}; make it with: virtual_tower.py create")
         profile: dict[str, Any] = yaml.safe_load((self.dir / "profile.yml").read_text())
         return profile
 
@@ -106,7 +106,7 @@ class Tower:
 
     @property
     def console(self) -> Path:
-        """The log of the serial console of this and all earlier boots' last start."""
+        """The log of the serial console since the last start."""
         return self.dir / "console.log"
 
     @property
@@ -149,7 +149,7 @@ class Tower:
         """Boot it, unless it runs, and return when it answers on ssh."""
         self.create()
         if not self.pid:
-            port = free_port()
+            port = free_port(self.dir / "ssh_port")
             (self.dir / "ssh_port").write_text(str(port))
             host_key = (self.base / "host_key.pub").read_text()
             (self.dir / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
@@ -160,10 +160,11 @@ class Tower:
         """Return when it answers on ssh."""
         deadline = time.monotonic() + BOOT_SECONDS
         while subprocess.run([*self.ssh_command(), "true"], capture_output=True).returncode:
+            said = f"its console said:\n{self.last_words()}"
             if not self.pid:
-                raise TowerError(f"QEMU ended while {self.name} booted; its console said:\n{self.last_words()}")
+                raise TowerError(f"QEMU ended while {self.name} booted; {said}")
             if time.monotonic() > deadline:
-                raise TowerError(f"{self.name} did not answer in {BOOT_SECONDS} s; its console said:\n{self.last_words()}")
+                raise TowerError(f"{self.name} did not answer in {BOOT_SECONDS} s; {said}")
             time.sleep(1)
 
     def stop(self, hard: bool = False) -> None:
@@ -171,12 +172,13 @@ class Tower:
         pid = self.pid
         if not pid:
             return
-        if hard or subprocess.run([*self.ssh_command(), "sudo systemctl poweroff"], capture_output=True).returncode not in (0, 255):
-            os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + (0 if hard else 60)
+        if not hard:
+            subprocess.run([*self.ssh_command(), "sudo systemctl poweroff"], capture_output=True)
         while self.pid:
             if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
         (self.dir / "qemu.pid").unlink(missing_ok=True)
 
@@ -242,8 +244,9 @@ class Tower:
         sockets, cores, nodes = profile["sockets"], profile["cores"], profile["nodes"]
         cpus, memory = sockets * cores, sum(gibibytes(node["memory"]) for node in nodes)
         cpu = "".join(f",{key.replace('_', '-')}={value}" for key, value in profile["cpu"].items())
-        command = ["qemu-system-x86_64", "-name", self.name, "-daemonize", "-pidfile", str(self.dir / "qemu.pid")]
-        command += ["-machine", "q35", "-accel", accelerator, "-cpu", f"max{cpu}", "-m", f"{memory}G"]
+        command = ["qemu-system-x86_64", "-name", self.name, "-daemonize"]
+        command += ["-pidfile", str(self.dir / "qemu.pid"), "-machine", "q35"]
+        command += ["-accel", accelerator, "-cpu", f"max{cpu}", "-m", f"{memory}G"]
         command += ["-smp", f"{cpus},sockets={sockets},cores={cores},threads=1"]
         share = cpus // len(nodes)
         for node, description in enumerate(nodes):
@@ -255,7 +258,8 @@ class Tower:
         command += ["-kernel", str(kernel), "-append", "root=/dev/nvme0n1 rw console=ttyS0 quiet"]
         command += ["-drive", f"if=none,id=disk,format=qcow2,discard=unmap,file={self.dir / 'disk.qcow2'}"]
         command += ["-device", "nvme,drive=disk,serial=tower", "-device", "virtio-rng-pci"]
-        command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=net"]
+        command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"]
+        command += ["-device", "virtio-net-pci,netdev=net"]
         return [*command, "-nodefaults", "-display", "none", "-serial", f"file:{self.console}"]
 
 
@@ -268,11 +272,11 @@ def run(command: list[str], check: bool = True) -> str:
 
 
 def kvm_works(kernel: Path) -> bool:
-    """Whether a kernel starts under KVM: a /dev/kvm that opens proves nothing, since nested ones may not run."""
+    """Whether a kernel starts under KVM: a /dev/kvm that opens proves nothing, a nested one may not run."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
-    machine = ["-accel", "kvm", "-cpu", "max", "-m", "512M", "-nodefaults", "-display", "none", "-serial", "stdio"]
-    boot = ["-no-reboot", "-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
+    machine = ["-accel", "kvm", "-cpu", "max", "-m", "512M", "-nodefaults", "-display", "none"]
+    boot = ["-serial", "stdio", "-no-reboot", "-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
     with contextlib.suppress(subprocess.TimeoutExpired):
         result = subprocess.run(["qemu-system-x86_64", *machine, *boot], capture_output=True, timeout=15)
         # It has no root file system, so it ends in a panic, which is far enough.
@@ -280,38 +284,41 @@ def kvm_works(kernel: Path) -> bool:
     return False
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(last: Path) -> int:
+    """A free port on loopback: the one in the file if it still is, so that inventories stay right."""
+    for port in (int(last.read_text()) if last.exists() else 0, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise TowerError("There is no free port on loopback.")
 
 
 def main() -> int:
     assert __doc__
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["create", "start", "stop", "destroy", "status", "ssh", "inventory"])
-    parser.add_argument("name", help=f"name of the tower; a new one has the profile of that name: {', '.join(profiles())}")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    actions = ["create", "start", "stop", "destroy", "status", "ssh", "inventory"]
+    parser.add_argument("action", choices=actions)
+    parser.add_argument("name", help=f"its name, which is its profile, too: {', '.join(profiles())}")
     parser.add_argument("--profile", help="profile of a new tower with another name")
     parser.add_argument("--release", choices=["bookworm", "trixie"], help="Debian release of a new tower")
-    parser.add_argument("--hard", action="store_true", help="stop without a shutdown, as when the power fails")
+    parser.add_argument("--hard", action="store_true", help="stop as when the power fails")
     arguments, command = parser.parse_known_args()
     tower = Tower(arguments.name, arguments.profile, arguments.release)
     try:
-        match arguments.action:
-            case "create" | "start":
-                tower.start()
-                print(tower.status())
-            case "stop":
-                tower.stop(arguments.hard)
-            case "destroy":
-                tower.destroy()
-            case "status":
-                print(tower.status())
-                return 0 if tower.pid else 3
-            case "inventory":
-                print(yaml.safe_dump(tower.inventory()), end="")
-            case "ssh":
-                os.execvp("ssh", [*tower.ssh_command(), *command])
+        if arguments.action in ("create", "start"):
+            tower.start()
+        elif arguments.action == "stop":
+            tower.stop(arguments.hard)
+        elif arguments.action == "destroy":
+            tower.destroy()
+        elif arguments.action == "inventory":
+            print(yaml.safe_dump(tower.inventory()), end="")
+            return 0
+        elif arguments.action == "ssh":
+            os.execvp("ssh", [*tower.ssh_command(), *command])
+        print(tower.status())
     except TowerError as error:
         print(f"virtual_tower: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""A virtual tower as the tests of this level see it: playbooks that run against it, and commands that run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "tests" / "virtual_tower"))
+
+from virtual_tower import Tower  # noqa: E402
+
+MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
+UNIT = "llama-server@main.service"
+
+
+class Run:
+    """What a playbook did."""
+
+    def __init__(self, result: subprocess.CompletedProcess[str], host: str) -> None:
+        self.code = result.returncode
+        self.output = result.stdout
+        self.host = host
+
+    def recap(self, key: str) -> int:
+        """A number of the recap line of the tower."""
+        line = re.search(rf"^{re.escape(self.host)} .*\b{key}=(\d+)", self.output, re.MULTILINE)
+        assert line, self.output
+        return int(line.group(1))
+
+
+class Site:
+    """One running tower with its inventory."""
+
+    def __init__(self, tower: Tower) -> None:
+        self.tower = tower
+        self.inventories = [str(REPO / "inventory" / "demo"), str(tower.dir / "inventory.yml")]
+        (tower.dir / "inventory.yml").write_text(json.dumps(tower.inventory()))
+
+    def ansible(self, command: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
+        hub = self.tower.dir / "hub.url"
+        if hub.exists():
+            environment["HF_ENDPOINT"] = hub.read_text().strip()
+        inventories = [word for path in self.inventories for word in ("-i", path)]
+        return subprocess.run(
+            [command, *inventories, *arguments],
+            cwd=REPO,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def playbook(self, name: str, **variables: Any) -> Run:
+        """Run a playbook with extra variables; the result is printed as evidence."""
+        result = Run(self.ansible("ansible-playbook", "-e", json.dumps(variables), name), self.tower.name)
+        print(f"$ ansible-playbook {name} -e '{json.dumps(variables)}' # ended with {result.code}")
+        print("\n".join(result.output.splitlines()[-25:]))
+        return result
+
+    def module(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """What a module returns."""
+        command = ["towers", "--become", "-m", name, "-a", json.dumps(arguments)]
+        result = self.ansible("ansible", *command, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+        assert "=> {" in result.stdout, result.stdout
+        returned: dict[str, Any] = json.loads(result.stdout[result.stdout.index("=> {") + 3 :])
+        return returned
+
+    def ssh(self, command: str) -> str:
+        output = self.tower.ssh(command)
+        print(f"tower$ {command}\n{output}")
+        return output
+
+    def shares(self) -> dict[int, int]:
+        """Bytes of weights and caches on each node, counted here and not by the project: large anonymous mappings."""
+        pid = self.ssh(f"systemctl show --value --property=MainPID {UNIT}")
+        shares: dict[int, int] = {}
+        for line in self.ssh(f"sudo grep -E 'anon=|gguf' /proc/{pid}/numa_maps").splitlines():
+            pages = {int(node): int(count) for node, count in re.findall(r" N(\d+)=(\d+)", line)}
+            if ".gguf" in line or ("file=" not in line and sum(pages.values()) * 4096 > 32 * 2**20):
+                for node, count in pages.items():
+                    shares[node] = shares.get(node, 0) + count * 4096
+        print(f"bytes on each node: {shares}")
+        return shares
+
+    def restart_service(self) -> None:
+        self.ssh(f"sudo systemctl restart {UNIT}")
+        wait_until(self.healthy, "llama-server answers on /health", 120)
+
+    def healthy(self) -> bool:
+        probe = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/health').status)"
+        return self.tower.ssh(f'python3 -c "{probe}" 2>&1', check=False).endswith("200")
+
+    def state(self) -> dict[str, str]:
+        """What must not change when a run is refused: the build, the model, the service and its process."""
+        return {
+            "current": self.tower.ssh("readlink /opt/llama.cpp/current"),
+            "releases": self.tower.ssh("ls -A /opt/llama.cpp/releases"),
+            "models": self.tower.ssh("sudo ls -AlR --time-style=full-iso /var/lib/llama-models"),
+            "settings": self.tower.ssh("sudo sh -c 'sha256sum /etc/llama-server/* /etc/sysctl.d/90-llamatower.conf'"),
+            "process": self.tower.ssh(f"systemctl show --value --property=MainPID {UNIT}"),
+        }
+
+
+def wait_until(condition: Any, what: str, seconds: float) -> None:
+    """Return when the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(1)
+
+
+def apart(shares: dict[int, int]) -> float:
+    """How far two nodes are apart, as a part of their mean."""
+    first, second = shares[0], shares[1]
+    return abs(first - second) / ((first + second) / 2)
