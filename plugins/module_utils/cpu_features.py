@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The CPU features that a build uses, and which of them a tower lacks.
+
+A binary that uses an instruction the CPU does not have dies with SIGILL, in the middle of the first
+token. The compiler tells what it will use: ``gcc <flags> -dM -E`` prints one macro for each
+instruction set. Features are named as in /proc/cpuinfo.
+"""
+
+from __future__ import annotations
+
+# The levels of the x86-64 psABI, as the switches of ggml/CMakeLists.txt (that one compiles only its
+# kernels for them) and as the compiler flags that those become.
+SWITCHES = ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C", "AVX512")
+_V3 = ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C")
+LEVELS = {"x86-64-v2": ("SSE42",), "x86-64-v3": _V3, "x86-64-v4": (*_V3, "AVX512")}
+FLAGS = {
+    "SSE42": ("-msse4.2",),
+    "AVX": ("-mavx",),
+    "AVX2": ("-mavx2",),
+    "BMI2": ("-mbmi2",),
+    "FMA": ("-mfma",),
+    "F16C": ("-mf16c",),
+    "AVX512": ("-mavx512f", "-mavx512cd", "-mavx512vl", "-mavx512dq", "-mavx512bw"),
+}
+
+# Macro of GCC and Clang -> flag of /proc/cpuinfo. Only instruction sets that a compiler uses of itself
+# or that ggml's kernels ask for; a flag that Linux does not print (CLFLUSHOPT's kin, cache hints that
+# old CPUs take for no-ops) must not refuse a binary that runs.
+MACROS = {
+    "__SSE3__": "pni",
+    "__SSSE3__": "ssse3",
+    "__SSE4_1__": "sse4_1",
+    "__SSE4_2__": "sse4_2",
+    "__POPCNT__": "popcnt",
+    "__AVX__": "avx",
+    "__AVX2__": "avx2",
+    "__BMI__": "bmi1",
+    "__BMI2__": "bmi2",
+    "__LZCNT__": "abm",
+    "__MOVBE__": "movbe",
+    "__FMA__": "fma",
+    "__F16C__": "f16c",
+    "__ADX__": "adx",
+    "__AES__": "aes",
+    "__PCLMUL__": "pclmulqdq",
+    "__SHA__": "sha_ni",
+    "__GFNI__": "gfni",
+    "__VAES__": "vaes",
+    "__VPCLMULQDQ__": "vpclmulqdq",
+    "__SSE4A__": "sse4a",
+    "__XOP__": "xop",
+    "__FMA4__": "fma4",
+    "__TBM__": "tbm",
+    "__AVX512F__": "avx512f",
+    "__AVX512CD__": "avx512cd",
+    "__AVX512BW__": "avx512bw",
+    "__AVX512DQ__": "avx512dq",
+    "__AVX512VL__": "avx512vl",
+    "__AVX512IFMA__": "avx512ifma",
+    "__AVX512VBMI__": "avx512vbmi",
+    "__AVX512VBMI2__": "avx512_vbmi2",
+    "__AVX512VNNI__": "avx512_vnni",
+    "__AVX512BITALG__": "avx512_bitalg",
+    "__AVX512VPOPCNTDQ__": "avx512_vpopcntdq",
+    "__AVX512BF16__": "avx512_bf16",
+    "__AVX512FP16__": "avx512_fp16",
+    "__AVX512VP2INTERSECT__": "avx512_vp2intersect",
+    "__AVXVNNI__": "avx_vnni",
+    "__AVXVNNIINT8__": "avx_vnni_int8",
+    "__AVXIFMA__": "avx_ifma",
+    "__AVXNECONVERT__": "avx_ne_convert",
+    "__AMX_TILE__": "amx_tile",
+    "__AMX_INT8__": "amx_int8",
+    "__AMX_BF16__": "amx_bf16",
+    "__AMX_FP16__": "amx_fp16",
+}
+
+
+def compiler_flags(cpu: str) -> list[str]:
+    """The flags with which ggml's kernels are compiled for ``native`` or a level."""
+    if cpu == "native":
+        return ["-march=native"]
+    return [flag for switch in LEVELS[cpu] for flag in FLAGS[switch]]
+
+
+def features_of(macros: str) -> list[str]:
+    """The features that the output of ``cc -dM -E`` names, sorted."""
+    defined = {line.split()[1] for line in macros.splitlines() if line.startswith("#define ") and len(line.split()) > 1}
+    return sorted(flag for macro, flag in MACROS.items() if macro in defined)
+
+
+def missing_features(required: list[str], available: list[str]) -> list[str]:
+    """What a CPU with the flags ``available`` lacks of ``required``, in order."""
+    return [feature for feature in required if feature not in set(available)]
+
+
+def refusal(required: list[str], available: list[str]) -> str | None:
+    """One sentence where a build cannot run on a CPU with these flags, else None."""
+    missing = missing_features(required, available)
+    if not missing:
+        return None
+    return (
+        f"This build of llama.cpp uses CPU features that this tower lacks: {', '.join(missing)}. Set llama_build_cpu "
+        "to a level that it has (x86-64-v3 needs AVX2, x86-64-v4 AVX-512), or build on a machine of its kind."
+    )
