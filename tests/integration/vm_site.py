@@ -15,7 +15,7 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tests" / "virtual_tower"))
 
-from virtual_tower import Tower  # noqa: E402
+from virtual_tower import Tower, cache_dir  # noqa: E402
 
 MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
 UNIT = "llama-server@main.service"
@@ -24,10 +24,14 @@ UNIT = "llama-server@main.service"
 class Run:
     """What a playbook did."""
 
-    def __init__(self, result: subprocess.CompletedProcess[str], host: str) -> None:
-        self.code = result.returncode
-        self.output = result.stdout
+    def __init__(self, code: int, output: str, host: str) -> None:
+        self.code = code
+        self.output = output
         self.host = host
+
+    def finds(self, pattern: str) -> bool:
+        """Whether the output, whose long lines Ansible breaks, has a text."""
+        return bool(re.search(pattern, " ".join(self.output.split())))
 
     def recap(self, key: str) -> int:
         """A number of the recap line of the tower."""
@@ -41,16 +45,21 @@ class Site:
 
     def __init__(self, tower: Tower) -> None:
         self.tower = tower
-        self.inventories = [str(REPO / "inventory" / "demo"), str(tower.dir / "inventory.yml")]
-        (tower.dir / "inventory.yml").write_text(json.dumps(tower.inventory()))
+        self.inventory = tower.dir / "inventory.yml"
+        self.inventory.write_text(json.dumps(tower.inventory()))
 
-    def ansible(self, command: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def start(self, playbook: str, **variables: Any) -> subprocess.Popen[str]:
+        """Start a playbook with extra variables."""
+        return self._start("ansible-playbook", "-e", json.dumps(variables), playbook)
+
+    def _start(self, command: str, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
+        environment["LLAMATOWER_CACHE"] = str(cache_dir())
         hub = self.tower.dir / "hub.url"
         if hub.exists():
             environment["HF_ENDPOINT"] = hub.read_text().strip()
-        inventories = [word for path in self.inventories for word in ("-i", path)]
-        return subprocess.run(
+        inventories = ["-i", str(REPO / "inventory" / "demo"), "-i", str(self.inventory)]
+        return subprocess.Popen(
             [command, *inventories, *arguments],
             cwd=REPO,
             env=environment,
@@ -60,18 +69,19 @@ class Site:
         )
 
     def playbook(self, name: str, **variables: Any) -> Run:
-        """Run a playbook with extra variables; the result is printed as evidence."""
-        result = Run(self.ansible("ansible-playbook", "-e", json.dumps(variables), name), self.tower.name)
-        print(f"$ ansible-playbook {name} -e '{json.dumps(variables)}' # ended with {result.code}")
-        print("\n".join(result.output.splitlines()[-25:]))
-        return result
+        """Run a playbook with extra variables; the end of what it says is evidence."""
+        process = self.start(name, **variables)
+        output, _ = process.communicate()
+        print(f"$ ansible-playbook {name} -e '{json.dumps(variables)}' # ended with {process.returncode}")
+        print("\n".join(output.splitlines()[-25:]))
+        return Run(process.returncode, output, self.tower.name)
 
     def module(self, name: str, **arguments: Any) -> dict[str, Any]:
         """What a module returns."""
         command = ["towers", "--become", "-m", name, "-a", json.dumps(arguments)]
-        result = self.ansible("ansible", *command, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
-        assert "=> {" in result.stdout, result.stdout
-        returned: dict[str, Any] = json.loads(result.stdout[result.stdout.index("=> {") + 3 :])
+        output, _ = self._start("ansible", *command, ANSIBLE_CALLBACK_RESULT_FORMAT="json").communicate()
+        assert "=> {" in output, output
+        returned: dict[str, Any] = json.loads(output[output.index("=> {") + 3 :])
         return returned
 
     def ssh(self, command: str) -> str:
