@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from vm_site import Site, Tower
+from tests.integration.vm_site import Site, Tower
 
 
 @pytest.fixture(scope="session")

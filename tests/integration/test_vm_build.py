@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from vm_site import Site, wait_until
+from tests.integration.vm_site import Site, wait_until
 
 
 def test_a_build_for_another_cpu_is_refused_by_name_before_it_is_installed(site: Site) -> None:

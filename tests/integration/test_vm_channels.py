@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from vm_site import Site, Tower
+
+from tests.integration.vm_site import Site, Tower
 
 EXPECTED = {
     "mz73-lm1": [

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vm_site import Site
+
+from tests.integration.vm_site import Site
 
 MODEL = {"name": "gemma-3-270m", "repo": "demo/gemma-3-270m-GGUF", "revision": "main", "files": "*-Q6_K.gguf"}
 PATH = "/var/lib/llama-models/gemma-3-270m/gemma-3-270m-Q6_K.gguf"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vm_site import MODEL_DIR, UNIT, Site, apart, wait_until
+from tests.integration.vm_site import MODEL_DIR, UNIT, Site, apart, wait_until
 
 MODEL = f"{MODEL_DIR}/gemma-3-270m-Q6_K.gguf"
 TOLERANCE = 0.02

@@ -7,16 +7,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.virtual_tower.virtual_tower import Tower, cache_dir
+
 REPO = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPO / "tests" / "virtual_tower"))
-
-from virtual_tower import Tower, cache_dir  # noqa: E402
-
 MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
 UNIT = "llama-server@main.service"
 

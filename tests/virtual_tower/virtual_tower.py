@@ -69,12 +69,10 @@ def gibibytes(size: str) -> int:
 
 def smbios_structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
     """The SMBIOS records of a described board, from the builder that the unit tests use."""
-    if not board: return []  # FIXME
-    sys.path.insert(0, str(HERE.parent / "boards"))
-    import board as boards  # type: ignore[import-not-found]
+    sys.path.insert(0, str(HERE.parents[1]))
+    from tests.boards.board import structures
 
-    structures: list[tuple[int, bytes]] = boards.structures(board)
-    return [(kind, data) for kind, data in structures if kind in SMBIOS_TYPES]
+    return [(kind, data) for kind, data in structures(board) if kind in SMBIOS_TYPES]
 
 
 class Tower:
@@ -259,7 +257,7 @@ class Tower:
         command += ["-drive", f"if=none,id=disk,format=qcow2,discard=unmap,file={self.dir / 'disk.qcow2'}"]
         command += ["-device", "nvme,drive=disk,serial=tower", "-device", "virtio-rng-pci"]
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"]
-        command += ["-device", "virtio-net-pci,netdev=net"]
+        command += ["-device", "virtio-net-pci,netdev=net,romfile="]
         return [*command, "-nodefaults", "-display", "none", "-serial", f"file:{self.console}"]
 
 
