@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""Models as they are declared, planned and kept: what is wanted, what is there, what is missing.
+
+A declaration has a ``name`` and one source: ``repo`` with ``revision`` and ``files`` on the hub, or ``path``
+(a file on the tower) or ``url``, each with ``sha256``. A plan adds what the source says: every file with its
+size and SHA-256. A manifest is what the store keeps beside a model whose hashes were proven.
+All sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from typing import Any
+
+SCHEMA_VERSION = 1
+SOURCES = {"repo": {"repo", "revision", "files"}, "path": {"path", "sha256"}, "url": {"url", "sha256"}}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# src/llama.cpp: "%s-%05d-of-%05d.gguf", counted from 1.
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+
+
+def declaration_problems(models: list[dict[str, Any]]) -> list[str]:
+    """One sentence for each way in which ``model_store_models`` cannot be used."""
+    problems = []
+    names = [str(model.get("name")) for model in models]
+    for model in models:
+        name = model.get("name")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            problems.append(f"A model has the name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first.")
+            continue
+        if names.count(name) > 1:
+            problems.append(f"Two models have the name {name}: give each its own.")
+            names = [other for other in names if other != name]
+        kinds = [kind for kind in SOURCES if model.get(kind)]
+        if len(kinds) != 1:
+            problems.append(f"Model {name} needs exactly one of repo, path and url; it has {', '.join(kinds) or 'none'}.")
+            continue
+        given = {key for key, value in model.items() if value is not None} - {"name"}
+        missing, unknown = SOURCES[kinds[0]] - given, given - SOURCES[kinds[0]]
+        if missing:
+            problems.append(f"Model {name} has a {kinds[0]} and lacks {', '.join(sorted(missing))}: add it.")
+        if unknown:
+            problems.append(f"Model {name} has a {kinds[0]}, and {', '.join(sorted(unknown))} does not belong to it: remove it.")
+        if "sha256" in given and not SHA256.fullmatch(str(model["sha256"])):
+            problems.append(f"The sha256 of model {name} is not one: write its 64 hexadecimal digits in lower case.")
+    return problems
+
+
+def source_of(model: dict[str, Any]) -> dict[str, Any]:
+    """The declaration without its name and without keys that are null."""
+    return {key: value for key, value in model.items() if key != "name" and value is not None}
+
+
+def choose_files(pattern: str, names: list[str]) -> list[str]:
+    """The GGUF files of a repository that a pattern names; ``Q6_K/*`` and ``*Q6_K*`` both mean what they look like."""
+    return sorted(name for name in names if fnmatch.fnmatch(name, pattern) and name.endswith(".gguf"))
+
+
+def shard_problem(names: list[str]) -> str | None:
+    """One sentence where files are not one model: one file, or every shard of one set."""
+    if len(names) == 1 and not SHARD.fullmatch(os.path.basename(names[0])):
+        return None
+    matches = [SHARD.fullmatch(os.path.basename(name)) for name in names]
+    sets = {(match["stem"], match["count"]) if match else (name, "") for match, name in zip(matches, names)}
+    if len(sets) > 1:
+        found = ", ".join(sorted(stem for stem, _count in sets)[:4])
+        return f"its files belong to {len(sets)} models ({found}): write a pattern that matches one."
+    present = {int(match["number"]) for match in matches if match}
+    count = int(next(match["count"] for match in matches if match))
+    missing = sorted(set(range(1, count + 1)) - present)
+    if missing:
+        return f"shard {', '.join(map(str, missing[:8]))} of {count} is missing: write a pattern that matches all of them."
+    return None
+
+
+def state_of(model: dict[str, Any], manifest: dict[str, Any] | None, directory: str) -> tuple[str, str | None]:
+    """``present``, ``absent`` or ``changed`` with the reason; by the size and time of the files, reading none.
+
+    A file whose size and time are those of the manifest is the file whose hash was proven.
+    """
+    if manifest is None:
+        return "absent", None
+    if manifest.get("schema_version") != SCHEMA_VERSION or manifest.get("source") != source_of(model):
+        return "changed", "it is declared otherwise now"
+    for entry in manifest["files"]:
+        try:
+            found = os.stat(os.path.join(directory, entry["file"]))
+        except OSError:
+            return "changed", f"{entry['file']} is gone"
+        if (found.st_size, found.st_mtime_ns) != (entry["size"], entry["mtime_ns"]):
+            return "changed", f"{entry['file']} was changed after it was verified"
+    return "present", None
+
+
+def make_plan(stored: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a model, from what the store holds and, where it does not hold it, what its source says."""
+    resolved = {entry["name"]: entry for entry in sources}
+    plan = []
+    for model in stored:
+        known = model["manifest"] if model["state"] == "present" else resolved[model["name"]]
+        plan.append(
+            {
+                "name": model["name"],
+                "state": model["state"],
+                **{key: known.get(key) for key in ("source", "commit", "files", "bytes", "gguf")},
+                "missing_bytes": 0 if model["state"] == "present" else known["bytes"],
+            }
+        )
+    return plan
+
+
+def gigabytes(count: float) -> str:
+    """``283.0 GB``, and ``0.28 GB`` for small ones."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e10 else f"{count / 1e9:.2f} GB"
+
+
+def disk_problem(plan: list[dict[str, Any]], directory: str, free_bytes: int, reserve_bytes: int) -> str | None:
+    """One sentence where the missing models do not fit the disk, else None."""
+    missing = sum(model["missing_bytes"] for model in plan)
+    if not missing or missing + reserve_bytes <= free_bytes:
+        return None
+    return (
+        f"The disk of {directory} has {gigabytes(free_bytes)} free, and {gigabytes(missing)} of models and a reserve of "
+        f"{gigabytes(reserve_bytes)} are to go there: make room, or set model_store_dir to a larger disk."
+    )
+
+
+def memory_problem(
+    plan: list[dict[str, Any]], name: str | None, memory_bytes: int, context: int, reserve_bytes: int
+) -> str | None:
+    """One sentence where the model of that name is not declared or does not fit the memory, else None."""
+    model = next((model for model in plan if model["name"] == name), None)
+    if model is None:
+        declared = ", ".join(entry["name"] for entry in plan) or "none"
+        return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
+    per_token = (model["gguf"] or {}).get("kv_bytes_per_token") or 0
+    cache = per_token * context
+    if model["bytes"] + cache + reserve_bytes <= memory_bytes:
+        return None
+    return (
+        f"Model {name} does not fit the memory: {gigabytes(model['bytes'])} of weights, {gigabytes(cache)} of KV cache for "
+        f"{context} tokens and {gigabytes(reserve_bytes)} of reserve are more than {gigabytes(memory_bytes)}: choose a "
+        "smaller model or quantization, or a smaller llama_service_context."
+    )
+
+
+def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:
+    """The models of the catalog that fit with 8192 tokens of context, the largest first."""
+    fitting = [
+        model for model in catalog if model["bytes"] + 8192 * model["kv_bytes_per_token"] + reserve_bytes <= memory_bytes
+    ]
+    return sorted(fitting, key=lambda model: -int(model["bytes"]))
+
+
+def suggestion(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int, most: int = 3) -> str:
+    """What to say where no model is declared: a few that fit, and the lines to paste."""
+    fitting = models_that_fit(catalog, memory_bytes, reserve_bytes)[:most]
+    if not fitting:
+        smallest = min(model["bytes"] for model in catalog)
+        return (
+            f"No model is declared, and none of the catalog fits {gigabytes(memory_bytes)} of memory (the smallest has "
+            f"{gigabytes(smallest)}): declare one of your own in model_store_models."
+        )
+    lines = ["No model is declared; nothing was touched. These fit this machine:", ""]
+    for model in fitting:
+        lines.append(
+            f"  {model['name']:<24} {gigabytes(model['bytes']):>9} of {gigabytes(memory_bytes)}, "
+            f"{gigabytes(model['active_bytes'])} read a token"
+        )
+    lines += ["", "Paste the lines of one into inventory/group_vars/towers.yml, and run this again:"]
+    for model in fitting:
+        lines += ["", "model_store_models:", f"  - name: {model['name']}", f"    repo: {model['repo']}"]
+        lines += ["    revision: main", f"    files: \"{model['files']}\""]
+    return "\n".join(lines)
