@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""Filters over models; each is described in the file of its name beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+
+# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.models import disk_problem, make_plan, memory_problem, models_that_fit, suggestion
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "disk_problem": disk_problem,
+            "memory_problem": memory_problem,
+            "model_plan": make_plan,
+            "model_suggestion": suggestion,
+            "models_that_fit": models_that_fit,
+        }
