@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""The test hub, seen by the real client: what is shown with it is only as good as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+from tests.hub.hub import Hub
+
+REPO = "acme/tiny-GGUF"
+SHARDS = [f"Q6_K/tiny-0000{number}-of-00002.gguf" for number in (1, 2)]
+SIZE = 3_000_000
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    root = tmp_path / "hub"
+    for name in SHARDS:
+        path = root / REPO / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(name).randbytes(SIZE))
+    (root / REPO / "README.md").write_text("# Tiny\n")
+    with Hub(root, token="hf_right") as hub:
+        yield hub
+
+
+def api(hub: Hub, **options: Any) -> huggingface_hub.HfApi:
+    return huggingface_hub.HfApi(endpoint=hub.url, **options)
+
+
+def download(hub: Hub, name: str, to: Path, **options: Any) -> bytes:
+    return Path(api(hub, **options).hf_hub_download(REPO, name, local_dir=to)).read_bytes()
+
+
+def original(hub: Hub, name: str) -> bytes:
+    return (hub.root / REPO / name).read_bytes()
+
+
+def test_names_sizes_and_hashes_are_told_in_all_three_ways(hub: Hub) -> None:
+    expected = {name: (SIZE, hashlib.sha256(original(hub, name)).hexdigest()) for name in SHARDS}
+    info = api(hub).model_info(REPO, files_metadata=True)
+    assert {s.rfilename: (s.size, s.lfs.sha256) for s in info.siblings or [] if s.lfs} == expected
+    tree = api(hub).list_repo_tree(REPO, recursive=True, revision=info.sha)
+    assert {f.path: (f.size, f.lfs.sha256) for f in tree if getattr(f, "lfs", None)} == expected
+    paths = api(hub).get_paths_info(REPO, SHARDS, revision=info.sha)
+    assert {f.path: (f.size, f.lfs.sha256) for f in paths} == expected  # type: ignore[union-attr]
+
+
+def test_a_snapshot_arrives_whole(hub: Hub, tmp_path: Path) -> None:
+    api(hub).snapshot_download(REPO, allow_patterns=["*.gguf"], local_dir=tmp_path / "here")
+    for name in SHARDS:
+        assert (tmp_path / "here" / name).read_bytes() == original(hub, name)
+    assert hub.bytes_sent() == {f"{REPO}/{name}": SIZE for name in SHARDS}
+
+
+def test_small_files_come_from_the_hub_itself(hub: Hub, tmp_path: Path) -> None:
+    assert download(hub, "README.md", tmp_path) == b"# Tiny\n"
+    assert {entry["origin"] for entry in hub.log} == {"hub"}
+
+
+def test_a_dropped_connection_is_resumed_by_a_range(hub: Hub, tmp_path: Path) -> None:
+    """The client keeps only whole chunks of 10 MiB of a transfer that broke."""
+    large = hub.root / REPO / "large.gguf"
+    large.write_bytes(random.Random(7).randbytes(16 << 20))
+    hub.faults = [{"kind": "drop", "at": 12 << 20, "count": 1}]
+    assert download(hub, "large.gguf", tmp_path) == large.read_bytes()
+    sent = [(entry["range"], entry["bytes"]) for entry in hub.log if entry["origin"] == "cdn"]
+    assert sent == [(None, 12 << 20), (f"bytes={10 << 20}-", 6 << 20)]
+    assert hub.bytes_sent() == {f"{REPO}/large.gguf": 18 << 20}
+
+
+def test_the_token_never_reaches_the_cdn(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "gated"}]
+    assert download(hub, SHARDS[0], tmp_path, token="hf_right") == original(hub, SHARDS[0])
+    assert {(entry["origin"], entry["authorized"]) for entry in hub.log} == {("hub", True), ("cdn", False)}
+
+
+def test_a_gated_file_needs_a_token(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "gated"}]
+    for token in (False, "hf_wrong"):
+        with pytest.raises(GatedRepoError):
+            download(hub, SHARDS[0], tmp_path, token=token)
+
+
+def test_what_does_not_exist_is_refused_as_the_real_hub_does(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(RepositoryNotFoundError):
+        api(hub).model_info("acme/none")
+    with pytest.raises(HfHubHTTPError, match="Revision Not Found"):
+        api(hub).model_info(REPO, revision="v9")
+    with pytest.raises(EntryNotFoundError):
+        download(hub, "none.gguf", tmp_path)
+
+
+def test_a_flipped_byte_arrives_unnoticed(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "wrong", "at": 1_234_567}]
+    received = download(hub, SHARDS[0], tmp_path)
+    different = [index for index, (a, b) in enumerate(zip(received, original(hub, SHARDS[0]))) if a != b]
+    assert different == [1_234_567]
+
+
+@pytest.mark.parametrize("fault", [{"kind": "truncate", "at": 2_000_000}, {"kind": "lie", "by": 10}])
+def test_a_wrong_size_is_noticed_by_the_client(hub: Hub, tmp_path: Path, fault: dict[str, Any]) -> None:
+    hub.faults = [fault]
+    with pytest.raises(OSError, match="Consistency check failed"):
+        download(hub, SHARDS[0], tmp_path)
+
+
+def test_429_says_when_to_retry(hub: Hub) -> None:
+    hub.faults = [{"kind": "status", "code": 429, "retry_after": 7, "on": "hub"}]
+    with pytest.raises(HfHubHTTPError) as caught:
+        api(hub).model_info(REPO)
+    assert (caught.value.response.status_code, caught.value.response.headers["Retry-After"]) == (429, "7")
+
+
+def test_an_expired_signature_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "expired"}]
+    with pytest.raises(HfHubHTTPError, match="403"):
+        download(hub, SHARDS[0], tmp_path)
+
+
+def test_another_process_can_control_it(hub: Hub) -> None:
+    body = json.dumps([{"kind": "status", "code": 500, "on": "hub"}]).encode()
+    urllib.request.urlopen(urllib.request.Request(f"{hub.url}/_hub/faults", body, method="PUT")).close()
+    with pytest.raises(HfHubHTTPError):
+        api(hub).model_info(REPO)
+    with urllib.request.urlopen(f"{hub.url}/_hub/log") as answer:
+        log = json.load(answer)
+    assert [request["status"] for request in log["requests"]] == [500]
+    with urllib.request.urlopen(urllib.request.Request(f"{hub.url}/_hub/log", method="DELETE")) as answer:
+        assert json.load(answer)["requests"] == []
