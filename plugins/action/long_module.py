@@ -62,11 +62,11 @@ class ActionModule(ActionBase):
             time.sleep(pause(time.monotonic() - began))
             now = time.monotonic()
             try:
-                state = self._execute_module(
+                state: dict[str, Any] = self._execute_module(
                     module_name="progress_info", module_args=arguments, task_vars=task_vars
                 )
                 if state.get("failed"):
-                    return state  # type: ignore[no-any-return]
+                    return state
                 if state["finished"]:
                     return self._result(name, job, task_vars)
             except AnsibleConnectionFailure as error:

@@ -13,7 +13,6 @@ ansible.module_utils.__path__.append(
     str(Path(__file__).resolve().parents[1] / "module_utils")
 )
 
-from ansible.module_utils.cpu_features import refusal
 from ansible.module_utils.placement import placement_problem
 from ansible.module_utils.preflight import tower_problems
 from ansible.module_utils.report import build_report, report_text
@@ -26,7 +25,6 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
-            "build_refusal": refusal,
             "cpu_list": format_cpu_list,
             "kernel_differences": kernel_differences,
             "placement_problem": placement_problem,

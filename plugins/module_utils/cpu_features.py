@@ -3,16 +3,14 @@
 
 A binary that uses an instruction the CPU does not have dies with SIGILL, in the middle of the first
 token. The compiler tells what it will use: ``gcc <flags> -dM -E`` prints one macro for each
-instruction set. Features are named as in /proc/cpuinfo.
+instruction set. Features are named as in /proc/cpuinfo. On other CPUs than x86-64 nothing is known to this
+table, so nothing is refused; the trial run of a release is the check that is left there.
 """
 
 from __future__ import annotations
 
-# The levels of the x86-64 psABI, as the switches of ggml/CMakeLists.txt (that one compiles only its
-# kernels for them) and as the compiler flags that those become.
-SWITCHES = ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C", "AVX512")
-_V3 = ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C")
-LEVELS = {"x86-64-v2": ("SSE42",), "x86-64-v3": _V3, "x86-64-v4": (*_V3, "AVX512")}
+# The switches of ggml/CMakeLists.txt, and the compiler flags that ggml/src/ggml-cpu/CMakeLists.txt makes of
+# them. Only ggml's kernels are compiled with these; everything else is plain x86-64.
 FLAGS = {
     "SSE42": ("-msse4.2",),
     "AVX": ("-mavx",),
@@ -20,8 +18,20 @@ FLAGS = {
     "BMI2": ("-mbmi2",),
     "FMA": ("-mfma",),
     "F16C": ("-mf16c",),
+    "AVX_VNNI": ("-mavxvnni",),
     "AVX512": ("-mavx512f", "-mavx512cd", "-mavx512vl", "-mavx512dq", "-mavx512bw"),
+    "AVX512_VBMI": ("-mavx512vbmi",),
+    "AVX512_VNNI": ("-mavx512vnni",),
+    "AVX512_BF16": ("-mavx512bf16",),
+    "AMX_TILE": ("-mamx-tile",),
+    "AMX_INT8": ("-mamx-int8",),
+    "AMX_BF16": ("-mamx-bf16",),
 }
+
+# The levels of the x86-64 psABI. The extensions beyond AVX512 (VNNI, BF16, AMX) belong to none of them.
+SWITCHES = ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C", "AVX512")
+_V3 = SWITCHES[:-1]
+LEVELS = {"x86-64-v2": ("SSE42",), "x86-64-v3": _V3, "x86-64-v4": SWITCHES}
 
 # Macro of GCC and Clang -> flag of /proc/cpuinfo. Only instruction sets that a compiler uses of itself
 # or that ggml's kernels ask for; a flag that Linux does not print (CLFLUSHOPT's kin, cache hints that
@@ -76,11 +86,19 @@ MACROS = {
 }
 
 
-def compiler_flags(cpu: str) -> list[str]:
-    """The flags with which ggml's kernels are compiled for ``native`` or a level."""
-    if cpu == "native":
-        return ["-march=native"]
-    return [flag for switch in LEVELS[cpu] for flag in FLAGS[switch]]
+def compiler_flags(options: dict[str, str]) -> list[str]:
+    """The flags with which ggml's kernels will be compiled under these cmake options."""
+    on = {name for name, value in options.items() if value.upper() in ("ON", "TRUE", "YES", "Y", "1")}
+    if "GGML_NATIVE" in on:
+        flags = ["-march=native"]
+    else:
+        flags = [flag for switch, flags in FLAGS.items() if f"GGML_{switch}" in on for flag in flags]
+    return flags + machine_flags(f"{options.get('CMAKE_C_FLAGS', '')} {options.get('CMAKE_CXX_FLAGS', '')}".split())
+
+
+def machine_flags(argv: list[str]) -> list[str]:
+    """The flags of a compiler's command line that choose the instruction set."""
+    return [word for word in argv if word.startswith("-m")]
 
 
 def features_of(macros: str) -> list[str]:
@@ -91,7 +109,7 @@ def features_of(macros: str) -> list[str]:
 
 def missing_features(required: list[str], available: list[str]) -> list[str]:
     """What a CPU with the flags ``available`` lacks of ``required``, in order."""
-    return [feature for feature in required if feature not in set(available)]
+    return [feature for feature in required if feature not in available]
 
 
 def refusal(required: list[str], available: list[str]) -> str | None:

@@ -6,33 +6,31 @@ A source tree appears under the name of its digest only when it is whole, so one
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from typing import Any
 
-from .build import source_digest
+from .build import sha256_file, source_digest
 from .progress import Progress
 
-# pip asks every source distribution for its metadata, even to download it. The backend of llama-cpp-python
-# would have packages fetched and run for that which nobody pinned; this one answers in its name.
-STUB = '''\
+# pip asks a source distribution for its metadata even where it only downloads it. The build backend that
+# llama-cpp-python names would have packages fetched and run for that which nobody pinned, and its own
+# code would run before anybody looked at its hash; this one, which is found first, answers in its name.
+BACKEND = """\
 import pathlib
 def prepare_metadata_for_build_wheel(directory, config_settings=None):
-    name = "{package}-{version}.dist-info"
-    path = pathlib.Path(directory, name)
+    path = pathlib.Path(directory, "{name}-{version}.dist-info")
     path.mkdir()
-    path.joinpath("METADATA").write_text("Metadata-Version: 2.1\\nName: {package}\\nVersion: {version}\\n")
-    return name
+    path.joinpath("METADATA").write_text("Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    return path.name
 build_wheel = None
-'''
+"""
 
 
 class SourceError(Exception):
@@ -43,44 +41,55 @@ def fetch_source(source: dict[str, Any], directory: str, progress: Progress) -> 
     """The path of the llama.cpp tree of a source, fetched into ``directory`` unless it is there."""
     final = os.path.join(directory, source_digest(source))
     if not os.path.isdir(final):
-        os.makedirs(directory, exist_ok=True)
         progress.tell("fetching the source of llama.cpp")
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=directory) as partial:
+        partial = f"{final}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        os.makedirs(partial)
+        try:
             tree = os.path.join(partial, "tree")
             {"sdist": _sdist, "archive": _archive, "git": _git}[source["type"]](source, partial, tree, progress)
+            find_llama_cpp(tree)
             os.rename(tree, final)
-    return _llama_cpp(final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return find_llama_cpp(final)
 
 
-def _llama_cpp(tree: str) -> str:
+def find_llama_cpp(tree: str) -> str:
     """The directory of llama.cpp in an unpacked tree: its top, one below, or vendored."""
     for parent, directories, files in os.walk(tree):
-        if "CMakeLists.txt" in files and "ggml" in directories and "src" in directories:
+        if "CMakeLists.txt" in files and {"ggml", "src", "tools"} <= set(directories):
             return parent
         if parent[len(tree) :].count(os.sep) >= 4:
             directories.clear()
-    shutil.rmtree(tree)
-    raise SourceError("The source has no llama.cpp in it (CMakeLists.txt beside ggml and src): name another one.")
+    raise SourceError(
+        "The source has no llama.cpp in it (CMakeLists.txt beside ggml, src and tools): name another one."
+    )
 
 
 def _run(argv: list[str], **options: Any) -> str:
-    result = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    try:
+        result = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, **options)
+    except FileNotFoundError:
+        raise SourceError(f"The builder has no {argv[0]}: install it.") from None
     if result.returncode:
-        words = (result.stderr.strip() or result.stdout.strip()).splitlines()
-        raise SourceError(f"'{' '.join(argv[:4])} …' failed: {words[-1] if words else 'it said nothing'}")
-    return result.stdout.strip()
+        raise SourceError(result.stderr.strip() or result.stdout.strip() or f"{argv[0]} failed and said nothing")
+    output: str = result.stdout
+    return output.strip()
 
 
 def _sdist(source: dict[str, Any], partial: str, tree: str, _progress: Progress) -> None:
     """By pip, from wherever this machine's pip gets its packages; the hash decides whether it is the right one."""
-    package, version = source["package"], source["version"]
+    package, version, digest = source["package"], source["version"], source["sha256"]
     requirements = os.path.join(partial, "requirements.txt")
     with open(requirements, "w", encoding="utf-8") as file:
-        file.write(f"{package}=={version} --hash=sha256:{source['sha256']}\n")
+        file.write(f"{package}=={version} --hash=sha256:{digest}\n")
     backend = os.path.join(partial, "backend", "scikit_build_core")
     os.makedirs(backend)
+    with open(os.path.join(backend, "__init__.py"), "w", encoding="utf-8"):
+        pass
     with open(os.path.join(backend, "build.py"), "w", encoding="utf-8") as file:
-        file.write(STUB.format(package=package.replace("-", "_"), version=version))
+        file.write(BACKEND.format(name=package.replace("-", "_"), version=version))
     download = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
     try:
         _run(
@@ -88,19 +97,39 @@ def _sdist(source: dict[str, Any], partial: str, tree: str, _progress: Progress)
             env={**os.environ, "PYTHONPATH": os.path.dirname(backend), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         )
     except SourceError as error:
-        raise SourceError(
-            f"pip could not fetch {package} {version} with the SHA-256 {source['sha256'][:12]}…: {error} Check the hash in "
-            "llama_build_source, and pip's index on the builder."
-        ) from error
+        raise SourceError(pip_problem(str(error), package, version, digest)) from None
     (archive,) = (name for name in os.listdir(partial) if name.endswith((".tar.gz", ".zip")))
     _unpack(os.path.join(partial, archive), tree)
 
 
+def pip_problem(output: str, package: str, version: str, digest: str) -> str:
+    """One sentence for what pip printed."""
+    got = re.search(r"\bGot\s+([0-9a-f]{64})", output)
+    if got:
+        return wrong_digest(f"{package} {version}", got.group(1), digest)
+    if "No module named pip" in output:
+        return f"The builder's {sys.executable} has no pip: install the package python3-pip."
+    if "No matching distribution" in output:
+        return (
+            f"pip finds no source distribution of {package} {version}: correct llama_build_source, or give the "
+            "builder's pip an index that has it."
+        )
+    lines = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()
+    return f"pip could not fetch {package} {version}: {lines[-1]}"
+
+
+def wrong_digest(name: str, got: str, wanted: str) -> str:
+    """The sentence for content that is not what was pinned."""
+    return (
+        f"{name} has the SHA-256 {got}, not {wanted} as llama_build_source says: correct it there, or find out "
+        "who changed the file."
+    )
+
+
 def _archive(source: dict[str, Any], partial: str, tree: str, progress: Progress) -> None:
-    location = source["location"]
-    path = location
+    location, path = source["location"], source["location"]
     if "://" in location:
-        path = os.path.join(partial, os.path.basename(location.split("?", 1)[0]) or "archive")
+        path = os.path.join(partial, "archive")
         try:
             with urllib.request.urlopen(location, timeout=60) as answer, open(path, "wb") as file:
                 total = int(answer.headers.get("Content-Length") or 0)
@@ -108,19 +137,13 @@ def _archive(source: dict[str, Any], partial: str, tree: str, progress: Progress
                     file.write(block)
                     progress.tell("fetching the source of llama.cpp:", file.tell(), total, "bytes")
         except (OSError, ValueError) as error:
-            raise SourceError(f"{location} cannot be fetched: {error}") from error
-    digest = hashlib.sha256()
+            raise SourceError(f"{location} cannot be fetched by the builder: {error}") from None
     try:
-        with open(path, "rb") as file:
-            for block in iter(lambda: file.read(2**20), b""):
-                digest.update(block)
+        digest = sha256_file(path)
     except OSError as error:
-        raise SourceError(f"{path} cannot be read on the builder: {error.strerror}.") from error
-    if digest.hexdigest() != source["sha256"]:
-        raise SourceError(
-            f"{location} has the SHA-256 {digest.hexdigest()}, not {source['sha256']}: correct llama_build_source, "
-            "or find out who changed the file."
-        )
+        raise SourceError(f"{path} cannot be read on the builder: {error.strerror}.") from None
+    if digest != source["sha256"]:
+        raise SourceError(wrong_digest(location, digest, source["sha256"]))
     _unpack(path, tree)
 
 
@@ -128,22 +151,33 @@ def _unpack(archive: str, tree: str) -> None:
     os.makedirs(tree)
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as contents:
-                contents.extractall(tree)
+            with zipfile.ZipFile(archive) as zipped:
+                zipped.extractall(tree)
             return
         with tarfile.open(archive) as contents:
-            # The filter refuses members that would land outside; Pythons of 2023 and later have it.
-            contents.extractall(tree, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    except (tarfile.TarError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{archive} is not an archive that can be unpacked: {error}") from error
+            extract_all(contents, tree)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise SourceError(f"{archive} is not an archive that can be unpacked: {error}") from None
+
+
+def extract_all(contents: tarfile.TarFile, directory: str) -> None:
+    """Unpack; Pythons that know how refuse members that would land outside."""
+    if hasattr(tarfile, "data_filter"):
+        contents.extractall(directory, filter="data")
+    else:
+        contents.extractall(directory)
 
 
 def _git(source: dict[str, Any], _partial: str, tree: str, _progress: Progress) -> None:
-    url, tag = source["url"], source["tag"]
-    _run(["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", tag, url, tree])
-    commit = _run(["git", "-C", tree, "rev-parse", "HEAD"])
-    if commit != source["commit"]:
+    url, tag, wanted = source["url"], source["tag"], source["commit"]
+    clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", tag, url, tree]
+    try:
+        _run(clone, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"})
+        commit = _run(["git", "-C", tree, "rev-parse", "HEAD"])
+    except SourceError as error:
+        raise SourceError(f"git could not fetch the tag {tag} of {url}: {str(error).splitlines()[-1]}") from None
+    if commit != wanted:
         raise SourceError(
-            f"The tag {tag} of {url} is the commit {commit}, not {source['commit']}: the tag was moved, or "
-            "llama_build_source names the wrong one."
+            f"The tag {tag} of {url} is the commit {commit}, not {wanted} as llama_build_source says: the tag was "
+            "moved, or one of the two is wrong."
         )

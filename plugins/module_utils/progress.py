@@ -13,7 +13,7 @@ import json
 import os
 import time
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any
 
 # The file is for people who watch; more often than this is wasted work.
 WRITE_SECONDS = 0.5
@@ -34,13 +34,13 @@ class Progress:
 
     def __enter__(self) -> Progress:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        self._lock = open(f"{self.path}.lock", "a", encoding="utf-8")  # noqa: SIM115 (held until the end)
+        self._lock = open(f"{self.path}.lock", "a", encoding="utf-8")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._forget()  # what a job told that was killed
         return self
 
     def __exit__(
-        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._forget()
         self._lock.close()
@@ -81,7 +81,7 @@ def running(path: str) -> bool:
     return False
 
 
-def read(path: str) -> Optional[dict[str, Any]]:
+def read(path: str) -> dict[str, Any] | None:
     """What the job last told, or None."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -107,9 +107,7 @@ def describe(state: dict[str, Any]) -> str:
     elapsed = state["updated"] - state["started"]
     rate = (done - state["first"]) / elapsed if elapsed > 0 else 0.0
     if unit == "bytes":
-        scale, name = next(
-            ((scale, name) for scale, name in ((1e9, "GB"), (1e6, "MB")) if total >= scale), (1e3, "kB")
-        )
+        scale, name = next(((scale, name) for scale, name in ((1e9, "GB"), (1e6, "MB")) if total >= scale), (1e3, "kB"))
         line = f"{label} {done / scale:.1f} of {total / scale:.1f} {name}, {rate / 1e6:.0f} MB/s"
     else:
         line = f"{label} {done} of {total}, {done / total:.0%}".replace("%", " %")

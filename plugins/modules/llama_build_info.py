@@ -57,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 llama_build:
-  description: The build; key and what depends on it are null where the machine has no compiler yet.
+  description: The build; in check mode, key and what depends on it are null where the machine has no compiler yet.
   returned: always
   type: dict
   contains:
@@ -68,21 +68,27 @@ llama_build:
     source: {description: The source asked for., type: dict, returned: always}
     options: {description: Options for cmake., type: dict, returned: always}
     compiler: {description: First line of the compiler's version., type: str, returned: always}
-    cpu_features: {description: Features the build uses, named as in /proc/cpuinfo., type: list, elements: str, returned: always}
+    cpu_features:
+      description: Features the build uses, named as in /proc/cpuinfo.
+      type: list
+      elements: str
+      returned: always
 """
 
 import os
+from typing import Any
 
+from ansible.module_utils.artefact import BuildError, cpu_features, missing_tools
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.build import build_key, cmake_options, source_digest, source_problem
-from ansible.module_utils.cpu_features import compiler_flags, features_of
+from ansible.module_utils.cpu_features import LEVELS, compiler_flags
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "source": {"type": "dict", "required": True},
-            "cpu": {"type": "str", "choices": ["native", "x86-64-v2", "x86-64-v3", "x86-64-v4"], "default": "native"},
+            "cpu": {"type": "str", "choices": ["native", *LEVELS], "default": "native"},
             "cmake_options": {"type": "dict", "default": {}},
             "work_dir": {"type": "path", "required": True},
         },
@@ -93,24 +99,27 @@ def main() -> None:
     if problem:
         module.fail_json(msg=problem)
     options = cmake_options(cpu, module.params["cmake_options"])
-    build = {"key": None, "artefact": None, "present": False, "compiler": None, "cpu_features": None}
-    compiler = module.get_bin_path("c++")
-    if compiler:
-        environment = {"LC_ALL": "C"}
-        _rc, version, _error = module.run_command([compiler, "--version"], check_rc=True, environ_update=environment)
-        flags = compiler_flags(cpu)
-        macros = [compiler, *flags, "-dM", "-E", "-x", "c++", "/dev/null"]
-        rc, output, error = module.run_command(macros, environ_update=environment)
-        if rc:
-            module.fail_json(msg=f"The compiler refuses {' '.join(flags)}: {error.strip().splitlines()[-1]}")
-        features = features_of(output)
-        key = build_key(source_digest(source), options, version.splitlines()[0], features)
+    build: dict[str, Any] = {"key": None, "artefact": None, "present": False, "compiler": None, "cpu_features": []}
+    problem = missing_tools()
+    if problem and not module.check_mode:
+        module.fail_json(msg=problem)
+    if not problem:
+        compiler = module.get_bin_path("c++", required=True)
+        _rc, version, _error = module.run_command(
+            [compiler, "--version"], check_rc=True, environ_update={"LC_ALL": "C"}
+        )
+        try:
+            features = cpu_features(compiler, compiler_flags(options))
+        except BuildError as error:
+            module.fail_json(msg=error.args[0])
+        name = version.splitlines()[0]
+        key = build_key(source_digest(source), options, name, features)
         artefact = os.path.join(work_dir, "artefacts", f"{key}.tar")
         build = {
             "key": key,
             "artefact": artefact,
             "present": os.path.exists(artefact),
-            "compiler": version.splitlines()[0],
+            "compiler": name,
             "cpu_features": features,
         }
     module.exit_json(changed=False, llama_build={**build, "cpu": cpu, "source": source, "options": options})

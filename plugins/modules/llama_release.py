@@ -9,10 +9,12 @@ short_description: Install a build of llama.cpp and switch to it
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Unpacks an artefact of M(llama_build) beside the releases, proves the hashes of its binaries, runs C(llama-server --version)
-    and a tiny model through C(llama-bench), and only then gives it its name and points C(current) to it.
+  - Unpacks an artefact of M(llama_build) beside the releases, proves the hashes of its binaries, runs
+    C(llama-server --version) and a tiny model through C(llama-bench), and only then gives it its name and points
+    C(current) to it.
   - Refuses a build that uses CPU features which this machine lacks, naming them, before anything is unpacked.
-  - A release that is there already is only switched to, which is also how to go back to an earlier one.
+  - A release that is there already, with the binaries that its manifest names, is only switched to, which is also how
+    to go back to an earlier one.
 options:
   root:
     description: The directory of C(releases) and C(current).
@@ -22,9 +24,18 @@ options:
     description: The build key.
     type: str
     required: true
+  cpu_features:
+    description: CPU features that the build is known to use; it is refused without looking into the artefact.
+    type: list
+    elements: str
+    default: []
   archive:
-    description: The artefact on this machine; not needed for a release that is there.
+    description: The artefact on this machine; not needed for a release that is there, nor in check mode.
     type: path
+  consume:
+    description: Whether to remove O(archive) afterwards, as a copy that was made for this.
+    type: bool
+    default: false
   keep:
     description: How many releases are kept, the current one among them. Older ones are removed after a switch.
     type: int
@@ -54,8 +65,8 @@ previous:
   description: The key that C(current) pointed to before; null where there was none.
   returned: success
   type: str
-installed:
-  description: Whether the release was unpacked now.
+present:
+  description: Whether the release was there already, whole.
   returned: success
   type: bool
 removed:
@@ -65,65 +76,48 @@ removed:
   elements: str
 """
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import tarfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build import sha256_file, tiny_gguf
 from ansible.module_utils.cpu_features import refusal
+from ansible.module_utils.release import (
+    ReleaseError,
+    current_key,
+    install,
+    read_manifest,
+    superfluous,
+    switch,
+    whole,
+)
 from ansible.module_utils.tower import parse_cpuinfo
 
 
-class ReleaseError(Exception):
-    """The release cannot be installed; the text is one sentence."""
+def refuse(features: list[str]) -> None:
+    """Stop where this CPU lacks one of the features."""
+    problem = refusal(features, parse_cpuinfo(Path("/proc/cpuinfo").read_text())["flags"])
+    if problem:
+        raise ReleaseError(problem)
 
 
-def read_manifest(archive: str) -> dict[str, Any]:
-    try:
-        with tarfile.open(archive) as contents:
-            member = contents.extractfile("manifest.json")
-            assert member
-            manifest: dict[str, Any] = json.load(member)
-            return manifest
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
-        raise ReleaseError(f"{archive} is not a whole artefact ({error}): remove it and run playbooks/build.yml.") from error
-
-
-def run(argv: list[str]) -> None:
-    """Run a program of the release that must succeed here."""
-    result = subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace")
-    name = os.path.basename(argv[0])
-    if result.returncode == -signal.SIGILL:
-        raise ReleaseError(f"{name} uses an instruction that this CPU lacks: set llama_build_cpu to a lower level.")
-    if result.returncode:
-        words = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()
-        raise ReleaseError(f"{name} of the new build does not run here: {words[-1]}; current was left as it is.")
-
-
-def install(archive: str, manifest: dict[str, Any], release: Path) -> None:
-    """Unpack beside, prove, try, rename."""
-    partial = release.with_name(f".{release.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        with tarfile.open(archive) as contents:
-            contents.extractall(partial, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-        for name, digest in manifest["binaries"].items():
-            found = sha256_file(str(partial / "bin" / name))
-            if found != digest:
-                raise ReleaseError(f"{name} in {archive} has the SHA-256 {found}, not {digest}: fetch the artefact again.")
-        (partial / "tiny.gguf").write_bytes(tiny_gguf())
-        run([str(partial / "bin/llama-server"), "--version"])
-        run([str(partial / "bin/llama-bench"), "-m", str(partial / "tiny.gguf"), "-p", "4", "-n", "4", "-r", "1", "-t", "1"])
-        os.rename(partial, release)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def apply(root: Path, params: dict[str, Any], present: bool, previous: str | None) -> list[str]:
+    """Install and switch. Returns the releases that were removed."""
+    key, archive, releases = params["key"], params["archive"], root / "releases"
+    if not present:
+        if not archive:
+            raise ReleaseError(f"There is no release {key} in {releases}: run playbooks/build.yml.")
+        manifest = read_manifest(archive)
+        refuse(manifest["cpu_features"])
+        install(archive, manifest, releases / key)
+    if previous == key:
+        return []
+    switch(root, key)
+    youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    removed = superfluous([path.name for path in youngest_first], key, previous, params["keep"])
+    for name in removed:
+        shutil.rmtree(releases / name)
+    return removed
 
 
 def main() -> None:
@@ -131,42 +125,30 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "default": "/opt/llama.cpp"},
             "key": {"type": "str", "required": True, "no_log": False},
+            "cpu_features": {"type": "list", "elements": "str", "default": []},
             "archive": {"type": "path"},
+            "consume": {"type": "bool", "default": False},
             "keep": {"type": "int", "default": 2},
         },
         supports_check_mode=True,
     )
-    key, archive, root = module.params["key"], module.params["archive"], Path(module.params["root"])
-    releases, current = root / "releases", root / "current"
-    release = releases / key
-    previous = os.path.basename(os.readlink(current)) if current.is_symlink() else None
-    absent = not (release / "manifest.json").exists()
+    params, root = module.params, Path(module.params["root"])
+    key = params["key"]
     removed: list[str] = []
     try:
-        if absent:
-            if not archive:
-                raise ReleaseError(f"There is no release {key} in {releases}: run playbooks/build.yml.")
-            manifest = read_manifest(archive)
-            refused = refusal(manifest["cpu_features"], parse_cpuinfo(Path("/proc/cpuinfo").read_text())["flags"])
-            if refused:
-                raise ReleaseError(refused)
+        refuse(params["cpu_features"])
+        present, previous = whole(root / "releases" / key), current_key(root)
         if not module.check_mode:
-            if absent:
-                install(archive, manifest, release)
-            if previous != key:
-                link = root / ".current.partial"
-                link.unlink(missing_ok=True)
-                link.symlink_to(os.path.join("releases", key))
-                os.replace(link, current)
-                others = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-                removed = [path.name for path in others if path.name not in (key, previous)][max(module.params["keep"] - 2, 0) :]
-                for name in removed:
-                    shutil.rmtree(releases / name)
+            removed = apply(root, params, present, previous)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
-    changed = absent or previous != key
-    diff = {"before": f"{current} -> {previous}\n", "after": f"{current} -> {key}\n"} if changed else {}
-    module.exit_json(changed=changed, previous=previous, installed=absent and not module.check_mode, removed=removed, diff=diff)
+    finally:
+        if params["consume"] and params["archive"] and not module.check_mode:
+            Path(params["archive"]).unlink(missing_ok=True)
+    changed = not present or previous != key
+    link = root / "current"
+    diff = {"before": f"{link} -> {previous}\n", "after": f"{link} -> {key}\n"} if changed else {}
+    module.exit_json(changed=changed, previous=previous, present=present, removed=removed, diff=diff)
 
 
 if __name__ == "__main__":
