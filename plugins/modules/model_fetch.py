@@ -56,6 +56,7 @@ manifest:
   type: dict
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -191,6 +192,8 @@ def main() -> None:
             manifest = prove(model, partial, progress)
             publish(manifest, partial, final)
     except FetchError as error:
+        with contextlib.suppress(OSError):
+            partial.rmdir()  # unless it holds files that are right, which the next run need not fetch again
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, manifest=manifest)
 

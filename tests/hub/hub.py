@@ -347,7 +347,9 @@ class HubHandler(Handler):
                 raise Fail(401, f"Access to model {repo} is restricted. You must have access to it and be authenticated"
                            " to access it. Please log in.", "GatedRepo")  # fmt: skip
             if given != f"Bearer {self.hub.token}":
-                raise Fail(403, f"Access to model {repo} is restricted and you are not in the authorized list.", "GatedRepo")
+                raise Fail(
+                    403, f"Access to model {repo} is restricted and you are not in the authorized list.", "GatedRepo"
+                )
         if not file.large:
             return self.send_file(file, full, ETag=f'"{file.oid}"', X_Repo_Commit=commit)
         lie = int((self.hub.fault("lie", full) or {"by": 0})["by"])
@@ -392,7 +394,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A Hugging Face hub on the loopback, for tests.")
     parser.add_argument("--root", required=True, help="directory of <org>/<repo>/<files>")
     parser.add_argument("--port", type=int, default=0, help="port of the hub; by default a free one")
-    parser.add_argument("--fault", action="append", default=[], type=parse_fault, help="KIND,NAME=VALUE,…; see the file")
+    parser.add_argument(
+        "--fault", action="append", default=[], type=parse_fault, help="KIND,NAME=VALUE,…; see the file"
+    )
     parser.add_argument("--token", default="", help="the one token that opens gated repositories")
     arguments = parser.parse_args()
     with Hub(arguments.root, arguments.port, arguments.fault, arguments.token) as hub:
