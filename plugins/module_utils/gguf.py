@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Read the header of a GGUF file: metadata and tensor table, never the weights.
+
+Works on anything that can be read at an offset - a file, or HTTP ranges - in bounded memory: counts and
+lengths that cannot fit into the file are refused before anything is allocated, and long arrays (the
+vocabulary) are skipped. Sizes are bytes. Source of the format: ggml/include/gguf.h and
+gguf-py/gguf/constants.py of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, Callable, NamedTuple, Optional
+
+Read = Callable[[int, int], bytes]
+
+# The headers of the largest models (a vocabulary of 250,000 words, 2,000 tensors) take about 15 MB.
+LARGEST_HEADER = 256 * 2**20
+LARGEST_STRING = 2**24
+LARGEST_KEY = 2**16
+KEPT_ITEMS = 1024
+WINDOW = 2**20
+
+# Metadata value type -> struct format; 8 is a string, 9 an array.
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+# Tensor type -> name, weights a block, bytes a block.
+TYPES = {
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    9: ("Q8_1", 32, 36),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
+}
+
+
+class GgufError(Exception):
+    """The file is no GGUF file that can be used; the text is one sentence."""
+
+
+class Tensor(NamedTuple):
+    """One tensor: its dimensions, the name of its type, and its place in the data section."""
+
+    name: str
+    dimensions: tuple[int, ...]
+    type: str
+    offset: int
+    bytes: int
+
+
+class Header(NamedTuple):
+    """What a file says of itself; an array of more than ``KEPT_ITEMS`` is represented by its length."""
+
+    version: int
+    metadata: dict[str, Any]
+    tensors: list[Tensor]
+    data_offset: int
+
+
+class _Cursor:
+    """Reads forward through a window, and refuses what lies outside the file."""
+
+    def __init__(self, read: Read, size: int) -> None:
+        self._read, self._size, self._start, self._window = read, size, 0, b""
+        self.position = 0
+
+    def skip(self, count: int) -> None:
+        if count > self._size - self.position:
+            raise GgufError(f"The file ends within its header, at byte {self._size}: it is truncated.")
+        if self.position + count > LARGEST_HEADER:
+            raise GgufError(f"The header is larger than {LARGEST_HEADER >> 20} MiB, which no model's is.")
+        self.position += count
+
+    def take(self, count: int) -> bytes:
+        start = self.position
+        self.skip(count)
+        if start < self._start or start + count > self._start + len(self._window):
+            wanted = min(max(count, WINDOW), self._size - start)
+            self._window, self._start = self._read(start, wanted), start
+            if len(self._window) < count:
+                raise GgufError(f"The file cannot be read past byte {start + len(self._window)}: it is truncated.")
+        return self._window[start - self._start : start - self._start + count]
+
+    def number(self, code: str) -> Any:
+        return struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}")))[0]
+
+    def string(self, longest: int = LARGEST_STRING) -> str:
+        length = self.number("Q")
+        if length > longest:
+            raise GgufError(f"A string of {length} bytes is in the header: the file is damaged.")
+        return self.take(length).decode("utf-8", "replace")
+
+    def value(self, kind: int) -> Any:
+        if kind in SCALARS:
+            return self.number(SCALARS[kind])
+        if kind == 8:
+            return self.string()
+        if kind == 9:
+            return self._array()
+        raise GgufError(f"A metadata value has the unknown type {kind}: the file is damaged, or newer than this reader.")
+
+    def _array(self) -> Any:
+        kind, count = self.number("I"), self.number("Q")
+        if kind not in SCALARS and kind != 8:
+            raise GgufError(f"A metadata array has items of type {kind}: the file is damaged, or newer than this reader.")
+        if count > self._size:
+            raise GgufError(f"A metadata array of {count} items is in the header: the file is damaged.")
+        if count <= KEPT_ITEMS:
+            return [self.value(kind) for _ in range(count)]
+        if kind in SCALARS:
+            self.skip(count * struct.calcsize(f"<{SCALARS[kind]}"))
+        else:
+            for _ in range(count):
+                self.skip(self.number("Q"))
+        return {"items": count}
+
+
+def read_header(read: Read, size: int) -> Header:
+    """The header of a file of ``size`` bytes, of which ``read(offset, count)`` gives parts.
+
+    Raises GgufError where the file is not GGUF of version 2 or 3, is damaged, or is truncated.
+    """
+    cursor = _Cursor(read, size)
+    if size < 24 or cursor.take(4) != b"GGUF":
+        raise GgufError("The file does not begin with GGUF: it is no GGUF model.")
+    version = cursor.number("I")
+    if version in (2 << 24, 3 << 24):
+        raise GgufError("The file is big-endian, and this machine is not: convert it with gguf_convert_endian.py.")
+    if version not in (2, 3):
+        raise GgufError(f"The file has version {version} of GGUF, and versions 2 and 3 can be read.")
+    tensor_count, metadata_count = cursor.number("Q"), cursor.number("Q")
+    # The least a tensor and a metadata item can take.
+    if tensor_count * 24 + metadata_count * 13 > size:
+        raise GgufError(f"The header tells of {tensor_count} tensors and {metadata_count} metadata items: it is damaged.")
+    metadata: dict[str, Any] = {}
+    for _ in range(metadata_count):
+        key = cursor.string(LARGEST_KEY)
+        if key in metadata:
+            raise GgufError(f"The metadata has {key[:80]} twice: the file is damaged.")
+        metadata[key] = cursor.value(cursor.number("I"))
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
+        raise GgufError(f"The tensors are aligned to {alignment!r}, which is no power of two: the file is damaged.")
+    tensors = [_tensor(cursor) for _ in range(tensor_count)]
+    if len({tensor.name for tensor in tensors}) < len(tensors):
+        raise GgufError("Two tensors have the same name: the file is damaged.")
+    data_offset = -(-cursor.position // alignment) * alignment
+    for tensor in tensors:
+        if data_offset + tensor.offset + tensor.bytes > size:
+            raise GgufError(f"The tensor {tensor.name[:80]} lies outside the file of {size} bytes: it is truncated.")
+    return Header(version, metadata, tensors, data_offset)
+
+
+def _tensor(cursor: _Cursor) -> Tensor:
+    name, rank = cursor.string(LARGEST_KEY), cursor.number("I")
+    if not 1 <= rank <= 4:
+        raise GgufError(f"The tensor {name[:80]} has {rank} dimensions: the file is damaged.")
+    dimensions = tuple(cursor.number("Q") for _ in range(rank))
+    kind, offset = cursor.number("I"), cursor.number("Q")
+    if kind not in TYPES:
+        raise GgufError(f"The tensor {name[:80]} has the unknown type {kind}: the file is damaged, or newer than this reader.")
+    type_name, weights, size = TYPES[kind]
+    count = 1
+    for dimension in dimensions:
+        count *= dimension
+    return Tensor(name, dimensions, type_name, offset, -(-count // weights) * size)
+
+
+def file_reader(path: str) -> tuple[Read, int]:
+    """``read`` and ``size`` of a file, for :func:`read_header`."""
+
+    def read(offset: int, count: int) -> bytes:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(count)
+
+    return read, os.path.getsize(path)
+
+
+def kv_bytes_per_token(metadata: dict[str, Any], item_bytes: int = 2) -> Optional[int]:
+    """Bytes of KV cache that one token of context takes, for items of ``item_bytes`` (f16: 2).
+
+    None where the metadata does not tell the geometry. Multi-head latent attention caches one latent and one
+    rotary part a layer; others the keys and values of every KV head. Sliding windows, which cache less, are
+    counted in full: the figure is an upper bound.
+    """
+
+    def number(key: str, default: Any = None) -> Any:
+        return metadata.get(f"{metadata.get('general.architecture')}.{key}", default)
+
+    layers, heads, width = number("block_count"), number("attention.head_count"), number("embedding_length")
+    if not all(isinstance(value, int) and value > 0 for value in (layers, width)):
+        return None
+    latent = number("attention.kv_lora_rank")
+    if isinstance(latent, int) and latent > 0:
+        return int(layers * (latent + number("rope.dimension_count", 0)) * item_bytes)
+    kv_heads = number("attention.head_count_kv", heads)
+    total_heads = sum(kv_heads) if isinstance(kv_heads, list) else kv_heads * layers if isinstance(kv_heads, int) else None
+    most = max(heads) if isinstance(heads, list) and heads else heads
+    if not total_heads or not isinstance(most, int) or most <= 0:
+        return None
+    key = number("attention.key_length", width // most)
+    return int(total_heads * (key + number("attention.value_length", key)) * item_bytes)
+
+
+def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
+    """Bytes of weights that one token reads: of the experts those that are used, of the embedding one row."""
+    prefix = metadata.get("general.architecture")
+    present, used = metadata.get(f"{prefix}.expert_count"), metadata.get(f"{prefix}.expert_used_count")
+    share = used / present if isinstance(present, int) and isinstance(used, int) and present > 0 else 1.0
+    # Without an output matrix of its own a model multiplies by the embedding, all of it.
+    tied = all(tensor.name != "output.weight" for tensor in tensors)
+    total = 0.0
+    for tensor in tensors:
+        if "_exps" in tensor.name:
+            total += tensor.bytes * share
+        elif tensor.name == "token_embd.weight" and not tied:
+            total += tensor.bytes / max(tensor.dimensions[-1], 1)
+        else:
+            total += tensor.bytes
+    return round(total)
+
+
+def summary(headers: list[Header]) -> dict[str, Any]:
+    """What is worth knowing of one file, or of all shards of a set, the first one first."""
+    metadata = headers[0].metadata
+    prefix = metadata.get("general.architecture")
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    by_type: dict[str, int] = {}
+    for tensor in tensors:
+        by_type[tensor.type] = by_type.get(tensor.type, 0) + tensor.bytes
+    parameters = 0
+    for tensor in tensors:
+        count = 1
+        for dimension in tensor.dimensions:
+            count *= dimension
+        parameters += count
+    return {
+        "architecture": prefix,
+        "name": metadata.get("general.name"),
+        "quantization": max(by_type, key=lambda name: by_type[name]) if by_type else None,
+        "bytes_by_type": by_type,
+        "parameters": parameters,
+        "active_bytes": active_bytes(metadata, tensors),
+        "block_count": metadata.get(f"{prefix}.block_count"),
+        "context_length": metadata.get(f"{prefix}.context_length"),
+        "expert_count": metadata.get(f"{prefix}.expert_count"),
+        "expert_used_count": metadata.get(f"{prefix}.expert_used_count"),
+        "kv_bytes_per_token": kv_bytes_per_token(metadata),
+    }
