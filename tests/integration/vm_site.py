@@ -106,15 +106,18 @@ class Site:
         probe = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/health').status)"
         return self.tower.ssh(f'python3 -c "{probe}" 2>&1', check=False).endswith("200")
 
-    def state(self) -> dict[str, str]:
-        """What must not change when a run is refused: the build, the model, the service and its process."""
-        return {
-            "current": self.tower.ssh("readlink /opt/llama.cpp/current"),
-            "releases": self.tower.ssh("ls -A /opt/llama.cpp/releases"),
-            "models": self.tower.ssh("sudo ls -AlR --time-style=full-iso /var/lib/llama-models"),
-            "settings": self.tower.ssh("sudo sh -c 'sha256sum /etc/llama-server/* /etc/sysctl.d/90-llamatower.conf'"),
-            "process": self.tower.ssh(f"systemctl show --value --property=MainPID {UNIT}"),
-        }
+    def current(self) -> str:
+        """The release that the tower runs."""
+        return self.ssh("readlink /opt/llama.cpp/current")
+
+    def state(self) -> str:
+        """What must not change when a run is refused: build, models, settings, and the process of the server."""
+        return self.ssh(
+            "readlink /opt/llama.cpp/current; ls -A /opt/llama.cpp/releases; "
+            "sudo ls -AlR --time-style=full-iso /var/lib/llama-models; "
+            "sudo sh -c 'sha256sum /etc/llama-server/* /etc/sysctl.d/90-llamatower.conf'; "
+            f"systemctl show --value --property=MainPID {UNIT}"
+        )
 
 
 def wait_until(condition: Any, what: str, seconds: float) -> None:
