@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""Every template, rendered by Ansible with few, usual and extreme variables, through the program that will read it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPO = Path(__file__).resolve().parents[2]
+TEMPLATES = sorted(str(path.relative_to(REPO)) for path in REPO.glob("roles/*/templates/*.j2"))
+
+# One node, no frequency scaling, a file system without a block device; then a two-socket server; then all there is.
+NODE = {"memory_bytes": 2**38}
+TOWERS: dict[str, dict[str, Any]] = {
+    "minimal": {"cores": 1, "nodes": [{"node": 0, "memory_bytes": 2**32}], "disks": {}, "container": "podman"},
+    "typical": {
+        "cores": 64,
+        "nodes": [{"node": n, **NODE} for n in (0, 1)],
+        "disks": {"fs_uuid": "1b2c-3d", "partition": True},
+    },
+    "extreme": {
+        "cores": 512,
+        "nodes": [{"node": n, "memory_bytes": 0 if n in (3, 4) else 2**40} for n in range(10)],
+        "disks": {"fs_uuid": "0123abcd-4567-89ef-0123-456789abcdef", "partition": False},
+    },
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "minimal": {
+        "kernel_tuning_governor": None,
+        "kernel_tuning_energy_performance_preference": None,
+        "kernel_tuning_readahead_kb": None,
+        "llama_service_huge_pages": "none",
+    },
+    "typical": {},
+    "extreme": {
+        "kernel_tuning_thp": "always",
+        "kernel_tuning_swappiness": 0,
+        "llama_service_host": "::",
+        "llama_service_metrics": True,
+        "llama_service_parallel": 64,
+        "llama_service_context": 10_000_000,
+        "llama_service_threads": 500,
+        "llama_service_load_mode": "mmap",
+    },
+}
+MODEL = {
+    "bytes": 10**9,
+    "files": [{"file": "m-00001-of-00002.gguf", "sha256": "0" * 64}, {"file": "m-2.gguf", "sha256": "1" * 64}],
+}
+
+
+@pytest.fixture(scope="session", params=TOWERS)
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with every template's result, under the template's name without .j2."""
+    out = tmp_path_factory.mktemp(case)
+    variables: dict[str, Any] = {}
+    for name in ("defaults", "vars"):
+        for path in sorted(REPO.glob(f"roles/*/{name}/main.yml")):
+            variables |= yaml.safe_load(path.read_text()) or {}
+    facts = {"container": None, **TOWERS[case]}
+    facts["disks"] = {"/var/lib/llama-models": {"fs_uuid": None, "partition": False, **facts["disks"]}}
+    variables |= {
+        "__kernel_tuning_before": {"tower": facts},
+        "__llama_service_tower": {"tower": facts},
+        "__llama_service_build": {} if case == "minimal" else {"key": "0123456789abcdef"},
+        "__llama_service_weights": {} if case == "minimal" else MODEL,
+        "llama_build_root": str(out / "llama.cpp"),
+        "model_store_models": [{"name": "a-model"}],
+        "out": str(out),
+        "templates": [str(REPO / template) for template in TEMPLATES],
+        **SETTINGS[case],
+    }
+    server = out / "llama.cpp/current/bin/llama-server"
+    server.parent.mkdir(parents=True)
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    (out / "variables.json").write_text(json.dumps(variables))
+    play = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "tasks": [
+                {
+                    "name": "Render",
+                    "ansible.builtin.template": {
+                        "src": "{{ item }}",
+                        "dest": "{{ out }}/{{ item | basename | splitext | first }}",
+                        "mode": "0644",
+                    },
+                    "loop": "{{ templates }}",
+                }
+            ],
+        }
+    ]
+    (out / "play.yml").write_text(yaml.safe_dump(play))
+    command = [
+        "ansible-playbook",
+        "-i",
+        "inventory/localhost.yml",
+        "-e",
+        f"@{out}/variables.json",
+        str(out / "play.yml"),
+    ]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def settings(path: Path) -> list[tuple[str, str]]:
+    """NAME=VALUE lines; anything else but a comment is a mistake."""
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    found = [re.fullmatch(r"\s*(\S+?)\s*=\s*(.*)", line) for line in lines]
+    assert all(found), lines
+    return [(match.group(1), match.group(2)) for match in found if match]
+
+
+def test_all_templates_are_checked_here() -> None:
+    assert {Path(name).name for name in TEMPLATES} == {
+        "90-llamatower.conf.j2",
+        "90-llamatower.rules.j2",
+        "llamatower.conf.j2",
+        "instance.env.j2",
+        "llama-server@.service.j2",
+    }
+
+
+def test_systemd_accepts_the_unit(rendered: Path, case: str) -> None:
+    unit = rendered / "llama-server@.service"
+    instance = unit.with_name("llama-server@main.service")
+    shutil.copy(unit, instance)
+    done = subprocess.run(["systemd-analyze", "verify", instance], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # Other units of this machine have their own faults; ours must have none.
+    assert "llama-server" not in done.stderr, done.stderr
+
+
+def test_the_unit_starts_the_server_over_the_nodes_that_have_memory(rendered: Path, case: str) -> None:
+    (start,) = [value for key, value in settings_of_unit(rendered) if key == "ExecStart"]
+    interleaved = {"minimal": None, "typical": "0-1", "extreme": "0-2,5-9"}[case]
+    expected = f"{rendered}/llama.cpp/current/bin/llama-server"
+    assert start == (f"/usr/bin/numactl --interleave={interleaved} {expected}" if interleaved else expected)
+
+
+def settings_of_unit(rendered: Path) -> list[tuple[str, str]]:
+    text = (rendered / "llama-server@.service").read_text()
+    return re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
+
+
+def test_the_environment_has_each_setting_once_and_no_secret(rendered: Path, case: str) -> None:
+    found = settings(rendered / "instance.env")
+    names = [name for name, _ in found]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"LLAMA_ARG_[A-Z_]+|GLIBC_TUNABLES", name) for name in names), names
+    values = dict(found)
+    # systemd takes quotes and backslashes apart, and llama-server an empty value for a given one.
+    assert all(value and not re.search(r"[\"'\\\s]", value) for value in values.values()), values
+    assert "LLAMA_API_KEY" not in names
+    assert values["LLAMA_ARG_MODEL"].startswith("/var/lib/llama-models/a-model/")
+    assert ("GLIBC_TUNABLES" in values) == (case != "minimal")
+    assert values["LLAMA_ARG_THREADS"] == {"minimal": "1", "typical": "64", "extreme": "500"}[case]
+    assert values["LLAMA_ARG_LOAD_MODE"] == {"minimal": "mmap", "typical": "dio", "extreme": "mmap"}[case]
+    assert ("LLAMA_ARG_ENDPOINT_METRICS" in values) == (case == "extreme")
+
+
+def test_sysctl_settings_are_numbers_of_settings_that_linux_has(rendered: Path) -> None:
+    found = settings(rendered / "90-llamatower.conf")
+    assert {name.lstrip("-") for name, _ in found} == {
+        "kernel.numa_balancing",
+        "vm.zone_reclaim_mode",
+        "vm.swappiness",
+    }
+    for name, value in found:
+        assert value.isdigit()
+        assert name.startswith("-") or Path("/proc/sys", *name.split(".")).exists(), name
+
+
+def test_tmpfiles_writes_what_was_asked_for(rendered: Path, case: str, tmp_path: Path) -> None:
+    # A copy of the kernel's files, with two CPUs; systemd-tmpfiles takes it for the machine.
+    files = ["kernel/mm/transparent_hugepage/enabled", "kernel/mm/transparent_hugepage/defrag"]
+    files += [f"devices/system/cpu/cpufreq/policy{cpu}/scaling_governor" for cpu in (0, 1)]
+    for name in files:
+        (tmp_path / "sys" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys" / name).write_text("before")
+    done = subprocess.run(
+        ["systemd-tmpfiles", "--create", f"--root={tmp_path}", rendered / "llamatower.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    written = [(tmp_path / "sys" / name).read_text().strip() for name in files]
+    governor = "before" if case == "minimal" else "performance"
+    assert written == ["always" if case == "extreme" else "madvise", "madvise", governor, governor]
+
+
+def test_the_udev_rule_is_one_line_for_the_right_device(rendered: Path, case: str) -> None:
+    path = rendered / "90-llamatower.rules"
+    rules = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    expected = {
+        "minimal": [],
+        "typical": ['ENV{ID_FS_UUID}=="1b2c-3d"', 'ATTR{../queue/read_ahead_kb}="4096"'],
+        "extreme": [
+            f'ENV{{ID_FS_UUID}}=="{TOWERS["extreme"]["disks"]["fs_uuid"]}"',
+            'ATTR{queue/read_ahead_kb}="4096"',
+        ],
+    }[case]
+    assert len(rules) == (1 if expected else 0)
+    for rule in rules:
+        parts = rule.split(", ")
+        assert all(re.fullmatch(r'[A-Z]+(\{[\w./]+\})?(==|!=|=|\+=)"[^"]*"', part) for part in parts), parts
+        assert parts[2:] == expected
