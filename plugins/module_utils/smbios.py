@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: MIT
+"""Read SMBIOS: the raw table of /sys/firmware/dmi/tables/DMI, or what dmidecode printed of it.
+
+Both become the same typed records. Firmware is careless, so nothing in a table is believed: a structure
+that is cut off, a string that is not there, a length that makes no sense end in a warning and a None.
+Offsets are those of the System Management BIOS Reference Specification (DMTF DSP0134) 3.7.
+Sizes are bytes, speeds MT/s, widths bits.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import NamedTuple, Optional
+
+# Tables of the largest machines have a few thousand structures in 100 kB.
+LARGEST_TABLE = 4 * 2**20
+MOST_STRUCTURES = 20000
+MOST_WARNINGS = 50
+
+# Memory Device - Type (7.18.2).
+MEMORY_TYPES = {
+    0x12: "DDR",
+    0x13: "DDR2",
+    0x14: "DDR2 FB-DIMM",
+    0x18: "DDR3",
+    0x1A: "DDR4",
+    0x1B: "LPDDR",
+    0x1C: "LPDDR2",
+    0x1D: "LPDDR3",
+    0x1E: "LPDDR4",
+    0x1F: "Logical non-volatile device",
+    0x20: "HBM",
+    0x21: "HBM2",
+    0x22: "DDR5",
+    0x23: "LPDDR5",
+    0x24: "HBM3",
+    0x0F: "SDRAM",
+    0x0D: "RDRAM",
+    0x07: "DRAM",
+    0x09: "RAM",
+    0x0A: "ROM",
+    0x0B: "Flash",
+    0x0C: "EEPROM",
+}
+
+
+class SmbiosError(Exception):
+    """There is no SMBIOS table in the data; the text is one sentence."""
+
+
+class Structure(NamedTuple):
+    """One structure of the raw table."""
+
+    type: int
+    handle: int
+    data: bytes
+    strings: list[str]
+
+    def byte(self, offset: int) -> Optional[int]:
+        return self.data[offset] if offset < len(self.data) else None
+
+    def word(self, offset: int) -> Optional[int]:
+        return struct.unpack_from("<H", self.data, offset)[0] if offset + 2 <= len(self.data) else None
+
+    def dword(self, offset: int) -> Optional[int]:
+        return struct.unpack_from("<I", self.data, offset)[0] if offset + 4 <= len(self.data) else None
+
+    def string(self, offset: int) -> str:
+        """The string that the byte at an offset numbers; empty where it numbers none."""
+        number = self.byte(offset) or 0
+        return self.strings[number - 1] if 0 < number <= len(self.strings) else ""
+
+
+class Processor(NamedTuple):
+    """A CPU socket (type 4)."""
+
+    handle: int
+    designation: str
+    manufacturer: str
+    version: str
+    populated: bool
+    family: Optional[int]
+    model: Optional[int]
+    stepping: Optional[int]
+
+
+class MemoryArray(NamedTuple):
+    """A group of memory devices (type 16); ``system`` is whether it is the machine's memory."""
+
+    handle: int
+    system: bool
+    devices: Optional[int]
+
+
+class MemoryDevice(NamedTuple):
+    """A DIMM or its empty slot (type 17)."""
+
+    handle: int
+    array: Optional[int]
+    locator: str
+    bank: str
+    size_bytes: Optional[int]
+    type: Optional[str]
+    registered: Optional[bool]
+    rated_mts: Optional[int]
+    configured_mts: Optional[int]
+    ranks: Optional[int]
+    data_width: Optional[int]
+    form_factor: Optional[str]
+    manufacturer: str
+    part_number: str
+
+
+class Machine(NamedTuple):
+    """What a table says about the machine."""
+
+    vendor: str
+    product: str
+    board_vendor: str
+    board: str
+    processors: list[Processor]
+    arrays: list[MemoryArray]
+    devices: list[MemoryDevice]
+    warnings: list[str]
+
+
+def parse_table(data: bytes) -> tuple[list[Structure], list[str]]:
+    """The structures of a raw table, with or without its entry point, and what was wrong with it.
+
+    Raises SmbiosError where there is nothing that could be a table.
+    """
+    if len(data) > LARGEST_TABLE:
+        raise SmbiosError(f"{len(data)} bytes are too many for an SMBIOS table.")
+    table = _without_entry_point(data)
+    structures: list[Structure] = []
+    warnings: list[str] = []
+    offset = 0
+    while offset + 4 <= len(table) and len(structures) < MOST_STRUCTURES:
+        kind, length, handle = struct.unpack_from("<BBH", table, offset)
+        if length < 4:
+            if any(table[offset:]):
+                warnings.append(f"The structure at byte {offset} has a length of {length}; the rest was left out.")
+            break
+        if offset + length > len(table):
+            warnings.append(f"The structure at byte {offset} is cut off; it was left out.")
+            break
+        end = table.find(b"\0\0", offset + length)
+        if end < 0:
+            warnings.append(f"The strings of the structure at byte {offset} do not end.")
+            end = len(table)
+        # A structure without strings ends in two NULs as well; find() sees those as an empty set.
+        raw = table[offset + length : end]
+        strings = [text.decode("latin-1").strip() for text in raw.split(b"\0")] if raw else []
+        structures.append(Structure(kind, handle, table[offset : offset + length], strings))
+        offset = end + 2
+        if kind == 127:
+            break
+    if not structures:
+        raise SmbiosError("There is no SMBIOS structure in the data.")
+    return structures, warnings[:MOST_WARNINGS]
+
+
+def _without_entry_point(data: bytes) -> bytes:
+    """The table of a file that begins with an entry point, as dmidecode --dump-bin writes it."""
+    if data.startswith(b"_SM3_") and len(data) >= 24:
+        length, start = struct.unpack_from("<I", data, 12)[0], struct.unpack_from("<Q", data, 16)[0]
+    elif data.startswith(b"_SM_") and len(data) >= 31:
+        length, start = struct.unpack_from("<HI", data, 22)
+    else:
+        return data
+    if not 0 < start < len(data):
+        # A copied entry point still has the physical address; files put the table at the next 32 bytes.
+        start = 32
+    return data[start : start + length]
+
+
+def _cpu_signature(structure: Structure) -> tuple[Optional[int], Optional[int], Optional[int]]:
+    """Family, model and stepping of CPUID leaf 1, as /proc/cpuinfo shows them; not for CPUs without CPUID."""
+    signature = structure.dword(8)
+    if not signature or structure.byte(6) in (0xFE,) and (structure.word(0x28) or 0) in range(0x100, 0x120):
+        return None, None, None
+    family, model = (signature >> 8) & 15, (signature >> 4) & 15
+    if family in (6, 15):
+        model |= (signature >> 12) & 0xF0
+    if family == 15:
+        family += (signature >> 20) & 0xFF
+    return family, model, signature & 15
+
+
+def _device(structure: Structure) -> MemoryDevice:
+    size: Optional[int] = structure.word(0x0C)
+    if size == 0xFFFF:
+        size = None
+    elif size == 0x7FFF and structure.dword(0x1C) is not None:
+        size = (structure.dword(0x1C) or 0) * 2**20
+    elif size is not None:
+        size = (size & 0x7FFF) * 2**10 if size & 0x8000 else size * 2**20
+    width = structure.word(0x0A)
+    ranks = (structure.byte(0x1B) or 0) & 15
+    detail = structure.word(0x13)
+
+    def speed(word: int, extended: int) -> Optional[int]:
+        value = structure.word(word)
+        if value == 0xFFFF:
+            value = structure.dword(extended)
+        return value or None
+
+    return MemoryDevice(
+        structure.handle,
+        structure.word(4),
+        structure.string(0x10),
+        structure.string(0x11),
+        size,
+        MEMORY_TYPES.get(structure.byte(0x12) or 0),
+        None if detail is None else bool(detail & 0x2000),
+        speed(0x15, 0x54),
+        speed(0x20, 0x58),
+        ranks or None,
+        width if width and width != 0xFFFF else None,
+        {0x0B: "Row Of Chips", 0x09: "DIMM", 0x0D: "SODIMM"}.get(structure.byte(0x0E) or 0),
+        structure.string(0x17),
+        structure.string(0x1A),
+    )
+
+
+def read_table(data: bytes) -> Machine:
+    """The machine that a raw table describes."""
+    structures, warnings = parse_table(data)
+    first: dict[int, Structure] = {}
+    for structure in structures:
+        first.setdefault(structure.type, structure)
+    system, board = first.get(1), first.get(2)
+    processors = []
+    for structure in structures:
+        if structure.type == 4 and structure.byte(5) in (None, 1, 2, 3):
+            family, model, stepping = _cpu_signature(structure)
+            processors.append(
+                Processor(
+                    structure.handle,
+                    structure.string(4),
+                    structure.string(7),
+                    structure.string(0x10),
+                    bool((structure.byte(0x18) or 0) & 0x40),
+                    family,
+                    model,
+                    stepping,
+                )
+            )
+    return Machine(
+        system.string(4) if system else "",
+        system.string(5) if system else "",
+        board.string(4) if board else "",
+        board.string(5) if board else "",
+        processors,
+        [
+            MemoryArray(structure.handle, structure.byte(5) == 3, structure.word(0x0D))
+            for structure in structures
+            if structure.type == 16
+        ],
+        [_device(structure) for structure in structures if structure.type == 17],
+        warnings,
+    )
+
+
+_NONE = {"", "unknown", "not specified", "none", "<out of spec>", "not provided", "<bad index>"}
+
+
+def _text(fields: dict[str, str], *names: str) -> str:
+    for name in names:
+        value = fields.get(name, "").strip()
+        if value.lower() not in {"not specified", "<bad index>"} and value:
+            return value
+    return ""
+
+
+def _text_size(text: str) -> Optional[int]:
+    match = re.fullmatch(r"(\d+) ?([kKMGT]i?)?B?(?:ytes)?", text.strip())
+    if match:
+        power = {"K": 1, "M": 2, "G": 3, "T": 4}.get((match.group(2) or "").upper()[:1], 0)
+        return int(match.group(1)) * int(1024**power)
+    return 0 if text.strip().lower() in ("no module installed", "not installed") else None
+
+
+def _text_number(text: str) -> Optional[int]:
+    match = re.match(r"(\d+)", text)
+    return int(match.group(1)) or None if match else None
+
+
+def read_text(text: str) -> Machine:
+    """The machine that the output of dmidecode describes, whatever release printed it.
+
+    Raises SmbiosError where no structure is found.
+    """
+    blocks: list[tuple[int, int, dict[str, str]]] = []
+    fields: dict[str, str] = {}
+    for line in text[: 16 * LARGEST_TABLE].splitlines():
+        head = re.match(r"Handle 0x([0-9A-Fa-f]+), DMI type (\d+)", line)
+        if head:
+            fields = {}
+            blocks.append((int(head.group(2)), int(head.group(1), 16), fields))
+            continue
+        key, separator, value = line.strip().partition(":")
+        # Lists are indented by two tabs; their lines are no fields.
+        if separator and line.startswith(("\t", "  ")) and not line.startswith("\t\t"):
+            fields.setdefault(key.strip(), value.strip())
+    if not blocks:
+        raise SmbiosError("There is no 'Handle 0x…, DMI type …' in the text: save the whole output of dmidecode.")
+    first: dict[int, dict[str, str]] = {}
+    for kind, _handle, content in blocks:
+        first.setdefault(kind, content)
+    processors, arrays, devices = [], [], []
+    for kind, handle, content in blocks:
+        if kind == 4 and content.get("Type", "Central Processor") in ("Central Processor", "Other", "Unknown", "<OUT OF SPEC>"):
+            signature = re.search(r"Family (\d+), Model (\d+), Stepping (\d+)", content.get("Signature", ""))
+            numbers = tuple(int(number) for number in signature.groups()) if signature else (None, None, None)
+            status = content.get("Status", "Populated")
+            version = _text(content, "Version")
+            processors.append(
+                Processor(
+                    handle,
+                    _text(content, "Socket Designation"),
+                    _text(content, "Manufacturer"),
+                    version,
+                    status.startswith("Populated"),
+                    *numbers,
+                )
+            )
+        elif kind == 16:
+            count = _text_number(content.get("Number Of Devices", ""))
+            arrays.append(MemoryArray(handle, content.get("Use", "System Memory") == "System Memory", count))
+        elif kind == 17:
+            devices.append(_text_device(handle, content))
+    system, board = first.get(1, {}), first.get(2, {})
+    return Machine(
+        _text(system, "Manufacturer"),
+        _text(system, "Product Name"),
+        _text(board, "Manufacturer"),
+        _text(board, "Product Name"),
+        processors,
+        arrays,
+        devices,
+        [],
+    )
+
+
+def _text_device(handle: int, content: dict[str, str]) -> MemoryDevice:
+    kind = content.get("Type", "")
+    array = re.match(r"0x([0-9A-Fa-f]+)", content.get("Array Handle", ""))
+    configured = content.get("Configured Memory Speed", content.get("Configured Clock Speed", ""))
+    detail = content.get("Type Detail")
+    return MemoryDevice(
+        handle,
+        int(array.group(1), 16) if array else None,
+        _text(content, "Locator"),
+        _text(content, "Bank Locator"),
+        _text_size(content.get("Size", "")),
+        # Type 34 is newer than some releases of dmidecode, and the only one that machines of those years have.
+        "DDR5" if kind == "<OUT OF SPEC>" else kind if kind.lower() not in _NONE | {"other"} else None,
+        None if detail is None else "Registered" in detail,
+        _text_number(content.get("Speed", "")),
+        _text_number(configured),
+        _text_number(content.get("Rank", "")),
+        _text_number(content.get("Data Width", "")),
+        content.get("Form Factor") or None,
+        _text(content, "Manufacturer"),
+        _text(content, "Part Number"),
+    )
