@@ -2,25 +2,28 @@
 """Read the header of a GGUF file: metadata and tensor table, never the weights.
 
 Works on anything that can be read at an offset - a file, or HTTP ranges - in bounded memory: counts and
-lengths that cannot fit into the file are refused before anything is allocated, and long arrays (the
-vocabulary) are skipped. Sizes are bytes. Source of the format: ggml/include/gguf.h and
+lengths that cannot fit into the file are refused before anything is allocated, and long values (the
+vocabulary, the chat template) are passed over. Sizes are bytes. Source of the format: ggml/include/gguf.h and
 gguf-py/gguf/constants.py of llama.cpp.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import struct
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 Read = Callable[[int, int], bytes]
 
 # The headers of the largest models (a vocabulary of 250,000 words, 2,000 tensors) take about 15 MB.
-LARGEST_HEADER = 256 * 2**20
-LARGEST_STRING = 2**24
-LARGEST_KEY = 2**16
+LARGEST_HEADER = 128 * 2**20
+MOST_ENTRIES = 2**16
+LARGEST_KEY = 2**12
 KEPT_ITEMS = 1024
-WINDOW = 2**20
+KEPT_TEXT = 2**12
+# Windows grow, since the header of a shard is small and that of a vocabulary is not.
+FIRST_WINDOW, WINDOW = 2**16, 2**21
 
 # Metadata value type -> struct format; 8 is a string, 9 an array.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -60,6 +63,8 @@ TYPES = {
     35: ("TQ2_0", 256, 66),
     39: ("MXFP4", 32, 17),
     40: ("NVFP4", 64, 36),
+    41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 
 
@@ -78,7 +83,7 @@ class Tensor(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a file says of itself; an array of more than ``KEPT_ITEMS`` is represented by its length."""
+    """What a file says of itself; of long text and long arrays only ``bytes`` or ``items`` is kept."""
 
     version: int
     metadata: dict[str, Any]
@@ -104,7 +109,8 @@ class _Cursor:
         start = self.position
         self.skip(count)
         if start < self._start or start + count > self._start + len(self._window):
-            wanted = min(max(count, WINDOW), self._size - start)
+            wanted = max(count, min(WINDOW, max(FIRST_WINDOW, start)))
+            wanted = min(wanted, self._size - start)
             self._window, self._start = self._read(start, wanted), start
             if len(self._window) < count:
                 raise GgufError(f"The file cannot be read past byte {start + len(self._window)}: it is truncated.")
@@ -113,26 +119,37 @@ class _Cursor:
     def number(self, code: str) -> Any:
         return struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}")))[0]
 
-    def string(self, longest: int = LARGEST_STRING) -> str:
+    def string(self, longest: int = LARGEST_KEY) -> str:
         length = self.number("Q")
         if length > longest:
-            raise GgufError(f"A string of {length} bytes is in the header: the file is damaged.")
+            raise GgufError(f"A name of {length} bytes is in the header: the file is damaged.")
         return self.take(length).decode("utf-8", "replace")
 
     def value(self, kind: int) -> Any:
+        if kind == 7:  # any byte but 0
+            return bool(self.number("B"))
         if kind in SCALARS:
-            return self.number(SCALARS[kind])
+            number = self.number(SCALARS[kind])
+            return number if math.isfinite(number) else None
         if kind == 8:
-            return self.string()
+            length = self.number("Q")
+            if length <= KEPT_TEXT:
+                return self.take(length).decode("utf-8", "replace")
+            self.skip(length)
+            return {"bytes": length}
         if kind == 9:
             return self._array()
-        raise GgufError(f"A metadata value has the unknown type {kind}: the file is damaged, or newer than this reader.")
+        raise GgufError(
+            f"A metadata value has the unknown type {kind}: the file is damaged, or newer than this reader."
+        )
 
     def _array(self) -> Any:
         kind, count = self.number("I"), self.number("Q")
         if kind not in SCALARS and kind != 8:
-            raise GgufError(f"A metadata array has items of type {kind}: the file is damaged, or newer than this reader.")
-        if count > self._size:
+            raise GgufError(
+                f"A metadata array has items of type {kind}: the file is damaged, or newer than this reader."
+            )
+        if count > LARGEST_HEADER:
             raise GgufError(f"A metadata array of {count} items is in the header: the file is damaged.")
         if count <= KEPT_ITEMS:
             return [self.value(kind) for _ in range(count)]
@@ -158,14 +175,15 @@ def read_header(read: Read, size: int) -> Header:
     if version not in (2, 3):
         raise GgufError(f"The file has version {version} of GGUF, and versions 2 and 3 can be read.")
     tensor_count, metadata_count = cursor.number("Q"), cursor.number("Q")
-    # The least a tensor and a metadata item can take.
-    if tensor_count * 24 + metadata_count * 13 > size:
-        raise GgufError(f"The header tells of {tensor_count} tensors and {metadata_count} metadata items: it is damaged.")
+    if max(tensor_count, metadata_count) > MOST_ENTRIES:
+        raise GgufError(
+            f"The header tells of {tensor_count} tensors and {metadata_count} metadata items: it is damaged."
+        )
     metadata: dict[str, Any] = {}
     for _ in range(metadata_count):
         key = cursor.string(LARGEST_KEY)
-        if key in metadata:
-            raise GgufError(f"The metadata has {key[:80]} twice: the file is damaged.")
+        if not key or key in metadata:
+            raise GgufError(f"The metadata has {key[:80]!r} twice or without a name: the file is damaged.")
         metadata[key] = cursor.value(cursor.number("I"))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
@@ -174,69 +192,92 @@ def read_header(read: Read, size: int) -> Header:
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise GgufError("Two tensors have the same name: the file is damaged.")
     data_offset = -(-cursor.position // alignment) * alignment
+    expected = 0
     for tensor in tensors:
+        # llama.cpp refuses gaps and overlaps, too.
+        if tensor.offset != expected:
+            raise GgufError(f"The tensor {tensor.name[:80]!r} does not follow the one before it: the file is damaged.")
+        expected += -(-tensor.bytes // alignment) * alignment
         if data_offset + tensor.offset + tensor.bytes > size:
-            raise GgufError(f"The tensor {tensor.name[:80]} lies outside the file of {size} bytes: it is truncated.")
+            raise GgufError(f"The tensor {tensor.name[:80]!r} lies outside the file of {size} bytes: it is truncated.")
     return Header(version, metadata, tensors, data_offset)
 
 
 def _tensor(cursor: _Cursor) -> Tensor:
     name, rank = cursor.string(LARGEST_KEY), cursor.number("I")
-    if not 1 <= rank <= 4:
-        raise GgufError(f"The tensor {name[:80]} has {rank} dimensions: the file is damaged.")
+    if not name or not 1 <= rank <= 4:
+        raise GgufError(f"A tensor has the name {name[:80]!r} and {rank} dimensions: the file is damaged.")
     dimensions = tuple(cursor.number("Q") for _ in range(rank))
     kind, offset = cursor.number("I"), cursor.number("Q")
     if kind not in TYPES:
-        raise GgufError(f"The tensor {name[:80]} has the unknown type {kind}: the file is damaged, or newer than this reader.")
+        raise GgufError(
+            f"The tensor {name[:80]!r} has the unknown type {kind}: the file is damaged, or newer than this reader."
+        )
     type_name, weights, size = TYPES[kind]
-    count = 1
-    for dimension in dimensions:
-        count *= dimension
-    return Tensor(name, dimensions, type_name, offset, -(-count // weights) * size)
+    count = math.prod(dimensions)
+    if not 0 < count < 2**63 or dimensions[0] % weights:
+        raise GgufError(f"The tensor {name[:80]!r} has a shape that {type_name} cannot have: the file is damaged.")
+    return Tensor(name, dimensions, type_name, offset, count // weights * size)
 
 
 def file_reader(path: str) -> tuple[Read, int]:
-    """``read`` and ``size`` of a file, for :func:`read_header`."""
+    """``read`` and ``size`` of a file, for :func:`read_header`. What is read does not stay in the page cache."""
 
     def read(offset: int, count: int) -> bytes:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read(count)
+        with open(path, "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            data = os.pread(file.fileno(), count, offset)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return data
 
     return read, os.path.getsize(path)
 
 
-def kv_bytes_per_token(metadata: dict[str, Any], item_bytes: int = 2) -> Optional[int]:
+def _positive(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else None
+
+
+def _total(value: Any, layers: int) -> int | None:
+    """The sum over the layers of a number that is one for all, or one for each."""
+    values = value[:layers] if isinstance(value, list) else [value] * layers
+    if len(values) < layers or not all(type(each) is int and 0 <= each < 2**32 for each in values):
+        return None
+    return sum(values)
+
+
+def kv_bytes_per_token(metadata: dict[str, Any], item_bytes: int = 2) -> int | None:
     """Bytes of KV cache that one token of context takes, for items of ``item_bytes`` (f16: 2).
 
     None where the metadata does not tell the geometry. Multi-head latent attention caches one latent and one
-    rotary part a layer; others the keys and values of every KV head. Sliding windows, which cache less, are
-    counted in full: the figure is an upper bound.
+    rotary part a layer and no values; others the keys and values of every KV head. Sliding windows, which cache
+    less, are counted in full: the figure is an upper bound. Source: src/llama-kv-cache.cpp.
     """
 
-    def number(key: str, default: Any = None) -> Any:
+    def get(key: str, default: Any = None) -> Any:
         return metadata.get(f"{metadata.get('general.architecture')}.{key}", default)
 
-    layers, heads, width = number("block_count"), number("attention.head_count"), number("embedding_length")
-    if not all(isinstance(value, int) and value > 0 for value in (layers, width)):
+    layers, width, heads = (
+        _positive(get("block_count")),
+        _positive(get("embedding_length")),
+        get("attention.head_count"),
+    )
+    if not layers or not width or layers > MOST_ENTRIES:
         return None
-    latent = number("attention.kv_lora_rank")
-    if isinstance(latent, int) and latent > 0:
-        return int(layers * (latent + number("rope.dimension_count", 0)) * item_bytes)
-    kv_heads = number("attention.head_count_kv", heads)
-    total_heads = sum(kv_heads) if isinstance(kv_heads, list) else kv_heads * layers if isinstance(kv_heads, int) else None
-    most = max(heads) if isinstance(heads, list) and heads else heads
-    if not total_heads or not isinstance(most, int) or most <= 0:
+    kv_heads = _total(get("attention.head_count_kv", heads), layers)
+    most = _positive(max(heads) if isinstance(heads, list) and _total(heads, len(heads)) else heads)
+    key = _positive(get("attention.key_length", width // most if most else None))
+    value = 0 if get("attention.key_length_mla") else _positive(get("attention.value_length", key))
+    if not kv_heads or key is None or value is None:
         return None
-    key = number("attention.key_length", width // most)
-    return int(total_heads * (key + number("attention.value_length", key)) * item_bytes)
+    return kv_heads * (key + value) * item_bytes
 
 
 def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
     """Bytes of weights that one token reads: of the experts those that are used, of the embedding one row."""
     prefix = metadata.get("general.architecture")
     present, used = metadata.get(f"{prefix}.expert_count"), metadata.get(f"{prefix}.expert_used_count")
-    share = used / present if isinstance(present, int) and isinstance(used, int) and present > 0 else 1.0
+    all_experts, some = _positive(present), _positive(used)
+    share = min(1.0, some / all_experts) if all_experts and some else 1.0
     # Without an output matrix of its own a model multiplies by the embedding, all of it.
     tied = all(tensor.name != "output.weight" for tensor in tensors)
     total = 0.0
@@ -252,28 +293,33 @@ def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
 
 def summary(headers: list[Header]) -> dict[str, Any]:
     """What is worth knowing of one file, or of all shards of a set, the first one first."""
+    for index, header in enumerate(headers):
+        count = header.metadata.get("split.count") or 1
+        if count != len(headers) or (count != 1 and header.metadata.get("split.no") != index):
+            raise GgufError(
+                f"By its header, file {index + 1} of {len(headers)} is not shard {index + 1} of {len(headers)} of a set: "
+                "take all shards of a set, in their order."
+            )
     metadata = headers[0].metadata
-    prefix = metadata.get("general.architecture")
     tensors = [tensor for header in headers for tensor in header.tensors]
     by_type: dict[str, int] = {}
     for tensor in tensors:
         by_type[tensor.type] = by_type.get(tensor.type, 0) + tensor.bytes
-    parameters = 0
-    for tensor in tensors:
-        count = 1
-        for dimension in tensor.dimensions:
-            count *= dimension
-        parameters += count
+
+    def text(key: str) -> str | None:
+        return metadata[key] if isinstance(metadata.get(key), str) else None
+
+    prefix = text("general.architecture")
     return {
         "architecture": prefix,
-        "name": metadata.get("general.name"),
+        "name": text("general.name"),
         "quantization": max(by_type, key=lambda name: by_type[name]) if by_type else None,
         "bytes_by_type": by_type,
-        "parameters": parameters,
+        "parameters": sum(math.prod(tensor.dimensions) for tensor in tensors),
         "active_bytes": active_bytes(metadata, tensors),
-        "block_count": metadata.get(f"{prefix}.block_count"),
-        "context_length": metadata.get(f"{prefix}.context_length"),
-        "expert_count": metadata.get(f"{prefix}.expert_count"),
-        "expert_used_count": metadata.get(f"{prefix}.expert_used_count"),
+        **{
+            key: _positive(metadata.get(f"{prefix}.{key}"))
+            for key in ("block_count", "context_length", "expert_count", "expert_used_count")
+        },
         "kv_bytes_per_token": kv_bytes_per_token(metadata),
     }
