@@ -165,6 +165,17 @@ def _topology(root: Path) -> dict[str, Any]:
     }
 
 
+def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
+    """L3 caches of each CPU package, in the order of the package numbers; None where sysfs does not say."""
+    domains: dict[int, set[str]] = {}
+    for cpu in Path(sysfs).glob("devices/system/cpu/cpu[0-9]*"):
+        package = read_int(cpu / "topology/physical_package_id")
+        shared = read_text(cpu / "cache/index3/shared_cpu_list")
+        if package is not None and shared:
+            domains.setdefault(package, set()).add(shared)
+    return [len(domains[package]) for package in sorted(domains)] or None
+
+
 def _node(path: Path, number: int) -> dict[str, Any]:
     memory = parse_meminfo(read_text(path / "meminfo") or "")
     pools = {}
