@@ -297,8 +297,8 @@ def summary(headers: list[Header]) -> dict[str, Any]:
         count = header.metadata.get("split.count") or 1
         if count != len(headers) or (count != 1 and header.metadata.get("split.no") != index):
             raise GgufError(
-                f"By its header, file {index + 1} of {len(headers)} is not shard {index + 1} of {len(headers)} of a set: "
-                "take all shards of a set, in their order."
+                f"File {index + 1} of {len(headers)} is by its header not shard {index + 1} of {len(headers)}: take "
+                "all shards of one set, in their order."
             )
     metadata = headers[0].metadata
     tensors = [tensor for header in headers for tensor in header.tensors]

@@ -29,21 +29,27 @@ def declaration_problems(models: list[dict[str, Any]]) -> list[str]:
     for model in models:
         name = model.get("name")
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            problems.append(f"A model has the name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first.")
+            problems.append(
+                f"A model has the name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first."
+            )
             continue
         if names.count(name) > 1:
             problems.append(f"Two models have the name {name}: give each its own.")
             names = [other for other in names if other != name]
         kinds = [kind for kind in SOURCES if model.get(kind)]
         if len(kinds) != 1:
-            problems.append(f"Model {name} needs exactly one of repo, path and url; it has {', '.join(kinds) or 'none'}.")
+            problems.append(
+                f"Model {name} needs exactly one of repo, path and url; it has {', '.join(kinds) or 'none'}."
+            )
             continue
         given = {key for key, value in model.items() if value is not None} - {"name"}
         missing, unknown = SOURCES[kinds[0]] - given, given - SOURCES[kinds[0]]
         if missing:
             problems.append(f"Model {name} has a {kinds[0]} and lacks {', '.join(sorted(missing))}: add it.")
         if unknown:
-            problems.append(f"Model {name} has a {kinds[0]}, and {', '.join(sorted(unknown))} does not belong to it: remove it.")
+            problems.append(
+                f"Model {name} has a {kinds[0]}, and {', '.join(sorted(unknown))} does not belong to it: remove it."
+            )
         if "sha256" in given and not SHA256.fullmatch(str(model["sha256"])):
             problems.append(f"The sha256 of model {name} is not one: write its 64 hexadecimal digits in lower case.")
     return problems
@@ -61,9 +67,10 @@ def choose_files(pattern: str, names: list[str]) -> list[str]:
 
 def shard_problem(names: list[str]) -> str | None:
     """One sentence where files are not one model: one file, or every shard of one set."""
-    if len(names) == 1 and not SHARD.fullmatch(os.path.basename(names[0])):
+    if len(names) == 1 and not SHARD.fullmatch(names[0]):
         return None
-    matches = [SHARD.fullmatch(os.path.basename(name)) for name in names]
+    # With their directories: the same set may lie in two of them.
+    matches = [SHARD.fullmatch(name) for name in names]
     sets = {(match["stem"], match["count"]) if match else (name, "") for match, name in zip(matches, names)}
     if len(sets) > 1:
         found = ", ".join(sorted(stem for stem, _count in sets)[:4])
@@ -72,8 +79,18 @@ def shard_problem(names: list[str]) -> str | None:
     count = int(next(match["count"] for match in matches if match))
     missing = sorted(set(range(1, count + 1)) - present)
     if missing:
-        return f"shard {', '.join(map(str, missing[:8]))} of {count} is missing: write a pattern that matches all of them."
+        return (
+            f"shard {', '.join(map(str, missing[:8]))} of {count} is missing: write a pattern that matches all of them."
+        )
     return None
+
+
+def shards_of(name: str) -> list[str]:
+    """The file names of a model, from that of one of its files."""
+    match = SHARD.fullmatch(name)
+    if not match:
+        return [name]
+    return [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, int(match["count"]) + 1)]
 
 
 def state_of(model: dict[str, Any], manifest: dict[str, Any] | None, directory: str) -> tuple[str, str | None]:
@@ -123,8 +140,8 @@ def disk_problem(plan: list[dict[str, Any]], directory: str, free_bytes: int, re
     if not missing or missing + reserve_bytes <= free_bytes:
         return None
     return (
-        f"The disk of {directory} has {gigabytes(free_bytes)} free, and {gigabytes(missing)} of models and a reserve of "
-        f"{gigabytes(reserve_bytes)} are to go there: make room, or set model_store_dir to a larger disk."
+        f"The disk of {directory} has {gigabytes(free_bytes)} free, and {gigabytes(missing)} of models and a reserve "
+        f"of {gigabytes(reserve_bytes)} are to go there: make room, or set model_store_dir to a larger disk."
     )
 
 
@@ -141,16 +158,18 @@ def memory_problem(
     if model["bytes"] + cache + reserve_bytes <= memory_bytes:
         return None
     return (
-        f"Model {name} does not fit the memory: {gigabytes(model['bytes'])} of weights, {gigabytes(cache)} of KV cache for "
-        f"{context} tokens and {gigabytes(reserve_bytes)} of reserve are more than {gigabytes(memory_bytes)}: choose a "
-        "smaller model or quantization, or a smaller llama_service_context."
+        f"Model {name} does not fit the memory: {gigabytes(model['bytes'])} of weights, {gigabytes(cache)} of KV cache "
+        f"for {context} tokens and {gigabytes(reserve_bytes)} of reserve are more than {gigabytes(memory_bytes)}: "
+        "choose a smaller model or quantization, or a smaller llama_service_context."
     )
 
 
 def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:
     """The models of the catalog that fit with 8192 tokens of context, the largest first."""
     fitting = [
-        model for model in catalog if model["bytes"] + 8192 * model["kv_bytes_per_token"] + reserve_bytes <= memory_bytes
+        model
+        for model in catalog
+        if model["bytes"] + 8192 * model["kv_bytes_per_token"] + reserve_bytes <= memory_bytes
     ]
     return sorted(fitting, key=lambda model: -int(model["bytes"]))
 
@@ -173,5 +192,5 @@ def suggestion(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: 
     lines += ["", "Paste the lines of one into inventory/group_vars/towers.yml, and run this again:"]
     for model in fitting:
         lines += ["", "model_store_models:", f"  - name: {model['name']}", f"    repo: {model['repo']}"]
-        lines += ["    revision: main", f"    files: \"{model['files']}\""]
+        lines += ["    revision: main", f'    files: "{model["files"]}"']
     return "\n".join(lines)

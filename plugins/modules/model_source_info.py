@@ -9,10 +9,10 @@ short_description: What the sources of models say about them
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Resolves declared models to an exact commit and to the size and SHA-256 of every file, and reads the GGUF header of the
-    first one; a few kilobytes are transferred.
-  - Models of the hub are asked for through huggingface_hub, which the Python that runs the module must have; files and URLs
-    need nothing.
+  - Resolves declared models to an exact commit and to the size and SHA-256 of every file, and reads their GGUF headers;
+    a few megabytes are transferred.
+  - Models of the hub are asked for through huggingface_hub, which the Python that runs the module must have; files and
+    URLs need nothing.
 options:
   models:
     description: The declared models, as in C(model_store_models).
@@ -56,20 +56,19 @@ models:
     name: {description: Its name., type: str, returned: success}
     source: {description: Its source as it is declared., type: dict, returned: success}
     commit: {description: The commit of the repository; null for files and URLs., type: str, returned: success}
-    files: {description: "The files: file (its path in the source), size, sha256.", type: list, elements: dict, returned: success}
+    files: {description: "file (its path in the source), size, sha256.", type: list, elements: dict, returned: success}
     bytes: {description: Sum of their sizes., type: int, returned: success}
-    gguf: {description: What the header of the first file says; null where it is not GGUF., type: dict, returned: success}
+    gguf: {description: What the headers say, as M(gguf_info) tells it., type: dict, returned: success}
 """
 
-import os
 import urllib.request
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gguf import GgufError, read_header, summary
+from ansible.module_utils.gguf import GgufError, Read, file_reader, read_header, summary
 from ansible.module_utils.models import choose_files, declaration_problems, shard_problem, source_of
 
-Reader = Callable[[int, int], bytes]
+TIMEOUT = 60
 
 
 class ModelSourceError(Exception):
@@ -77,87 +76,117 @@ class ModelSourceError(Exception):
 
 
 def from_hub(model: dict[str, Any], endpoint: str | None, token: str | None) -> dict[str, Any]:
+    """What the hub says of a model, with every way in which it may say nothing as a sentence."""
     try:
         import huggingface_hub
-        from huggingface_hub import errors, utils
+        from huggingface_hub import errors
     except ImportError as error:
-        raise ModelSourceError("huggingface_hub is not installed beside Ansible: pip install -r requirements.txt") from error
+        raise ModelSourceError(
+            "huggingface_hub is not installed beside Ansible: pip install -r requirements.txt"
+        ) from error
     repo, revision = model["repo"], model["revision"]
     api = huggingface_hub.HfApi(endpoint=endpoint, token=token or None)
+    hub = f"The hub {api.endpoint}"
     try:
-        info = api.model_info(repo, revision=revision, files_metadata=True)
+        return ask_hub(api, model)
     except errors.GatedRepoError as error:
-        raise ModelSourceError(f"{repo} is gated: accept its terms on the hub and set model_store_hf_token.") from error
+        mend = "whose owner must be given access" if token else "set model_store_hf_token"
+        raise ModelSourceError(f"{repo} is gated: accept its terms on the hub, and {mend}.") from error
     except errors.RevisionNotFoundError as error:
-        raise ModelSourceError(f"{repo} has no revision {revision}: write a branch, a tag or a commit that it has.") from error
+        raise ModelSourceError(
+            f"{repo} has no revision {revision}: name a branch, a tag or a commit that it has."
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise ModelSourceError(
-            f"The hub {api.endpoint} knows no repository {repo}: correct its name, or set model_store_hf_token if it is private."
+            f"{hub} knows no repository {repo}: correct its name, or set model_store_hf_token if it is private."
         ) from error
+    except errors.HFValidationError as error:
+        raise ModelSourceError(f"{repo!r} is no name of a repository: write organization/name.") from error
+    except errors.HfHubHTTPError as error:
+        code, wait = error.response.status_code, error.response.headers.get("Retry-After")
+        later = f"in {wait} seconds" if wait else "later"
+        raise ModelSourceError(f"{hub} answered {code} about {repo}: run the same command again {later}.") from error
+    except (ModelSourceError, GgufError):
+        raise
     except Exception as error:  # whatever the client's HTTP library raises
-        raise ModelSourceError(f"The hub {api.endpoint} gave no answer about {repo} ({error}): check the network.") from error
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelSourceError(f"{hub} cannot be reached ({why}): check the network, or set HF_ENDPOINT.") from error
+
+
+def ask_hub(api: Any, model: dict[str, Any]) -> dict[str, Any]:
+    repo, pattern = model["repo"], model["files"]
+    info = api.model_info(repo, revision=model["revision"], files_metadata=True)
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
-    names = choose_files(model["files"], list(siblings))
+    names = choose_files(pattern, list(siblings))
     if not names:
         known = ", ".join(sorted(name for name in siblings if name.endswith(".gguf"))[:6]) or "no GGUF file at all"
-        raise ModelSourceError(f"{repo} has no file that matches {model['files']}; it has {known}.")
+        raise ModelSourceError(f"{repo} has no file that matches {pattern}; it has {known}.")
     problem = shard_problem(names)
     if problem:
-        raise ModelSourceError(f"{model['files']} in {repo}: {problem}")
-    files = [{"file": name, "size": siblings[name].size, "sha256": getattr(siblings[name].lfs, "sha256", None)} for name in names]
-    unproven = [entry["file"] for entry in files if not entry["sha256"]]
-    if unproven:
-        raise ModelSourceError(f"The hub tells no SHA-256 of {unproven[0]} in {repo}, so it could not be verified.")
+        raise ModelSourceError(f"{pattern} in {repo}: {problem}")
+    files = []
+    for name in names:
+        sha256 = getattr(siblings[name].lfs, "sha256", None)
+        if not sha256:
+            raise ModelSourceError(f"The hub tells no SHA-256 of {name} in {repo}, so it could not be verified.")
+        files.append({"file": name, "size": siblings[name].size, "sha256": sha256})
+    sources = [(hub_reader(api, repo, info.sha, entry["file"]), entry["size"]) for entry in files]
+    return {"commit": info.sha, "files": files, "gguf": headers(sources)}
 
-    url = huggingface_hub.hf_hub_url(repo, names[0], revision=info.sha, endpoint=api.endpoint)
 
-    def read(offset: int, size: int) -> bytes:
-        headers = {**utils.build_hf_headers(token=token or None), "Range": f"bytes={offset}-{offset + size - 1}"}
-        answer = utils.get_session().get(url, headers=headers, follow_redirects=True)
-        answer.raise_for_status()
+def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
+    """Ranges of a file, from where the hub redirects to; the token goes to the hub only."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, utils
+
+    url = hf_hub_url(repo, name, revision=commit, endpoint=api.endpoint)
+    location = get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint).location
+    token = api.token if location == url else False
+
+    def read(offset: int, count: int) -> bytes:
+        wanted = {**utils.build_hf_headers(token=token), "Range": f"bytes={offset}-{offset + count - 1}"}
+        answer = utils.get_session().get(location, headers=wanted, timeout=TIMEOUT)
+        utils.hf_raise_for_status(answer)
         return bytes(answer.content)
 
-    return {"commit": info.sha, "files": files, "gguf": header_of(read, files[0]["size"])}
+    return read
 
 
 def from_path(model: dict[str, Any]) -> dict[str, Any]:
     path = model["path"]
     try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-
-            def read(offset: int, count: int) -> bytes:
-                file.seek(offset)
-                return file.read(count)
-
-            gguf = header_of(read, size)
+        read, size = file_reader(path)
+        gguf = headers([(read, size)])
     except OSError as error:
-        raise ModelSourceError(f"The file {path} of model {model['name']} cannot be read: {error.strerror}.") from error
+        raise ModelSourceError(
+            f"The file {path} of model {model['name']} cannot be read ({error.strerror}): give a file on the tower."
+        ) from error
     return {"commit": None, "files": [{"file": path, "size": size, "sha256": model["sha256"]}], "gguf": gguf}
 
 
 def from_url(model: dict[str, Any]) -> dict[str, Any]:
     url = model["url"]
 
-    def read(offset: int, count: int) -> bytes:
+    def get(offset: int, count: int) -> tuple[bytes, int]:
+        """The range, and the size of the whole. A server without ranges sends everything."""
         request = urllib.request.Request(url, headers={"Range": f"bytes={offset}-{offset + count - 1}"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return bytes(answer.read(count))
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            if answer.status == 206:
+                return answer.read(count), int(answer.headers["Content-Range"].rpartition("/")[2])
+            answer.read(offset)
+            return answer.read(count), int(answer.headers["Content-Length"])
 
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=60) as answer:
-            size = int(answer.headers["Content-Length"])
-        gguf = header_of(read, size)
-    except (OSError, TypeError, ValueError) as error:
-        raise ModelSourceError(f"The URL {url} of model {model['name']} cannot be read: {error}") from error
+        _start, size = get(0, 1)
+        gguf = headers([(lambda offset, count: get(offset, count)[0], size)])
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        raise ModelSourceError(
+            f"The URL {url} of model {model['name']} cannot be read ({error}): correct it."
+        ) from error
     return {"commit": None, "files": [{"file": url, "size": size, "sha256": model["sha256"]}], "gguf": gguf}
 
 
-def header_of(read: Reader, size: int) -> dict[str, Any]:
-    try:
-        return summary([read_header(read, size)])
-    except GgufError as error:
-        raise ModelSourceError(f"This is not a GGUF model: {error}") from error
+def headers(sources: list[tuple[Read, int]]) -> dict[str, Any]:
+    return summary([read_header(read, size) for read, size in sources])
 
 
 def main() -> None:
@@ -181,6 +210,8 @@ def main() -> None:
                 resolved = from_path(model) if model.get("path") else from_url(model)
         except ModelSourceError as error:
             module.fail_json(msg=str(error))
+        except GgufError as error:
+            module.fail_json(msg=f"Model {model['name']} cannot be served: {error}")
         total = sum(entry["size"] for entry in resolved["files"])
         found.append({"name": model["name"], "source": source_of(model), "bytes": total, **resolved})
     module.exit_json(changed=False, models=found)

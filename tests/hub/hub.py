@@ -48,7 +48,7 @@ CHUNK = 1 << 18
 KEY = b"signs the URLs of the test CDN"
 
 
-class Fail(Exception):
+class HubError(Exception):
     """An answer other than success."""
 
     def __init__(self, status: int, message: str, code: str = "", **headers: str) -> None:
@@ -150,7 +150,7 @@ class Hub:
         """The files of a repository by name."""
         directory = self.root / repo
         if repo.count("/") != 1 or ".." in repo or not directory.is_dir():
-            raise Fail(401, "Invalid username or password.", "RepoNotFound")
+            raise HubError(401, "Invalid username or password.", "RepoNotFound")
         found = {}
         for path in sorted(path for path in directory.rglob("*") if path.is_file()):
             name = path.relative_to(directory).as_posix()
@@ -195,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
         self.parts = [urllib.parse.unquote(part) for part in url.path.split("/")[1:]]
         self.query = dict(urllib.parse.parse_qsl(url.query))
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.entry = {
+        self.entry: dict[str, Any] = {
             "origin": self.origin, "method": self.command, "path": url.path, "range": self.headers.get("Range"),
             "authorized": "Authorization" in self.headers, "status": 0, "file": "", "bytes": 0,
         }  # fmt: skip
@@ -204,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.hub.log.append(self.entry)
         try:
             self.respond(url.path)
-        except Fail as fail:
+        except HubError as fail:
             self.send(fail.status, json.dumps({"error": str(fail)}).encode(), **fail.headers)
         except ConnectionError:
             self.close_connection = True
@@ -232,7 +232,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault("status", name, on=self.origin)
         if fault:
             headers = {"Retry_After": str(fault["retry_after"])} if "retry_after" in fault else {}
-            raise Fail(int(fault["code"]), "An error on demand.", **headers)
+            raise HubError(int(fault["code"]), "An error on demand.", **headers)
 
     def send_file(self, file: File, name: str, **headers: str) -> None:
         """Send a file or the range that is asked for, with its faults."""
@@ -287,7 +287,7 @@ class HubHandler(Handler):
             return self.api("/".join(parts[2:4]), *(parts[4:] or ["revision", "main"]))
         if len(parts) > 4 and parts[2] == "resolve":
             return self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
-        raise Fail(404, "Sorry, we can't find the page you are looking for.")
+        raise HubError(404, "Sorry, we can't find the page you are looking for.")
 
     def control(self, what: str) -> None:
         hub = self.hub
@@ -304,7 +304,7 @@ class HubHandler(Handler):
         files = self.hub.files(repo)
         commit = self.hub.commit(files)
         if revision not in ("main", commit):
-            raise Fail(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return files, commit
 
     def api(self, repo: str, what: str, revision: str = "main", *rest: str) -> None:
@@ -316,10 +316,12 @@ class HubHandler(Handler):
             blobs = self.query.get("blobs", "").lower() in ("true", "1")
             self.send_json(
                 {
-                    "_id": commit[:24], "id": repo, "modelId": repo, "author": repo.split("/", maxsplit=1)[0], "sha": commit,
-                    "private": False, "gated": "manual" if gated else False, "disabled": False, "downloads": 0, "likes": 0,
-                    "tags": ["gguf"], "createdAt": "2026-01-01T00:00:00.000Z", "lastModified": "2026-01-01T00:00:00.000Z",
-                    "siblings": [file.sibling(lies[name]) if blobs else {"rfilename": name} for name, file in files.items()],
+                    "_id": commit[:24], "id": repo, "modelId": repo, "author": repo.partition("/")[0], "sha": commit,
+                    "private": False, "gated": "manual" if gated else False, "disabled": False, "tags": ["gguf"],
+                    "createdAt": "2026-01-01T00:00:00.000Z", "lastModified": "2026-01-01T00:00:00.000Z",
+                    "siblings": [
+                        file.sibling(lies[name]) if blobs else {"rfilename": name} for name, file in files.items()
+                    ],
                 }
             )  # fmt: skip
         elif what == "tree":
@@ -332,22 +334,21 @@ class HubHandler(Handler):
                 wanted = urllib.parse.parse_qs(self.body.decode()).get("paths", [])
             self.send_json([files[name].tree_entry(lies[name]) for name in wanted if name in files])
         else:
-            raise Fail(404, "Not found")
+            raise HubError(404, "Not found")
 
     def resolve(self, repo: str, revision: str, name: str) -> None:
         files, commit = self.open_repo(repo, revision)
         full = f"{repo}/{name}"
         if name not in files:
-            raise Fail(404, "Entry not found", "EntryNotFound", X_Repo_Commit=commit)
+            raise HubError(404, "Entry not found", "EntryNotFound", X_Repo_Commit=commit)
         file = files[name]
         self.entry["file"] = full
         if self.hub.fault("gated", full):
             given = self.headers.get("Authorization", "")
             if not given:
-                raise Fail(401, f"Access to model {repo} is restricted. You must have access to it and be authenticated"
-                           " to access it. Please log in.", "GatedRepo")  # fmt: skip
+                raise HubError(401, f"Access to model {repo} is restricted. Please log in.", "GatedRepo")
             if given != f"Bearer {self.hub.token}":
-                raise Fail(
+                raise HubError(
                     403, f"Access to model {repo} is restricted and you are not in the authorized list.", "GatedRepo"
                 )
         if not file.large:
@@ -371,16 +372,16 @@ class CdnHandler(Handler):
     def respond(self, path: str) -> None:
         expires = self.query.get("Expires", "0")
         if not hmac.compare_digest(self.query.get("Signature", ""), self.hub.signature(path, expires)):
-            raise Fail(403, "AccessDenied")
+            raise HubError(403, "AccessDenied")
         if int(expires) < time.time():
-            raise Fail(403, "Request has expired")
+            raise HubError(403, "Request has expired")
         repo, name = "/".join(self.parts[1:3]), "/".join(self.parts[3:])
         full = f"{repo}/{name}"
         self.entry["file"] = full
         self.fail_on_demand(full)
         file = self.hub.files(repo).get(name)
         if not file or file.sha256 != self.parts[0]:
-            raise Fail(404, "NoSuchKey")
+            raise HubError(404, "NoSuchKey")
         self.send_file(file, full, ETag=f'"{file.sha256}"', Content_Type="application/octet-stream")
 
 

@@ -118,7 +118,7 @@ def test_shards_are_summed() -> None:
 def test_shards_that_do_not_belong_together_are_refused() -> None:
     one, two, three = (read(data) for data in shards("tiny", 3).values())
     for wrong in ([one], [one, two], [one, three, two], [one, two, read(gguf())]):
-        with pytest.raises(GgufError, match="all shards of a set"):
+        with pytest.raises(GgufError, match="all shards of one set"):
             summary(wrong)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from huggingface_hub import RepoFile
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from tests.hub.hub import Hub
@@ -51,9 +52,9 @@ def test_names_sizes_and_hashes_are_told_in_all_three_ways(hub: Hub) -> None:
     info = api(hub).model_info(REPO, files_metadata=True)
     assert {s.rfilename: (s.size, s.lfs.sha256) for s in info.siblings or [] if s.lfs} == expected
     tree = api(hub).list_repo_tree(REPO, recursive=True, revision=info.sha)
-    assert {f.path: (f.size, f.lfs.sha256) for f in tree if getattr(f, "lfs", None)} == expected
+    assert {f.path: (f.size, f.lfs.sha256) for f in tree if isinstance(f, RepoFile) and f.lfs} == expected
     paths = api(hub).get_paths_info(REPO, SHARDS, revision=info.sha)
-    assert {f.path: (f.size, f.lfs.sha256) for f in paths} == expected  # type: ignore[union-attr]
+    assert {f.path: (f.size, f.lfs.sha256) for f in paths if isinstance(f, RepoFile) and f.lfs} == expected
 
 
 def test_a_snapshot_arrives_whole(hub: Hub, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_what_does_not_exist_is_refused_as_the_real_hub_does(hub: Hub, tmp_path:
 def test_a_flipped_byte_arrives_unnoticed(hub: Hub, tmp_path: Path) -> None:
     hub.faults = [{"kind": "wrong", "at": 1_234_567}]
     received = download(hub, SHARDS[0], tmp_path)
-    different = [index for index, (a, b) in enumerate(zip(received, original(hub, SHARDS[0]))) if a != b]
+    different = [index for index, (a, b) in enumerate(zip(received, original(hub, SHARDS[0]), strict=True)) if a != b]
     assert different == [1_234_567]
 
 
