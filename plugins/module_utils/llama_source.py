@@ -19,9 +19,9 @@ from typing import Any
 from .build import sha256_file, source_digest
 from .progress import Progress
 
-# pip asks a source distribution for its metadata even where it only downloads it. The build backend that
-# llama-cpp-python names would have packages fetched and run for that which nobody pinned, and its own
-# code would run before anybody looked at its hash; this one, which is found first, answers in its name.
+# pip asks a source distribution for its metadata even where it only downloads it, and for that it would fetch
+# and run build tools that nobody pinned. Without build isolation it imports the backend that llama-cpp-python
+# names from wherever Python finds it: here, and this one answers in its name.
 BACKEND = """\
 import pathlib
 def prepare_metadata_for_build_wheel(directory, config_settings=None):
