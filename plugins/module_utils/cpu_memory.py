@@ -31,7 +31,13 @@ class Row(NamedTuple):
 
 
 def _row(
-    name: str, brand: str, signature: tuple[tuple[int, int], ...], channels: int, one: int, two: int, server: bool = True
+    name: str,
+    brand: str,
+    signature: tuple[tuple[int, int], ...],
+    channels: int,
+    one: int,
+    two: int,
+    server: bool = True,
 ) -> Row:
     return Row(brand, signature, CpuMemory(name, channels, one or None, two or None, server))
 
@@ -86,17 +92,34 @@ ROWS = (
     _row("Xeon SP 2 (Cascade Lake)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d2\d\d", (), 6, 2933, 2933),
     _row("Xeon SP 1 (Skylake)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d1\d\d", (), 6, 2666, 2666),
     _row("Xeon D", r"Xeon\(R\)(?: CPU)? D-", (), 2, 0, 0, False),
-    _row("Xeon E5/E7 v1 to v4", r"Xeon\(R\)(?: CPU)? E5-(?:16|26|46)\d\d|Xeon\(R\)(?: CPU)? E7-\d{4} v[234]", (), 4, 0, 0),
+    _row(
+        "Xeon E5/E7 v1 to v4", r"Xeon\(R\)(?: CPU)? E5-(?:16|26|46)\d\d|Xeon\(R\)(?: CPU)? E7-\d{4} v[234]", (), 4, 0, 0
+    ),
     _row("Xeon E5-2400", r"Xeon\(R\)(?: CPU)? E5-(?:14|24)\d\d", (), 3, 0, 0),
     _row("Xeon 5500/5600", r"Xeon\(R\) CPU\s+[XELW]5[56]\d\d", (), 3, 1333, 0),
     _row("Xeon E3 and E", r"Xeon\(R\)(?: CPU)? E3-|Xeon\(R\) E-\d{4}", (), 2, 0, 0, False),
     # Intel clients: the extreme ones first.
-    _row("Core X (X99, X299)", r"Core\(TM\) i[79]-(?:5[89][236]0K|6[89][05]0[KX]|7[89]\d\dXE?|9[89]\d\dXE?|10[9]\d\dXE?)", (), 4, 0, 0),
+    _row(
+        "Core X (X99, X299)",
+        r"Core\(TM\) i[79]-(?:5[89][236]0K|6[89][05]0[KX]|7[89]\d\dXE?|9[89]\d\dXE?|10[9]\d\dXE?)",
+        (),
+        4,
+        0,
+        0,
+    ),
     _row("Core X (X79)", r"Core\(TM\) i7-(?:38[24]0K?|39[3-7]0[KX]?|48[24]0K|49[36]0[KX])(?: |$)", (), 4, 0, 0),
     _row("Core i7-900", r"Core\(TM\) i7 CPU\s+(?:X )?\s?9\d\d", (), 3, 1066, 0, False),
     _row("Intel N", r"Intel\(R\) (?:N95|N97|N100|N200|N50)|i3-N30[05]", (), 1, 0, 0, False),
     _row("Core Ultra", r"Core\(TM\) Ultra \d", (), 2, 0, 0, False),
-    _row("Core", r"Core\(TM\) (?:\d |i[3579][- ]|m[357]?-|2 )|Pentium\(R\)|Celeron\(R\)|Intel\(R\) Core", (), 2, 0, 0, False),
+    _row(
+        "Core",
+        r"Core\(TM\) (?:\d |i[3579][- ]|m[357]?-|2 )|Pentium\(R\)|Celeron\(R\)|Intel\(R\) Core",
+        (),
+        2,
+        0,
+        0,
+        False,
+    ),
     # ARM servers.
     _row("Ampere Altra", r"Ampere\(R\) Altra", (), 8, 3200, 3200),
     _row("AmpereOne", r"AmpereOne", (), 8, 5200, 4400),

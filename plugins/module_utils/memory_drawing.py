@@ -39,7 +39,9 @@ def draw(channels: dict[str, Any]) -> str:
             key=lambda name: (len(name), name),
         )
         for name in names:
-            slots = [dimm for dimm in channels["dimms"] if (dimm["socket"], dimm["channel"]) == (socket["socket"], name)]
+            slots = [
+                dimm for dimm in channels["dimms"] if (dimm["socket"], dimm["channel"]) == (socket["socket"], name)
+            ]
             marks = " ".join(_mark(dimm) for dimm in sorted(slots, key=lambda dimm: dimm["slot"] or 0))
             empty = not any(dimm["populated"] for dimm in slots)
             cells.append(f"{_name(name)}:[{marks}]" if empty else f"{_name(name)}: {marks} ")

@@ -43,27 +43,173 @@ class Rule(NamedTuple):
 
 # Tried from the top; the first that fits every populated slot answers.
 RULES = (
-    Rule("dell-letter-number", r"Dell", r"^(?:DIMM[_ ]?)?(?P<s>[A-H])(?P<n>\d{1,2})$", r"", "slot", "A1 ~", "the letter is the socket"),
+    Rule(
+        "dell-letter-number",
+        r"Dell",
+        r"^(?:DIMM[_ ]?)?(?P<s>[A-H])(?P<n>\d{1,2})$",
+        r"",
+        "slot",
+        "A1 ~",
+        "the letter is the socket",
+    ),
+    # Firmware of servers made for others leaves the vendor out; no channel has more than three slots.
+    Rule(
+        "letter-many-numbers",
+        r"",
+        r"^(?P<s>[A-H])(?P<n>\d{1,2})$",
+        r"^$",
+        "slot",
+        "A1 … A16 ~",
+        "only with numbers above 3",
+    ),
     Rule("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "channel", "DIMM1_CPU1 ~", ""),
-    Rule("hpe-proc-number", r"", r"^P(?:ROC|roc)\s+(?P<s>\d+)\s+DIMM\s+(?P<n>\d+)[A-L]?$", r"", "channel", "PROC 1 DIMM 3 ~", ""),
-    Rule("fujitsu-digit-letter", r"Fujitsu", r"^DIMM[- ](?P<d>\d)(?P<c>[A-X])$", r"", "own", "DIMM-1A ~ NODE 1", "digit = slot; letters continue on CPU 2"),
-    Rule("gigabyte-p-letter", r"", r"^DIMM_P(?P<s>\d)_(?P<c>[A-X])(?P<d>\d)$", r"", "own", "DIMM_P0_A0 ~ BANK 0", "letters continue on socket 2"),
-    Rule("p-dimm-letter", r"", r"^P(?P<s>\d)[-_ ]?DIMM_?(?P<c>[A-X])(?P<d>\d)$", r"", "own", "P1-DIMMA1 ~ P0_Node0_Channel0_Dimm0", "bank nodes repeat channels"),
-    Rule("p-ch-letter", r"", r"^P(?P<s>\d)_(?:D\d_)?(?:UMC|MC)\d_(?:DIM_)?CH_(?P<c>[A-X])(?P<d>\d)$", r"", "own", "P0_UMC0_CH_A0 ~ P0 CHANNEL A", ""),
+    Rule(
+        "hpe-proc-number",
+        r"",
+        r"^P(?:ROC|roc)\s+(?P<s>\d+)\s+DIMM\s+(?P<n>\d+)[A-L]?$",
+        r"",
+        "channel",
+        "PROC 1 DIMM 3 ~",
+        "",
+    ),
+    Rule(
+        "fujitsu-digit-letter",
+        r"Fujitsu",
+        r"^DIMM[- ](?P<d>\d)(?P<c>[A-X])$",
+        r"",
+        "own",
+        "DIMM-1A ~ NODE 1",
+        "digit = slot; letters continue on CPU 2",
+    ),
+    Rule(
+        "gigabyte-p-letter",
+        r"",
+        r"^DIMM_P(?P<s>\d)_(?P<c>[A-X])(?P<d>\d)$",
+        r"",
+        "own",
+        "DIMM_P0_A0 ~ BANK 0",
+        "letters continue on socket 2",
+    ),
+    Rule(
+        "p-dimm-letter",
+        r"",
+        r"^P(?P<s>\d)[-_ ]?DIMM_?(?P<c>[A-X])(?P<d>\d)$",
+        r"",
+        "own",
+        "P1-DIMMA1 ~ P0_Node0_Channel0_Dimm0",
+        "bank nodes repeat channels",
+    ),
+    Rule(
+        "p-ch-letter",
+        r"",
+        r"^P(?P<s>\d)_(?:D\d_)?(?:UMC|MC)\d_(?:DIM_)?CH_(?P<c>[A-X])(?P<d>\d)$",
+        r"",
+        "own",
+        "P0_UMC0_CH_A0 ~ P0 CHANNEL A",
+        "",
+    ),
     Rule("cpu-c-d", r"", r"^CPU(?P<s>\d)_C(?P<c>\d)D(?P<d>\d)$", r"", "own", "CPU0_C0D0 ~ NODE 0", ""),
     Rule("cpu-dimm-number", r"", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel", "CPU0-DIMM1 ~ CPU0", ""),
-    Rule("cpu-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?:MC\d_)?(?:DIMM)?[_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own", "CPU0.A0 ~ BANK 0", "NODE may be a quadrant"),
-    Rule("node-channel-dimm", r"", r"^NODE (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)", r"", "own", "NODE 0 CHANNEL 0 DIMM 0 (C0A0) ~ NODE 0", ""),
-    Rule("huawei-digits", r"", r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?: J\d+)?$", r"^_?(?:Node|SOCKET)", "own", "DIMM000 J27 ~ SOCKET 0 CHANNEL 0 DIMM 0", ""),
-    Rule("dimm-letter-board-cpu", r"", r"^DIMM (?P<c>[A-Z])(?P<d>\d)$", r"CPU (?P<s>\d)$", "own", "DIMM A1 ~ Primary Main Board/CPU 0", ""),
-    Rule("dimm-number-cpu", r"", r"^D(?:IMM|imm) (?P<n>\d+)$", r"^CPU (?P<s>\d)$", "channel", "DIMM 9 ~ CPU 1", "not in the order of the numbers"),
-    Rule("agesa-channel", r"", r"", r"^P(?P<s>\d) CHANNEL (?P<c>[A-P])$", "own", "DIMM 0 ~ P0 CHANNEL A", "boards with one slot say DIMM 0 or DIMM 1"),
-    Rule("p-node-channel", r"", r"", r"^P(?P<s>\d)_(?P<c>Node\d_Channel\w)_Dimm(?P<d>\d)$", "own", "DIMMA1 ~ P0_Node0_Channel0_Dimm0", ""),
-    Rule("controller-channel", r"", r"^(?P<c>Controller\d-Channel[A-D])(?:-DIMM(?P<d>\d))?$", r"", "own", "Controller0-ChannelA-DIMM0 ~ BANK 0", ""),
-    Rule("controller-letter", r"", r"^Controller\d-DIMM(?P<c>[A-D])(?P<d>\d)$", r"", "own", "Controller0-DIMMA1 ~ BANK 0", ""),
+    Rule(
+        "cpu-letter",
+        r"",
+        r"^CPU(?P<s>\d)[_ .]?(?:MC\d_)?(?:DIMM)?[_ ]?(?P<c>[A-X])(?P<d>\d)?$",
+        r"",
+        "own",
+        "CPU0.A0 ~ BANK 0",
+        "NODE may be a quadrant",
+    ),
+    Rule(
+        "node-channel-dimm",
+        r"",
+        r"^NODE (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)",
+        r"",
+        "own",
+        "NODE 0 CHANNEL 0 DIMM 0 (C0A0) ~ NODE 0",
+        "",
+    ),
+    Rule(
+        "huawei-digits",
+        r"",
+        r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?: J\d+)?$",
+        r"^_?(?:Node|SOCKET)",
+        "own",
+        "DIMM000 J27 ~ SOCKET 0 CHANNEL 0 DIMM 0",
+        "",
+    ),
+    Rule(
+        "dimm-letter-board-cpu",
+        r"",
+        r"^DIMM (?P<c>[A-Z])(?P<d>\d)$",
+        r"CPU (?P<s>\d)$",
+        "own",
+        "DIMM A1 ~ Primary Main Board/CPU 0",
+        "",
+    ),
+    Rule(
+        "dimm-number-cpu",
+        r"",
+        r"^D(?:IMM|imm) (?P<n>\d+)$",
+        r"^CPU (?P<s>\d)$",
+        "channel",
+        "DIMM 9 ~ CPU 1",
+        "not in the order of the numbers",
+    ),
+    Rule(
+        "agesa-channel",
+        r"",
+        r"",
+        r"^P(?P<s>\d) CHANNEL (?P<c>[A-P])$",
+        "own",
+        "DIMM 0 ~ P0 CHANNEL A",
+        "boards with one slot say DIMM 0 or DIMM 1",
+    ),
+    Rule(
+        "p-node-channel",
+        r"",
+        r"",
+        r"^P(?P<s>\d)_(?P<c>Node\d_Channel\w)_Dimm(?P<d>\d)$",
+        "own",
+        "DIMMA1 ~ P0_Node0_Channel0_Dimm0",
+        "",
+    ),
+    Rule(
+        "controller-channel",
+        r"",
+        r"^(?P<c>Controller\d-Channel[A-D])(?:-DIMM(?P<d>\d))?$",
+        r"",
+        "own",
+        "Controller0-ChannelA-DIMM0 ~ BANK 0",
+        "",
+    ),
+    Rule(
+        "controller-letter",
+        r"",
+        r"^Controller\d-DIMM(?P<c>[A-D])(?P<d>\d)$",
+        r"",
+        "own",
+        "Controller0-DIMMA1 ~ BANK 0",
+        "",
+    ),
     Rule("controller", r"", r"^(?P<c>Controller\d)-DIMM(?P<d>\d)$", r"", "own", "Controller0-DIMM0 ~ BANK 0", ""),
-    Rule("channel-letter", r"", r"^Channel(?P<c>[A-P])(?:[-_ ]?DIMM(?P<d>\d))?(?:_BOTTOM|_TOP)?$", r"", "own", "ChannelA-DIMM0 ~ BANK 0", "letters may continue on socket 2"),
-    Rule("letter-node-socket", r"", r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$", r"", "own", "DIMM_A1 ~ NODE 0 CHANNEL 0 DIMM 0", "letters may continue on socket 2"),
+    Rule(
+        "channel-letter",
+        r"",
+        r"^Channel(?P<c>[A-P])(?:[-_ ]?DIMM(?P<d>\d))?(?:_BOTTOM|_TOP)?$",
+        r"",
+        "own",
+        "ChannelA-DIMM0 ~ BANK 0",
+        "letters may continue on socket 2",
+    ),
+    Rule(
+        "letter-node-socket",
+        r"",
+        r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$",
+        r"",
+        "own",
+        "DIMM_A1 ~ NODE 0 CHANNEL 0 DIMM 0",
+        "letters may continue on socket 2",
+    ),
 )
 
 
@@ -115,7 +261,9 @@ def _sockets_of(labels: list[str], populated: set[str], cpus: list[Processor]) -
     return dict(zip(used, filled)) if len(used) <= len(filled) else None
 
 
-def _apply(rule: Rule, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]) -> Optional[dict[int, tuple[int, str, int]]]:
+def _apply(
+    rule: Rule, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]
+) -> Optional[dict[int, tuple[int, str, int]]]:
     """Where a rule puts the devices (by index), or None where it does not fit this machine."""
     named: dict[int, Place] = {}
     for index, device in enumerate(devices):
@@ -124,7 +272,7 @@ def _apply(rule: Rule, devices: list[MemoryDevice], cpus: list[Processor], chann
             named[index] = place
         elif device.size_bytes or not (NAMELESS.search(device.locator) or NAMELESS.search(device.bank)):
             return None
-    if not named:
+    if not named or rule.name == "letter-many-numbers" and max(place.number or 0 for place in named.values()) <= 3:
         return None
     labels = {place.socket for place in named.values()}
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
@@ -177,7 +325,9 @@ def _agrees(places: dict[int, tuple[int, str, int]], channels: Optional[int]) ->
     return all(len(names) == channels for names in by_socket.values())
 
 
-def locate(machine: Machine, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]) -> Optional[Answer]:
+def locate(
+    machine: Machine, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]
+) -> Optional[Answer]:
     """The first rule that fits, or None."""
     vendor = " ".join((machine.vendor, machine.board_vendor, machine.product))
     for rule in RULES:
@@ -212,17 +362,46 @@ def configured_speed(device: MemoryDevice) -> Optional[int]:
     return configured or None
 
 
+def _bounds_of_socket(
+    index: int, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]
+) -> Optional[list[int]]:
+    """Bounds for a socket whose slots' channels are not named."""
+    count = sum(1 for device in devices if device.size_bytes)
+    if len(cpus) == 1 or channels is None:
+        return bounds(count, len(devices), channels)
+    if len(devices) == count and count >= channels * len(cpus) and count % len(cpus) == 0:
+        return [channels, channels]
+    if sum(1 for cpu in cpus if cpu.populated) == 1:
+        # All DIMMs are this CPU's. No board has more than three slots a channel.
+        return [min(-(-count // 3), channels), min(count, channels)]
+    for rule in RULES:
+        places = (
+            [(device, place_of(rule, device)) for device in devices] if "(?P<s>" in rule.locator + rule.bank else []
+        )
+        mapped = _sockets_of(sorted({str(place.socket) for _device, place in places if place}), set(), cpus)
+        if places and mapped and all(place for _device, place in places):
+            mine = [device for device, place in places if place and mapped.get(str(place.socket)) == index]
+            return bounds(sum(1 for device in mine if device.size_bytes), len(mine), channels)
+    return [0, min(channels, count)]
+
+
 def _is_soldered(devices: list[MemoryDevice]) -> bool:
     return bool(devices) and all((device.type or "").startswith("LPDDR") for device in devices)
 
 
-def describe(machine: Machine, source: str, l3_domains: Optional[list[int]] = None, previous: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+def describe(
+    machine: Machine, source: str, l3_domains: Optional[list[int]] = None, previous: Optional[dict[str, Any]] = None
+) -> dict[str, Any]:
     """``memory_channels`` of a machine. ``l3_domains`` counts L3 caches by socket; ``previous`` is an earlier result."""
     devices = [device for device in machine.devices if is_dram(device, machine)]
     cpus = machine.processors
     filled = [cpu for cpu in cpus if cpu.populated]
     memories = [cpu_memory(cpu.version, cpu.family, cpu.model) for cpu in filled]
-    memory = memories[0] if memories and all(memories) and len({entry.channels for entry in memories if entry}) == 1 else None
+    memory = (
+        memories[0]
+        if memories and all(memories) and len({entry.channels for entry in memories if entry}) == 1
+        else None
+    )
     channels = memory.channels if memory else None
     present = [device for device in devices if device.size_bytes]
     answer = None if _is_soldered(present) else locate(machine, devices, cpus, channels)
@@ -242,7 +421,12 @@ def describe(machine: Machine, source: str, l3_domains: Optional[list[int]] = No
         "dimms": [_dimm(index, device, answer) for index, device in enumerate(devices)],
         "rule": rule if confidence != "none" else None,
         "confidence": confidence,
-        "bandwidth": {"theoretical_gb_s": None, "populated_gb_s": None, "reachable_gb_s": None, "limited_by": "unknown"},
+        "bandwidth": {
+            "theoretical_gb_s": None,
+            "populated_gb_s": None,
+            "reachable_gb_s": None,
+            "limited_by": "unknown",
+        },
         "advice": [],
         "warnings": machine.warnings,
     }
@@ -257,14 +441,24 @@ def nothing(source: str, warning: str) -> dict[str, Any]:
         "source": source,
         **{key: None for key in ("vendor", "board", "sockets", "dimms", "rule")},
         "confidence": "none",
-        "bandwidth": {"theoretical_gb_s": None, "populated_gb_s": None, "reachable_gb_s": None, "limited_by": "unknown"},
+        "bandwidth": {
+            "theoretical_gb_s": None,
+            "populated_gb_s": None,
+            "reachable_gb_s": None,
+            "limited_by": "unknown",
+        },
         "advice": [],
         "warnings": [warning],
     }
 
 
 def _socket(
-    index: int, cpu: Processor, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int], answer: Optional[Answer]
+    index: int,
+    cpu: Processor,
+    devices: list[MemoryDevice],
+    cpus: list[Processor],
+    channels: Optional[int],
+    answer: Optional[Answer],
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "socket": index,
@@ -294,19 +488,10 @@ def _socket(
         if width % 64 == 0 and width and (channels is None or width // 64 <= channels):
             entry.update(channels_populated=width // 64, channels_bounds=[width // 64] * 2)
             entry["empty_channels"] = [] if width // 64 == channels else None
-    elif sum(1 for other in cpus if other.populated) == 1 and len(cpus) == 1:
-        limits = bounds(len(present), len(devices), channels)
-        entry["channels_bounds"] = limits
+    else:
+        limits = entry["channels_bounds"] = _bounds_of_socket(index, devices, cpus, channels)
         if limits and limits[0] == limits[1]:
-            entry["channels_populated"] = limits[0]
-            entry["empty_channels"] = [] if limits[0] == channels else None
-    elif channels:
-        # Several sockets and no names: only a board that is full can be told.
-        slots, count = len(devices), len(present)
-        if slots == count and slots >= channels * len(cpus) and slots % len(cpus) == 0:
-            entry.update(channels_populated=channels, channels_bounds=[channels, channels], empty_channels=[])
-        else:
-            entry["channels_bounds"] = [0, min(channels, count)]
+            entry.update(channels_populated=limits[0], empty_channels=[] if limits[0] == channels else None)
     return entry
 
 
@@ -359,15 +544,24 @@ def _bandwidth(result: dict[str, Any], memory: Optional[CpuMemory], filled: list
         elif links:
             limit = "unknown"
         reachable = [round(low, 1), round(high, 1)]
-    return {"theoretical_gb_s": theoretical, "populated_gb_s": populated, "reachable_gb_s": reachable, "limited_by": limit}
+    return {
+        "theoretical_gb_s": theoretical,
+        "populated_gb_s": populated,
+        "reachable_gb_s": reachable,
+        "limited_by": limit,
+    }
 
 
-def _advice(result: dict[str, Any], memory: Optional[CpuMemory], previous: Optional[dict[str, Any]]) -> list[dict[str, Any]]:
+def _advice(
+    result: dict[str, Any], memory: Optional[CpuMemory], previous: Optional[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """What to mend, the most costly first."""
     found: list[tuple[float, dict[str, Any]]] = []
 
     def say(severity: str, code: str, cost: float, message: str, fix: str) -> None:
-        found.append((cost, {"severity": severity, "code": code, "message": message, "fix": fix, "gb_s": round(cost, 1)}))
+        found.append(
+            (cost, {"severity": severity, "code": code, "message": message, "fix": fix, "gb_s": round(cost, 1)})
+        )
 
     dimms = [dimm for dimm in result["dimms"] if dimm["populated"]]
     speed = min((dimm["configured_mts"] or dimm["rated_mts"] or 0 for dimm in dimms), default=0)
@@ -386,15 +580,17 @@ def _advice(result: dict[str, Any], memory: Optional[CpuMemory], previous: Optio
                     "A second CPU with its own DIMMs doubles the bandwidth of models that are spread over both.",
                 )
             continue
-        for channel in socket["empty_channels"] or []:
-            slots = [dimm for dimm in result["dimms"] if dimm["socket"] == socket["socket"] and dimm["channel"] == channel]
-            slot = min(slots, key=lambda dimm: dimm["slot"] or 0)["locator"] if slots else channel
+        empty = socket["empty_channels"] or []
+        if empty:
+            slots = [_first_slot(result["dimms"], socket["socket"], channel) for channel in empty]
+            cost = len(empty) * channel_gb_s
             say(
                 "problem",
                 "empty-channel",
-                channel_gb_s,
-                f"Channel {channel} of {where} is empty, which costs {channel_gb_s:.1f} GB/s.",
-                f"Put a DIMM like the others into {slot}.",
+                cost,
+                f"Channel{'s' if len(empty) > 1 else ''} {', '.join(empty)} of {where} "
+                f"{'are' if len(empty) > 1 else 'is'} empty, which costs {cost:.1f} GB/s.",
+                f"Put {'DIMMs' if len(empty) > 1 else 'a DIMM'} like the others into {', '.join(slots)}.",
             )
     counts = [socket["channels_populated"] for socket in result["sockets"] if socket["populated"]]
     if len(counts) > 1 and None not in counts and len(set(counts)) > 1:
@@ -406,7 +602,11 @@ def _advice(result: dict[str, Any], memory: Optional[CpuMemory], previous: Optio
             "Give every socket the same DIMMs in the same slots.",
         )
     _advise_mixed(dimms, say)
-    slow = [dimm for dimm in dimms if dimm["configured_mts"] and dimm["rated_mts"] and dimm["configured_mts"] < dimm["rated_mts"] - 2]
+    slow = [
+        dimm
+        for dimm in dimms
+        if dimm["configured_mts"] and dimm["rated_mts"] and dimm["configured_mts"] < dimm["rated_mts"] - 2
+    ]
     if slow:
         loss = sum((dimm["rated_mts"] - dimm["configured_mts"]) * CHANNEL_BYTES / 1000 for dimm in slow)
         rated, running = slow[0]["rated_mts"], slow[0]["configured_mts"]
@@ -414,11 +614,23 @@ def _advice(result: dict[str, Any], memory: Optional[CpuMemory], previous: Optio
         capped = memory is not None and memory.mts_1dpc is not None and memory.mts_1dpc <= running
         severity, why = "advice", "the BIOS may limit it: set the memory speed to Auto or to its maximum."
         if capped:
-            severity, why = "info", f"that is the most that {memory.name if memory else 'this CPU'} runs, so nothing is lost."
+            severity, why = (
+                "info",
+                f"that is the most that {memory.name if memory else 'this CPU'} runs, so nothing is lost.",
+            )
             loss = 0.0
         elif doubled:
-            severity, why = "info", "which is normal with two DIMMs a channel: one DIMM a channel of twice the size is faster."
-        say(severity, "below-rated", loss, f"{len(slow)} DIMMs rated {rated} MT/s run at {running} MT/s.", why[0].upper() + why[1:])
+            severity, why = (
+                "info",
+                "which is normal with two DIMMs a channel: one DIMM a channel of twice the size is faster.",
+            )
+        say(
+            severity,
+            "below-rated",
+            loss,
+            f"{len(slow)} DIMMs rated {rated} MT/s run at {running} MT/s.",
+            why[0].upper() + why[1:],
+        )
     bandwidth = result["bandwidth"]
     if bandwidth["limited_by"] == "ccd-links":
         say(
@@ -440,7 +652,9 @@ def _advice(result: dict[str, Any], memory: Optional[CpuMemory], previous: Optio
     before = sum(1 for dimm in (previous or {}).get("dimms") or [] if dimm["populated"])
     if before > len(dimms):
         here = {dimm["locator"] for dimm in dimms}
-        gone = [dimm["locator"] for dimm in (previous or {})["dimms"] if dimm["populated"] and dimm["locator"] not in here]
+        gone = [
+            dimm["locator"] for dimm in (previous or {})["dimms"] if dimm["populated"] and dimm["locator"] not in here
+        ]
         say(
             "problem",
             "dimm-lost",
@@ -452,11 +666,25 @@ def _advice(result: dict[str, Any], memory: Optional[CpuMemory], previous: Optio
     return [entry for _cost, entry in sorted(found, key=lambda item: (order[item[1]["severity"]], -item[0]))]
 
 
+def _first_slot(dimms: list[dict[str, Any]], socket: int, channel: str) -> str:
+    """The name of the slot that a channel's first DIMM goes into."""
+    slots = [dimm for dimm in dimms if (dimm["socket"], dimm["channel"]) == (socket, channel)]
+    return str(min(slots, key=lambda dimm: dimm["slot"] or 0)["locator"])
+
+
 def _advise_mixed(dimms: list[dict[str, Any]], say: Any) -> None:
-    for key, code, what in (("size_bytes", "mixed-size", "sizes"), ("ranks", "mixed-ranks", "ranks"), ("rated_mts", "mixed-speed", "speeds")):
+    for key, code, what in (
+        ("size_bytes", "mixed-size", "sizes"),
+        ("ranks", "mixed-ranks", "ranks"),
+        ("rated_mts", "mixed-speed", "speeds"),
+    ):
         values = sorted({dimm[key] for dimm in dimms if dimm[key]})
         if len(values) > 1:
-            shown = [f"{value / 2**30:.0f} GiB" for value in values] if key == "size_bytes" else [str(value) for value in values]
+            shown = (
+                [f"{value / 2**30:.0f} GiB" for value in values]
+                if key == "size_bytes"
+                else [str(value) for value in values]
+            )
             say(
                 "advice",
                 code,

@@ -158,6 +158,8 @@ def parse_table(data: bytes) -> tuple[list[Structure], list[str]]:
             break
     if not structures:
         raise SmbiosError("There is no SMBIOS structure in the data.")
+    if structures[-1].type != 127 and not warnings:
+        warnings.append("The table has no end mark: it may be cut off.")
     return structures, warnings[:MOST_WARNINGS]
 
 
@@ -311,7 +313,12 @@ def read_text(text: str) -> Machine:
         first.setdefault(kind, content)
     processors, arrays, devices = [], [], []
     for kind, handle, content in blocks:
-        if kind == 4 and content.get("Type", "Central Processor") in ("Central Processor", "Other", "Unknown", "<OUT OF SPEC>"):
+        if kind == 4 and content.get("Type", "Central Processor") in (
+            "Central Processor",
+            "Other",
+            "Unknown",
+            "<OUT OF SPEC>",
+        ):
             signature = re.search(r"Family (\d+), Model (\d+), Stepping (\d+)", content.get("Signature", ""))
             numbers = tuple(int(number) for number in signature.groups()) if signature else (None, None, None)
             status = content.get("Status", "Populated")

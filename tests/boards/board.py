@@ -42,6 +42,7 @@ SCHEMES: dict[str, Scheme] = {
 
 def structure(kind: int, handle: int, fields: bytes, *strings: str) -> bytes:
     """One structure: header, fields, strings, double NUL."""
+    assert all(strings), "an empty string would end the set"
     texts = b"".join(text.encode() + b"\0" for text in strings)
     return struct.pack("<BBH", kind, 4 + len(fields), handle) + fields + (texts or b"\0") + b"\0"
 
@@ -49,7 +50,13 @@ def structure(kind: int, handle: int, fields: bytes, *strings: str) -> bytes:
 def signature(cpu: dict[str, Any]) -> int:
     """CPUID leaf 1 of a family, model and stepping."""
     family, model = cpu["family"], cpu["model"]
-    return (max(family - 15, 0) << 20) | ((model >> 4) << 16) | (min(family, 15) << 8) | ((model & 15) << 4) | cpu.get("stepping", 0)
+    return (
+        (max(family - 15, 0) << 20)
+        | ((model >> 4) << 16)
+        | (min(family, 15) << 8)
+        | ((model & 15) << 4)
+        | cpu.get("stepping", 0)
+    )
 
 
 def _processor(number: int, board: dict[str, Any]) -> bytes:
@@ -58,7 +65,9 @@ def _processor(number: int, board: dict[str, Any]) -> bytes:
     status = 0x41 if present else 0x00
     identity = struct.pack("<II", signature(cpu), 0) if present else bytes(8)
     # designation, type, family (0xFE: see the second one), manufacturer, id, version, voltage, clocks, status, upgrade
-    fields = struct.pack("<BBBB", 1, 3, 0x6B, 2) + identity + struct.pack("<BBHHHBB", 3, 0x8A, 100, 4000, 3000, status, 1)
+    fields = (
+        struct.pack("<BBBB", 1, 3, 0x6B, 2) + identity + struct.pack("<BBHHHBB", 3, 0x8A, 100, 4000, 3000, status, 1)
+    )
     fields += bytes(0x2A - 4 - len(fields))
     brand = cpu["brand"] if present else "Not Specified"
     return structure(4, 0x0400 + number, fields, f"CPU{number}", cpu.get("manufacturer", brand.split()[0]), brand)
@@ -74,9 +83,11 @@ def _memory_device(handle: int, locator: str, bank: str, dimm: dict[str, Any] | 
     detail = 0x2080 if entry.get("registered", True) and dimm else 0x0080
     # array, error handle, total width, data width, size, form factor DIMM, set, locator, bank, type, detail
     fields = struct.pack("<HHHHHBBBBBH", 0x1000, 0xFFFE, width, width, word, 9, 0, 1, 2, kind, detail)
-    fields += struct.pack("<HBBBBBIH", rated, 3, 0, 0, 4 if dimm else 0, int(entry.get("ranks", 0)), extended, configured)
+    fields += struct.pack(
+        "<HBBBBBIH", rated, 3, 0, 0, 4 if dimm else 0, int(entry.get("ranks", 0)), extended, configured
+    )
     fields += bytes(0x28 - 4 - len(fields))
-    names = [str(entry.get("manufacturer", "NO DIMM")), str(entry.get("part_number", ""))]
+    names = [str(entry.get("manufacturer", "NO DIMM")), str(entry.get("part_number", "Unknown"))]
     return structure(17, handle, fields, locator, bank, *(names if dimm else names[:1]))
 
 
@@ -105,7 +116,9 @@ def structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
                 found.append((17, _memory_device(handle, locator, bank, dimm)))
                 handle += 1
     if left:
-        raise ValueError(f"The board has no slot {', '.join(sorted(left))}; the first one is {name(0, 0, 0, channels)[0]}.")
+        raise ValueError(
+            f"The board has no slot {', '.join(sorted(left))}; the first one is {name(0, 0, 0, channels)[0]}."
+        )
     return found
 
 
