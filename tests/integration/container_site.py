@@ -15,7 +15,7 @@ import yaml
 
 from tests.integration.vm_site import REPO, Run
 
-INVENTORY = REPO / "molecule/default/inventory.yml"
+INVENTORY = REPO / "molecule/default/inventory/hosts.yml"
 HUB = "http://127.0.0.1:18475"
 CACHE = Path(os.environ.get("LLAMATOWER_CACHE") or Path.home() / ".cache/llamatower")
 STATE = CACHE / "towers/containers"
