@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import io
 import json
 import os
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -307,22 +310,30 @@ def test_the_current_release_is_never_removed_and_the_previous_one_last(keep: in
 MODULES = Path(__file__).resolve().parents[2] / "plugins" / "modules"
 
 
-def release_module(check: bool, **arguments: Any) -> dict[str, Any]:
-    """Run the module llama_release as Ansible would; its result."""
+def run_module(name: str, check: bool, before: str = "", **arguments: Any) -> dict[str, Any]:
+    """Run a module as Ansible would, after these statements; its result."""
     loader = (
         "import sys, ansible.module_utils as m; m.__path__.append(sys.argv[1])\n"
         "import ansible.module_utils.basic as b\n"
         "b._ANSIBLE_ARGS = sys.stdin.buffer.read(); b._ANSIBLE_PROFILE = 'legacy'\n"
+        f"{before}\n"
         "import runpy; runpy.run_path(sys.argv[2], run_name='__main__')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", loader, str(MODULES.parent / "module_utils"), str(MODULES / "llama_release.py")],
+        [sys.executable, "-c", loader, str(MODULES.parent / "module_utils"), str(MODULES / f"{name}.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}),
-        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONWARNINGS": "ignore"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )
     assert done.stdout, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def release_module(check: bool, **arguments: Any) -> dict[str, Any]:
+    return run_module("llama_release", check, **arguments)
 
 
 def test_a_build_for_another_cpu_is_refused_before_anything_is_there(made: dict[str, Any], tmp_path: Path) -> None:
@@ -354,3 +365,55 @@ def test_the_module_installs_switches_goes_back_and_is_idempotent(made: dict[str
 def test_a_release_that_is_nowhere_is_named(tmp_path: Path) -> None:
     result = release_module(False, root=str(tmp_path), key="feedfeedfeedfeed")
     assert result["msg"] == f"There is no release feedfeedfeedfeed in {tmp_path}/releases: run playbooks/build.yml."
+
+
+NO_TOOLS = "import shutil; shutil.which = lambda name, *_: None"
+
+
+def test_a_machine_that_cannot_compile_says_what_to_install(tmp_path: Path) -> None:
+    source = {"type": "archive", "location": "/x.tar", "sha256": "ab" * 32}
+    result = run_module("llama_build_info", False, NO_TOOLS, source=source, work_dir=str(tmp_path))
+    assert result["msg"] == "The builder cannot compile llama.cpp: install g++, cmake, ninja-build (and ccache) there."
+    checked = run_module("llama_build_info", True, NO_TOOLS, source=source, work_dir=str(tmp_path))
+    assert (checked["llama_build"]["key"], checked["llama_build"]["present"]) == (None, False)
+
+
+def test_the_same_build_is_the_same_key_and_another_level_another(tmp_path: Path) -> None:
+    def key(cpu: str, **options: Any) -> str:
+        source = {"type": "archive", "location": "/x.tar", "sha256": "ab" * 32}
+        arguments: dict[str, Any] = {"source": source, "cpu": cpu, "cmake_options": options, "work_dir": str(tmp_path)}
+        return str(run_module("llama_build_info", True, **arguments)["llama_build"]["key"])
+
+    assert key("native") == key("native")
+    assert len({key("native"), key("native", GGML_LTO=True), key("native", GGML_LTO=False)}) == 3
+
+
+def test_a_disk_that_is_too_small_is_named_before_anything_is_there(made: dict[str, Any], tmp_path: Path) -> None:
+    work_dir = tmp_path / "work"
+    build = plan(made["source"], work_dir)
+    result = run_module(
+        "llama_build",
+        False,
+        "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free=2.9e9)",
+        build=build,
+        work_dir=str(work_dir),
+        progress_path=str(work_dir / "progress.json"),
+    )
+    assert result["msg"] == (
+        f"{work_dir} has 2.9 GB free and a build needs 3 GB: make room, or set llama_build_work_dir."
+    )
+    assert not work_dir.exists()
+
+
+def test_an_archive_is_fetched_from_a_web_server(made: dict[str, Any], tmp_path: Path) -> None:
+    directory = Path(made["source"]["location"]).parent
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        source = {**made["source"], "location": f"{url}/source.tar.gz"}
+        assert fetch(source, tmp_path).endswith("package-1.0/vendor/llama.cpp")
+        with pytest.raises(SourceError, match=r"none.tar cannot be fetched by the builder: HTTP Error 404"):
+            fetch({**source, "location": f"{url}/none.tar", "sha256": "cd" * 32}, tmp_path)
+        server.shutdown()
