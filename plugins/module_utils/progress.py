@@ -55,9 +55,9 @@ class Progress:
         return descriptor
 
     def tell(self, label: str, done: int = 0, total: int = 0, unit: str = "") -> None:
-        """Write how far the job is; calls in quick succession under one label are passed over."""
+        """Write how far the job is; calls in quick succession under one label and unit are passed over."""
         now = time.time()
-        if self._state.get("label") != label:
+        if (self._state.get("label"), self._state.get("unit")) != (label, unit):
             self._state = {"label": label, "unit": unit, "first": done, "started": now}
         elif now - self._written < WRITE_SECONDS and done < total:
             return

@@ -71,6 +71,16 @@ def test_what_is_told_can_be_read_while_the_job_runs_and_is_gone_afterwards(tmp_
     assert not running(path)
 
 
+def test_what_was_there_before_the_first_count_is_not_taken_for_speed(tmp_path: Path) -> None:
+    path = str(tmp_path / "progress.json")
+    with Progress(path) as progress:
+        progress.tell("fetching")
+        progress.tell("fetching", 12, 283, "bytes")
+        told = read(path)
+        assert told is not None
+        assert (told["first"], told["unit"]) == (12, "bytes")
+
+
 def test_a_job_that_nobody_started_does_not_run(tmp_path: Path) -> None:
     assert not running(str(tmp_path / "progress.json"))
 
