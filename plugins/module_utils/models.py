@@ -9,7 +9,9 @@ All sizes are bytes.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import json
 import os
 import re
 from typing import Any
@@ -50,6 +52,10 @@ def declaration_problems(models: list[dict[str, Any]]) -> list[str]:
             problems.append(
                 f"Model {name} has a {kinds[0]}, and {', '.join(sorted(unknown))} does not belong to it: remove it."
             )
+        numbers = [key for key in sorted(given) if not isinstance(model[key], str)]
+        if numbers:
+            problems.append(f"The {numbers[0]} of model {name} is no text: write it in quotes.")
+            continue
         if "sha256" in given and not SHA256.fullmatch(str(model["sha256"])):
             problems.append(f"The sha256 of model {name} is not one: write its 64 hexadecimal digits in lower case.")
     return problems
@@ -77,6 +83,9 @@ def shard_problem(names: list[str]) -> str | None:
         return f"its files belong to {len(sets)} models ({found}): write a pattern that matches one."
     present = {int(match["number"]) for match in matches if match}
     count = int(next(match["count"] for match in matches if match))
+    extra = sorted(present - set(range(1, count + 1)))
+    if extra:
+        return f"there is no shard {extra[0]} of {count} in a whole model: write a pattern that leaves it out."
     missing = sorted(set(range(1, count + 1)) - present)
     if missing:
         return (
@@ -93,23 +102,49 @@ def shards_of(name: str) -> list[str]:
     return [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, int(match["count"]) + 1)]
 
 
-def state_of(model: dict[str, Any], manifest: dict[str, Any] | None, directory: str) -> tuple[str, str | None]:
-    """``present``, ``absent`` or ``changed`` with the reason; by the size and time of the files, reading none.
+def read_manifest(directory: str) -> dict[str, Any] | None:
+    """The manifest of a model; None where there is none that could be used."""
+    try:
+        with open(os.path.join(directory, "manifest.json"), encoding="utf-8") as file:
+            manifest = json.load(file)
+    except (OSError, ValueError):
+        return None
+    usable = isinstance(manifest, dict) and manifest.get("schema_version") == SCHEMA_VERSION
+    return manifest if usable else None
 
-    A file whose size and time are those of the manifest is the file whose hash was proven.
-    """
-    if manifest is None:
-        return "absent", None
-    if manifest.get("schema_version") != SCHEMA_VERSION or manifest.get("source") != source_of(model):
-        return "changed", "it is declared otherwise now"
-    for entry in manifest["files"]:
+
+def intact_files(manifest: dict[str, Any] | None, directory: str) -> list[dict[str, Any]]:
+    """The files that are those of the manifest, whose hashes were proven: by their size and time, reading none."""
+    intact = []
+    for entry in manifest["files"] if manifest else []:
         try:
             found = os.stat(os.path.join(directory, entry["file"]))
         except OSError:
-            return "changed", f"{entry['file']} is gone"
-        if (found.st_size, found.st_mtime_ns) != (entry["size"], entry["mtime_ns"]):
-            return "changed", f"{entry['file']} was changed after it was verified"
-    return "present", None
+            continue
+        if (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
+            intact.append(entry)
+    return intact
+
+
+def tree_bytes(directory: str) -> int:
+    """The space that all files below a directory take."""
+    total = 0
+    for parent, _directories, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(parent, name)).st_blocks * 512
+    return total
+
+
+def state_of(model: dict[str, Any], manifest: dict[str, Any] | None, directory: str) -> tuple[str, str | None]:
+    """``present``, ``absent`` or ``changed`` with the reason."""
+    if manifest is None:
+        return "absent", None
+    if manifest["source"] != source_of(model):
+        return "changed", "it is declared otherwise now"
+    intact = intact_files(manifest, directory)
+    wrong = [entry["file"] for entry in manifest["files"] if entry not in intact]
+    return ("changed", f"{wrong[0]} is gone, or was changed after it was verified") if wrong else ("present", None)
 
 
 def make_plan(stored: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -118,12 +153,13 @@ def make_plan(stored: list[dict[str, Any]], sources: list[dict[str, Any]]) -> li
     plan = []
     for model in stored:
         known = model["manifest"] if model["state"] == "present" else resolved[model["name"]]
+        missing = sum(entry["size"] for entry in known["files"] if entry["sha256"] not in model["intact"])
         plan.append(
             {
                 "name": model["name"],
                 "state": model["state"],
                 **{key: known.get(key) for key in ("source", "commit", "files", "bytes", "gguf")},
-                "missing_bytes": 0 if model["state"] == "present" else known["bytes"],
+                "missing_bytes": max(0, missing - model["partial_bytes"]) if model["state"] != "present" else 0,
             }
         )
     return plan

@@ -43,8 +43,8 @@ def sha256_uncached(path: str, tell: Tell) -> str:
                 return digest.hexdigest()
 
 
-def copy_uncached(source: BinaryIO, target: BinaryIO, tell: Tell) -> None:
-    """Copy a stream to a file, from and to the disk; ``tell`` hears how many bytes are done."""
+def copy_uncached(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy a stream to a file, from and to the disk."""
     done = dropped = 0
     while True:
         block = source.read(BLOCK)
@@ -56,7 +56,6 @@ def copy_uncached(source: BinaryIO, target: BinaryIO, tell: Tell) -> None:
             if source.seekable():
                 os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             dropped = done
-            tell(done)
         if not block:
             return
 

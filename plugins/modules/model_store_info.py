@@ -9,8 +9,8 @@ short_description: Which of the declared models a tower has
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Compares the declared models with the manifests of the store and the sizes and times of its files. No byte of a model
-    is read, and nothing outside the tower is asked.
+  - Compares the declared models with the manifests of the store and the sizes and times of its files. No byte of a
+    model is read, and nothing outside the tower is asked.
 options:
   path:
     description: The directory of the models; it need not exist yet.
@@ -53,17 +53,25 @@ models:
     state: {description: "C(present), C(absent) or C(changed).", type: str, returned: always}
     reason: {description: Why it counts as changed; null otherwise., type: str, returned: always}
     manifest: {description: The manifest in the store; null where there is none., type: dict, returned: always}
+    intact: {description: SHA-256 of its files that are there unchanged., type: list, elements: str, returned: always}
+    partial_bytes: {description: Bytes of an unfinished fetch., type: int, returned: always}
 free_bytes:
   description: Free space on the disk of the directory, in bytes.
   returned: always
   type: int
 """
 
-import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.models import declaration_problems, source_of, state_of
+from ansible.module_utils.models import (
+    declaration_problems,
+    intact_files,
+    read_manifest,
+    source_of,
+    state_of,
+    tree_bytes,
+)
 from ansible.module_utils.tower import disk_of
 
 
@@ -81,14 +89,19 @@ def main() -> None:
     found = []
     for model in module.params["models"]:
         directory = os.path.join(module.params["path"], model["name"])
-        try:
-            with open(os.path.join(directory, "manifest.json"), encoding="utf-8") as file:
-                manifest = json.load(file)
-        except (OSError, ValueError):
-            manifest = None
+        manifest = read_manifest(directory)
         state, reason = state_of(model, manifest, directory)
-        entry = {"name": model["name"], "source": source_of(model), "state": state, "reason": reason, "manifest": manifest}
-        found.append(entry)
+        found.append(
+            {
+                "name": model["name"],
+                "source": source_of(model),
+                "state": state,
+                "reason": reason,
+                "manifest": manifest,
+                "intact": [entry["sha256"] for entry in intact_files(manifest, directory)],
+                "partial_bytes": tree_bytes(os.path.join(module.params["path"], f".{model['name']}.partial")),
+            }
+        )
     module.exit_json(changed=False, models=found, free_bytes=disk_of(module.params["path"])["free_bytes"])
 
 
