@@ -9,8 +9,8 @@ whose hash changes with them. It prints its URL, and serves until it is stopped.
 on the real hub: the hub itself, and a "CDN" with signed URLs to which large files are redirected. There is
 no Xet storage.
 
-Faults, each with ``match=`` (a pattern for ``org/repo/path``, default all) and ``count=`` (how often,
-default always):
+Faults, each with ``match=`` (a pattern for ``org/repo/path``, or ``org/repo`` where no file is asked for;
+default all) and ``count=`` (how often, default always):
 
     drop,at=N          close the connection after N bytes of every transfer from the CDN
     wrong,at=N         flip the byte at N of the file
@@ -33,6 +33,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import threading
 import time
 import urllib.parse
@@ -46,6 +47,9 @@ from typing import Any
 LARGE = (".gguf", ".safetensors", ".bin")
 CHUNK = 1 << 18
 KEY = b"signs the URLs of the test CDN"
+# The faults, and the setting that each needs.
+FAULTS = {"drop": "at", "wrong": "at", "truncate": "at", "lie": "by", "status": "code", "gated": "", "expired": ""}
+OPTIONS = {"kind", "match", "count", "on", "retry_after"}
 
 
 class HubError(Exception):
@@ -99,8 +103,8 @@ class Hub:
     def __init__(
         self, root: str | os.PathLike[str], port: int = 0, faults: list[dict[str, Any]] | None = None, token: str = ""
     ) -> None:
-        self.root = Path(root)
-        self.faults = list(faults or [])
+        self.root = Path(root).resolve(strict=True)
+        self.faults = faults or []
         self.token = token
         self.log: list[dict[str, Any]] = []
         self.lock = threading.Lock()
@@ -121,6 +125,19 @@ class Hub:
         for server in (self._hub, self._cdn):
             server.shutdown()
             server.server_close()
+
+    @property
+    def faults(self) -> list[dict[str, Any]]:
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: list[dict[str, Any]]) -> None:
+        """A fault that nothing shows would let every test pass. Copies are kept, since they are counted down."""
+        for fault in faults:
+            kind = fault.get("kind")
+            if kind not in FAULTS or set(fault) - OPTIONS != {FAULTS[kind]} - {""}:
+                raise ValueError(f"{fault} is no fault; see the list in {Path(__file__).name}.")
+        self._faults = [dict(fault) for fault in faults]
 
     def bytes_sent(self) -> dict[str, int]:
         """Bytes of each file that were sent, by ``org/repo/path``."""
@@ -241,12 +258,13 @@ class Handler(BaseHTTPRequestHandler):
         cut = hub.fault("truncate", name) if file.large else None
         size = int(cut["at"]) if cut else file.size
         start, end = 0, size
-        asked = self.headers.get("Range", "")
-        if asked.startswith("bytes="):
-            first, last = asked[6:].split("-", 1)
+        # As HTTP has it, what is not one range of bytes is ignored.
+        asked = re.fullmatch(r"bytes=(?=.*\d)(\d*)-(\d*)", self.headers.get("Range", ""))
+        if asked:
+            first, last = asked.groups()
             start = int(first) if first else max(0, size - int(last))
             end = min(int(last) + 1, size) if first and last else size
-            if start >= size:
+            if start >= end:
                 return self.send(416, Content_Range=f"bytes */{size}")
             headers["Content_Range"] = f"bytes {start}-{end - 1}/{size}"
         self.entry["status"] = 206 if asked else 200
@@ -268,9 +286,10 @@ class Handler(BaseHTTPRequestHandler):
                 block = bytearray(source.read(min(CHUNK, end - start, allowed - self.entry["bytes"])))
                 if wrong and start <= int(wrong["at"]) < start + len(block):
                     block[int(wrong["at"]) - start] ^= 1
+                # Counted first: who has received the last byte may ask for the log at once.
+                self.entry["bytes"] += len(block)
                 self.wfile.write(block)
                 start += len(block)
-                self.entry["bytes"] += len(block)
         return None
 
 
@@ -282,25 +301,32 @@ class HubHandler(Handler):
     def respond(self, path: str) -> None:
         parts = self.parts
         if parts[0] == "_hub":
-            return self.control(parts[1])
+            return self.control(path)
         if parts[:2] == ["api", "models"] and len(parts) >= 4:
             return self.api("/".join(parts[2:4]), *(parts[4:] or ["revision", "main"]))
         if len(parts) > 4 and parts[2] == "resolve":
             return self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         raise HubError(404, "Sorry, we can't find the page you are looking for.")
 
-    def control(self, what: str) -> None:
+    def control(self, path: str) -> None:
         hub = self.hub
-        if what == "log" and self.command == "DELETE":
-            with hub.lock:
-                hub.log.clear()
-        elif what == "faults" and self.command == "PUT":
-            with hub.lock:
-                hub.faults[:] = json.loads(self.body)
+        match self.command, path:
+            case "GET", "/_hub/log":
+                pass
+            case "DELETE", "/_hub/log":
+                with hub.lock:
+                    hub.log.clear()
+            case "PUT", "/_hub/faults":
+                try:
+                    hub.faults = json.loads(self.body)
+                except ValueError as error:
+                    raise HubError(400, str(error)) from None
+            case _:
+                raise HubError(404, "Control is GET or DELETE /_hub/log, or PUT /_hub/faults.")
         self.send_json({"requests": hub.log, "bytes_sent": hub.bytes_sent(), "faults": hub.faults})
 
-    def open_repo(self, repo: str, revision: str) -> tuple[dict[str, File], str]:
-        self.fail_on_demand(repo)
+    def open_repo(self, repo: str, revision: str, name: str = "") -> tuple[dict[str, File], str]:
+        self.fail_on_demand(f"{repo}/{name}" if name else repo)
         files = self.hub.files(repo)
         commit = self.hub.commit(files)
         if revision not in ("main", commit):
@@ -325,8 +351,21 @@ class HubHandler(Handler):
                 }
             )  # fmt: skip
         elif what == "tree":
-            below = "/".join(rest)
-            self.send_json([file.tree_entry(lies[name]) for name, file in files.items() if name.startswith(below)])
+            below = "".join(f"{part}/" for part in rest)
+            inside = [name for name in files if name.startswith(below)]
+            if below and not inside:
+                raise HubError(404, f"{below} does not exist on this revision", "EntryNotFound")
+            deep = self.query.get("recursive", "").lower() in ("true", "1")
+            # As Git has none, directories are what is before a slash.
+            ends = {name: [at for at in range(len(below), len(name)) if name[at] == "/"] for name in inside}
+            directories = sorted({name[:at] for name in inside for at in (ends[name] if deep else ends[name][:1])})
+            self.send_json(
+                [
+                    {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
+                    for path in directories
+                ]
+                + [files[name].tree_entry(lies[name]) for name in inside if deep or not ends[name]]
+            )
         elif what == "paths-info":
             if self.headers.get("Content-Type", "").startswith("application/json"):
                 wanted = json.loads(self.body)["paths"]
@@ -337,7 +376,7 @@ class HubHandler(Handler):
             raise HubError(404, "Not found")
 
     def resolve(self, repo: str, revision: str, name: str) -> None:
-        files, commit = self.open_repo(repo, revision)
+        files, commit = self.open_repo(repo, revision, name)
         full = f"{repo}/{name}"
         if name not in files:
             raise HubError(404, "Entry not found", "EntryNotFound", X_Repo_Commit=commit)
@@ -400,7 +439,11 @@ def main() -> None:
     )
     parser.add_argument("--token", default="", help="the one token that opens gated repositories")
     arguments = parser.parse_args()
-    with Hub(arguments.root, arguments.port, arguments.fault, arguments.token) as hub:
+    try:
+        server = Hub(arguments.root, arguments.port, arguments.fault, arguments.token)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    with server as hub:
         print(hub.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

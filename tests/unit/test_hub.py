@@ -6,6 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import subprocess
+import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from huggingface_hub import RepoFile
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
+from tests.hub import hub as program
 from tests.hub.hub import Hub
 
 REPO = "acme/tiny-GGUF"
@@ -57,6 +61,28 @@ def test_names_sizes_and_hashes_are_told_in_all_three_ways(hub: Hub) -> None:
     assert {f.path: (f.size, f.lfs.sha256) for f in paths if isinstance(f, RepoFile) and f.lfs} == expected
 
 
+def test_a_directory_is_listed_as_such(hub: Hub) -> None:
+    (hub.root / REPO / "Q6").mkdir()
+    (hub.root / REPO / "Q6/other.gguf").write_bytes(b"other")
+    assert [f.path for f in api(hub).list_repo_tree(REPO)] == ["Q6", "Q6_K", "README.md"]
+    assert [f.path for f in api(hub).list_repo_tree(REPO, recursive=True)] == [
+        "Q6", "Q6_K", "Q6/other.gguf", *SHARDS, "README.md",
+    ]  # fmt: skip
+    assert [f.path for f in api(hub).list_repo_tree(REPO, "Q6")] == ["Q6/other.gguf"]
+    with pytest.raises(EntryNotFoundError):
+        list(api(hub).list_repo_tree(REPO, "Q5_K"))
+
+
+def test_the_commit_follows_the_content(hub: Hub) -> None:
+    before = api(hub).model_info(REPO).sha
+    (hub.root / REPO / "README.md").write_text("# Tidy\n")
+    after = api(hub).model_info(REPO).sha
+    assert before and after and before != after and len(after) == 40
+    assert api(hub).model_info(REPO, revision=after).sha == after
+    with pytest.raises(HfHubHTTPError, match="Revision Not Found"):
+        api(hub).model_info(REPO, revision=before)
+
+
 def test_a_snapshot_arrives_whole(hub: Hub, tmp_path: Path) -> None:
     api(hub).snapshot_download(REPO, allow_patterns=["*.gguf"], local_dir=tmp_path / "here")
     for name in SHARDS:
@@ -67,6 +93,27 @@ def test_a_snapshot_arrives_whole(hub: Hub, tmp_path: Path) -> None:
 def test_small_files_come_from_the_hub_itself(hub: Hub, tmp_path: Path) -> None:
     assert download(hub, "README.md", tmp_path) == b"# Tiny\n"
     assert {entry["origin"] for entry in hub.log} == {"hub"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "sent", "said"),
+    [
+        ("bytes=0-9", 206, 10, f"bytes 0-9/{SIZE}"),
+        ("bytes=-5", 206, 5, f"bytes {SIZE - 5}-{SIZE - 1}/{SIZE}"),
+        (f"bytes={SIZE - 1}-{SIZE + 9}", 206, 1, f"bytes {SIZE - 1}-{SIZE - 1}/{SIZE}"),
+        (f"bytes={SIZE}-", 416, 0, f"bytes */{SIZE}"),
+        ("bytes=-", 200, SIZE, None),
+        ("lines=1-2", 200, SIZE, None),
+    ],
+)
+def test_ranges_are_served_as_http_has_it(hub: Hub, asked: str, status: int, sent: int, said: str | None) -> None:
+    request = urllib.request.Request(f"{hub.url}/{REPO}/resolve/main/{SHARDS[0]}", headers={"Range": asked})
+    try:
+        answer = urllib.request.urlopen(request)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        assert (answer.status, len(answer.read()), answer.headers["Content-Range"]) == (status, sent, said)
 
 
 def test_a_dropped_connection_is_resumed_by_a_range(hub: Hub, tmp_path: Path) -> None:
@@ -123,6 +170,25 @@ def test_429_says_when_to_retry(hub: Hub) -> None:
     assert (caught.value.response.status_code, caught.value.response.headers["Retry-After"]) == (429, "7")
 
 
+def cdn_statuses(hub: Hub) -> list[int]:
+    return [entry["status"] for entry in hub.log if entry["origin"] == "cdn"]
+
+
+def test_a_busy_cdn_is_asked_again(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "status", "code": 429, "retry_after": 0, "count": 1, "match": "*-00001-of-*"}]
+    for name in SHARDS:
+        assert download(hub, name, tmp_path) == original(hub, name)
+    assert cdn_statuses(hub) == [429, 200, 200]
+
+
+def test_a_broken_cdn_is_not_asked_again(hub: Hub, tmp_path: Path) -> None:
+    """Of the CDN's errors, the client retries none but 408 and 429: what must survive a 500 has to retry itself."""
+    hub.faults = [{"kind": "status", "code": 500, "count": 1}]
+    with pytest.raises(HfHubHTTPError, match="500"):
+        download(hub, SHARDS[0], tmp_path)
+    assert cdn_statuses(hub) == [500]
+
+
 def test_an_expired_signature_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.faults = [{"kind": "expired"}]
     with pytest.raises(HfHubHTTPError, match="403"):
@@ -139,3 +205,34 @@ def test_another_process_can_control_it(hub: Hub) -> None:
     assert [request["status"] for request in log["requests"]] == [500]
     with urllib.request.urlopen(urllib.request.Request(f"{hub.url}/_hub/log", method="DELETE")) as answer:
         assert json.load(answer)["requests"] == []
+
+
+@pytest.mark.parametrize("fault", [{}, {"kind": "corrupt", "at": 1}, {"kind": "drop"}, {"kind": "drop", "att": 1}])
+def test_what_is_no_fault_is_refused(hub: Hub, fault: dict[str, Any]) -> None:
+    hub.faults = before = [{"kind": "gated"}]
+    with pytest.raises(ValueError, match="is no fault"):
+        hub.faults = [fault]
+    request = urllib.request.Request(f"{hub.url}/_hub/faults", json.dumps([fault]).encode(), method="PUT")
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request)
+    assert hub.faults == before
+
+
+def test_the_program_says_where_it_serves_and_shows_the_faults_it_is_told(hub: Hub, tmp_path: Path) -> None:
+    command = [sys.executable, program.__file__, "--root", str(hub.root), "--fault", "truncate,at=9,match=*/Q6_K/*"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(f"{url}/{REPO}/resolve/main/{SHARDS[0]}") as answer:
+                assert answer.read() == original(hub, SHARDS[0])[:9]
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("arguments", [["--root", "/nonexistent"], ["--root", "/", "--fault", "corrupt,at=1"]])
+def test_the_program_refuses_what_it_cannot_serve(arguments: list[str]) -> None:
+    process = subprocess.run([sys.executable, program.__file__, *arguments], capture_output=True, text=True, timeout=30)
+    assert process.returncode == 2, process
+    assert process.stderr.splitlines()[-1].startswith("hub.py: error: "), process
