@@ -133,7 +133,7 @@ def _prove(
 ) -> dict[str, Any]:
     """Prove every hash that was not proven before, read the headers, and return the manifest."""
     entries = [entry for entry in model["files"] if entry["sha256"] not in kept]
-    total, done = sum(entry["size"] for entry in entries), 0
+    total, done, wrong = sum(entry["size"] for entry in entries), 0, []
     for entry in entries:
         path = _place(entry, model, partial)
 
@@ -143,11 +143,12 @@ def _prove(
         digest = sha256_uncached(str(path), tell)
         if digest != entry["sha256"]:
             path.unlink()
-            raise FetchError(
-                f"{path.name} of model {model['name']} has the SHA-256 {digest}, and {entry['sha256']} is wanted: it "
-                "was not installed; correct the hash, or fetch it again."
-            )
+            wrong.append(f"{path.name} has the SHA-256 {digest} and not {entry['sha256']}")
         done += entry["size"]
+    if wrong:
+        raise FetchError(
+            f"Model {model['name']} was not installed, since {', '.join(wrong)}: correct the hash, or fetch it again."
+        )
     files, headers = [], []
     for entry in model["files"]:
         path = _place(entry, model, partial)
