@@ -32,10 +32,10 @@ class ActionModule(ActionBase):
             specs.update(yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options", {}))
         values = {}
         problems = []
-        for name in task_vars or {}:
+        for name, value in (task_vars or {}).items():
             if name.startswith(tuple(prefixes)):
                 try:
-                    values[name] = self._templar.template(task_vars[name])
+                    values[name] = self._templar.template(value)
                 except AnsibleError as error:
                     problems.append(f"{name} cannot be worked out: {error.message}")
         problems += variable_problems(values, specs)

@@ -9,9 +9,7 @@ from typing import Any
 import ansible.module_utils
 
 # Filters and modules share their pure code; Ansible itself adds this directory for modules only.
-ansible.module_utils.__path__.append(
-    str(Path(__file__).resolve().parents[1] / "module_utils")
-)
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.module_utils.placement import placement_problem
 from ansible.module_utils.preflight import tower_problems

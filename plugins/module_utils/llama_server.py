@@ -32,9 +32,7 @@ def request(
     data = None if body is None else json.dumps(body).encode()
     # A proxy of the environment must not see requests to the machine itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(
-        urllib.request.Request(url, data, headers), timeout=timeout
-    ) as answer:
+    with opener.open(urllib.request.Request(url, data, headers), timeout=timeout) as answer:
         return json.loads(answer.read())
 
 

@@ -38,11 +38,7 @@ def parse_numa_maps(text: str) -> list[Mapping]:
         fields = dict(word.split("=", 1) for word in words[2:] if "=" in word)
         # N0=… counts pages of kernelpagesize_kB; a transparent huge page counts as 512 of 4 kB.
         page = int(fields.get("kernelpagesize_kB", "4")) * 1024
-        nodes = {
-            int(key[1:]): int(value) * page
-            for key, value in fields.items()
-            if re.fullmatch(r"N\d+", key)
-        }
+        nodes = {int(key[1:]): int(value) * page for key, value in fields.items() if re.fullmatch(r"N\d+", key)}
         # The kernel gives anonymous static huge pages a file of its own making.
         file = None if fields.get("file", "").startswith("/anon_hugepage") else fields.get("file")
         if nodes:
@@ -80,9 +76,7 @@ def imbalance(nodes: dict[int, int], expected: list[int]) -> float | None:
     return (max(shares) - min(shares)) * len(expected) / total
 
 
-def summarize(
-    numa_maps: str, smaps: str, model_suffix: str = ".gguf"
-) -> dict[str, Any]:
+def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[str, Any]:
     """Bytes of weights and large buffers per node, their page sizes and policies.
 
     ``huge_bytes`` counts what lies in huge pages of any kind; ``swapped_bytes`` what is swapped
@@ -101,9 +95,7 @@ def summarize(
     for mapping in chosen:
         for node, count in mapping.nodes.items():
             nodes[node] = nodes.get(node, 0) + count
-        policies[mapping.policy] = policies.get(mapping.policy, 0) + sum(
-            mapping.nodes.values()
-        )
+        policies[mapping.policy] = policies.get(mapping.policy, 0) + sum(mapping.nodes.values())
         size = sizes.get(mapping.address, {})
         huge += sum(
             size.get(kind, 0)
@@ -127,17 +119,10 @@ def summarize(
     }
 
 
-def placement_problem(
-    placement: dict[str, Any], expected: list[int], tolerance: float
-) -> str | None:
+def placement_problem(placement: dict[str, Any], expected: list[int], tolerance: float) -> str | None:
     """One sentence where the weights are not spread over the expected nodes, else None."""
-    spread = imbalance(
-        {int(node): count for node, count in placement["nodes"].items()}, expected
-    )
-    held = ", ".join(
-        f"node {node}: {count / 1e9:.2f} GB"
-        for node, count in placement["nodes"].items()
-    )
+    spread = imbalance({int(node): count for node, count in placement["nodes"].items()}, expected)
+    held = ", ".join(f"node {node}: {count / 1e9:.2f} GB" for node, count in placement["nodes"].items())
     if spread is None:
         return "No weights were found in the memory of the server; it has loaded no model, read its journal."
     if spread > tolerance:

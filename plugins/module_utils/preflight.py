@@ -31,8 +31,8 @@ def tower_problems(tower: dict[str, Any]) -> list[str]:
     nodes = [node for node in tower["nodes"] if node["memory_bytes"]]
     if len(nodes) > MAX_NODES:
         problems.append(
-            f"There are {len(nodes)} memory nodes and llama.cpp can use {MAX_NODES}: in the BIOS set the NUMA nodes per "
-            "socket to NPS1 (on Intel, turn SNC off) and turn off L3 cache as NUMA domain."
+            f"There are {len(nodes)} memory nodes and llama.cpp can use {MAX_NODES}: in the BIOS set the NUMA nodes "
+            "per socket to NPS1 (on Intel, turn SNC off) and turn off L3 cache as NUMA domain."
         )
     if (tower["cpus"] or 0) > MAX_CPUS:
         problems.append(
@@ -58,7 +58,7 @@ def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) 
             problems.append(f"{name} is not a variable of any role: {hint}")
         elif spec.get("type") == "bool" and not isinstance(value, bool) and value is not None:
             problems.append(
-                f"{name} is the {'text' if isinstance(value, str) else 'value'} {value!r}, not a boolean: write true or "
-                f"false without quotes in the inventory, or -e '{{\"{name}\": true}}' on the command line."
+                f"{name} is the {'text' if isinstance(value, str) else 'value'} {value!r}, not a boolean: write true "
+                f"or false without quotes in the inventory, or -e '{{\"{name}\": true}}' on the command line."
             )
     return problems

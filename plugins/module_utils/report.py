@@ -60,7 +60,9 @@ def advice(document: dict[str, Any]) -> list[dict[str, str]]:
             )
     service = document["service"] or {}
     if service.get("problem"):
-        found.append({"severity": "problem", "message": service["problem"], "fix": "ansible-playbook playbooks/serve.yml"})
+        found.append(
+            {"severity": "problem", "message": service["problem"], "fix": "ansible-playbook playbooks/serve.yml"}
+        )
     for entry in (document["memory_channels"] or {}).get("advice") or []:
         found.append({key: entry[key] for key in ("severity", "message", "fix")})
     order = {"problem": 0, "advice": 1, "info": 2}

@@ -86,9 +86,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
     for line in text.splitlines():
         match = re.match(r"(?:Node \d+ )?(\w+(?:\(\w+\))?):\s+(\d+)( kB)?", line)
         if match:
-            values[match.group(1)] = int(match.group(2)) * (
-                1024 if match.group(3) else 1
-            )
+            values[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
     return values
 
 
@@ -117,11 +115,7 @@ def parse_cpuinfo(text: str) -> dict[str, Any]:
 
 
 def _operating_system(root: Path) -> dict[str, Any]:
-    release = parse_os_release(
-        read_text(root / "etc/os-release")
-        or read_text(root / "usr/lib/os-release")
-        or ""
-    )
+    release = parse_os_release(read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release") or "")
     return {
         "id": release.get("ID"),
         "version_id": release.get("VERSION_ID"),
@@ -152,9 +146,7 @@ def _topology(root: Path) -> dict[str, Any]:
         topology = system / f"cpu/cpu{cpu}/topology"
         package = read_int(topology / "physical_package_id")
         packages.add(package)
-        siblings = read_text(topology / "core_cpus_list") or read_text(
-            topology / "thread_siblings_list"
-        )
+        siblings = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
         cores.add(siblings or str(cpu))
     smt = read_int(system / "cpu/smt/active")
     return {
@@ -190,19 +182,14 @@ def _node(path: Path, number: int) -> dict[str, Any]:
         "cpus": parse_cpu_list(read_text(path / "cpulist") or ""),
         "memory_bytes": memory.get("MemTotal", 0),
         "free_bytes": memory.get("MemFree", 0),
-        "distances": [
-            int(value) for value in (read_text(path / "distance") or "").split()
-        ],
+        "distances": [int(value) for value in (read_text(path / "distance") or "").split()],
         "hugepages": pools,
     }
 
 
 def _nodes(root: Path) -> list[dict[str, Any]]:
     base = root / "sys/devices/system/node"
-    return [
-        _node(base / f"node{number}", number)
-        for number in parse_cpu_list(read_text(base / "online") or "")
-    ]
+    return [_node(base / f"node{number}", number) for number in parse_cpu_list(read_text(base / "online") or "")]
 
 
 def _frequency(root: Path) -> dict[str, Any] | None:
@@ -217,9 +204,7 @@ def _frequency(root: Path) -> dict[str, Any] | None:
     return {
         "driver": every("scaling_driver"),
         "governor": every("scaling_governor"),
-        "governors": (
-            read_text(policies[0] / "scaling_available_governors") or ""
-        ).split(),
+        "governors": (read_text(policies[0] / "scaling_available_governors") or "").split(),
         "energy_performance_preference": every("energy_performance_preference"),
     }
 
@@ -251,11 +236,7 @@ def disk_of(path: str, root: str | Path = "/") -> dict[str, Any]:
         place = place.parent
     numbers = os.stat(place).st_dev
     room = os.statvfs(place)
-    block = Path(
-        os.path.realpath(
-            root / f"sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}"
-        )
-    )
+    block = Path(os.path.realpath(root / f"sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}"))
     known = block.is_dir()
     partition = known and (block / "partition").exists()
     queue = (block.parent if partition else block) / "queue"
@@ -271,9 +252,7 @@ def disk_of(path: str, root: str | Path = "/") -> dict[str, Any]:
     }
 
 
-def read_tower(
-    root: str | Path = "/", paths: list[str] | None = None
-) -> dict[str, Any]:
+def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> dict[str, Any]:
     """Everything above in one dictionary, the ``tower`` that ``tower_info`` returns.
 
     ``paths`` names directories whose file systems are described under ``disks``, keyed by path.
@@ -300,9 +279,6 @@ def read_tower(
         "swap_bytes": memory.get("SwapTotal"),
         "thp": _transparent_huge_pages(root),
         "frequency": _frequency(root),
-        "sysctl": {
-            name: read_int(root / "proc/sys" / name.replace(".", "/"))
-            for name in SYSCTLS
-        },
+        "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
         "disks": {path: disk_of(path, root) for path in paths or []},
     }

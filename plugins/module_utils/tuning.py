@@ -17,8 +17,7 @@ def kernel_differences(tower: dict[str, Any], wanted: dict[str, Any]) -> list[st
     frequency = tower["frequency"] or {}
     disk = tower["disks"].get(wanted["readahead_path"], {})
     pairs: list[tuple[str, Any | None, Any | None]] = [
-        (name, tower["sysctl"].get(name), value)
-        for name, value in wanted["sysctl"].items()
+        (name, tower["sysctl"].get(name), value) for name, value in wanted["sysctl"].items()
     ]
     for key in ("enabled", "defrag"):
         pairs.append(

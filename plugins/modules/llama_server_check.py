@@ -103,9 +103,7 @@ def unit_state(module: AnsibleModule) -> tuple[str, int]:
 
 def fail(module: AnsibleModule, sentence: str) -> None:
     unit = module.params["unit"]
-    _rc, output, _error = module.run_command(
-        ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit]
-    )
+    _rc, output, _error = module.run_command(["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit])
     module.fail_json(msg=sentence, journal=output.splitlines())
 
 
@@ -124,12 +122,7 @@ def main() -> None:
     options = module.params
     key = None
     if options["api_key_file"]:
-        key = (
-            Path(options["api_key_file"])
-            .read_text(encoding="utf-8")
-            .split("\n", 1)[0]
-            .strip()
-        )
+        key = Path(options["api_key_file"]).read_text(encoding="utf-8").split("\n", 1)[0].strip()
     started = time.monotonic()
     _state, restarts = unit_state(module)
     while not healthy(options["url"]):

@@ -65,18 +65,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.placement import summarize
 
-NOTHING = {
-    key: None
-    for key in (
-        "nodes",
-        "bytes",
-        "huge_bytes",
-        "swapped_bytes",
-        "policies",
-        "files",
-        "mappings",
-    )
-}
+NOTHING = dict.fromkeys(("nodes", "bytes", "huge_bytes", "swapped_bytes", "policies", "files", "mappings"))
 
 
 def main() -> None:
@@ -105,16 +94,12 @@ def main() -> None:
     found = dict(NOTHING)
     if source != "none":
         try:
-            found = summarize(
-                *((Path(source) / name).read_text() for name in ("numa_maps", "smaps"))
-            )
+            found = summarize(*((Path(source) / name).read_text() for name in ("numa_maps", "smaps")))
         except OSError as error:
             module.fail_json(
                 msg=f"{error.filename} cannot be read ({error.strerror}): run as root, and give a process that runs."
             )
-    module.exit_json(
-        changed=False, numa_placement={"source": source, "pid": pid, **found}
-    )
+    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **found})
 
 
 if __name__ == "__main__":

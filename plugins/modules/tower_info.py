@@ -86,9 +86,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(
-        changed=False, tower=read_tower(module.params["root"], module.params["paths"])
-    )
+    module.exit_json(changed=False, tower=read_tower(module.params["root"], module.params["paths"]))
 
 
 if __name__ == "__main__":

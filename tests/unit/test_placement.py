@@ -24,10 +24,13 @@ AnonHugePages:         0 kB
 """
 # A mapped model whose pages were cached on node 0 before.
 MAPPED = """\
-7f0000000000 interleave:0-1 file=/var/lib/llama-models/main/model-00001-of-00002.gguf mapped=51200 N0=51200 kernelpagesize_kB=4
+7f0000000000 interleave:0-1 file=/models/model-00001-of-00002.gguf mapped=51200 N0=51200 kernelpagesize_kB=4
 """
 # A pool of static huge pages: the kernel counts pages of 2 MB.
-HUGETLB = "7f0000000000 interleave:0-1 file=/anon_hugepage\\040(deleted) huge anon=140 dirty=140 N0=70 N1=70 kernelpagesize_kB=2048\n"
+HUGETLB = (
+    "7f0000000000 interleave:0-1 file=/anon_hugepage\\040(deleted) huge "
+    "anon=140 dirty=140 N0=70 N1=70 kernelpagesize_kB=2048\n"
+)
 
 
 def test_large_anonymous_buffers_count_and_small_ones_do_not() -> None:
@@ -44,7 +47,7 @@ def test_huge_pages_come_from_smaps() -> None:
 def test_pages_of_a_model_file_count() -> None:
     found = summarize(MAPPED, "")
     assert found["nodes"] == {"0": 51200 * 4096}
-    assert found["files"] == ["/var/lib/llama-models/main/model-00001-of-00002.gguf"]
+    assert found["files"] == ["/models/model-00001-of-00002.gguf"]
 
 
 def test_static_huge_pages_are_counted_in_their_own_size() -> None:
@@ -86,7 +89,9 @@ def test_a_server_without_weights_is_a_problem() -> None:
 
 def test_swapped_weights_are_a_problem() -> None:
     problem = placement_problem(
-        summarize(ANONYMOUS, ANONYMOUS_SMAPS.replace("Swap:                  0", "Swap:            1000000")), [0, 1], 0.02
+        summarize(ANONYMOUS, ANONYMOUS_SMAPS.replace("Swap:                  0", "Swap:            1000000")),
+        [0, 1],
+        0.02,
     )
     assert problem is not None
     assert "swapoff" in problem

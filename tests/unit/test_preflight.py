@@ -17,14 +17,18 @@ def tower(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@pytest.mark.parametrize(("system", "version"), [("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")])
+@pytest.mark.parametrize(
+    ("system", "version"), [("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")]
+)
 def test_supported_releases_have_no_problem(system: str, version: str) -> None:
     assert tower_problems(tower(os={"id": system, "version_id": version, "name": "x", "systemd": True})) == []
 
 
 @pytest.mark.parametrize(("system", "version"), [("fedora", "41"), ("debian", "11"), ("debian", None), (None, None)])
 def test_another_system_is_named_with_those_that_work(system: str | None, version: str | None) -> None:
-    (problem,) = tower_problems(tower(os={"id": system, "version_id": version, "name": "Fedora Linux 41", "systemd": True}))
+    (problem,) = tower_problems(
+        tower(os={"id": system, "version_id": version, "name": "Fedora Linux 41", "systemd": True})
+    )
     assert problem == "Fedora Linux 41 is not supported: install Debian 12 or 13, or Ubuntu 22.04 or 24.04."
 
 

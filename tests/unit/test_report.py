@@ -117,7 +117,13 @@ def test_nothing_to_mend_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (282_972_864, "283 MB"), (52_613_349_376, "52.6 GB"), (332_900_000_000, "333 GB"), (1.5e12, "1.50 TB")],
+    [
+        (0, "0 B"),
+        (282_972_864, "283 MB"),
+        (52_613_349_376, "52.6 GB"),
+        (332_900_000_000, "333 GB"),
+        (1.5e12, "1.50 TB"),
+    ],
 )
 def test_sizes_read_as_people_write_them(count: float, text: str) -> None:
     assert size(count) == text

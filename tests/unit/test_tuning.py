@@ -65,5 +65,9 @@ def test_a_governor_that_the_driver_lacks_is_no_difference() -> None:
 
 def test_a_wanted_null_leaves_the_setting_alone() -> None:
     wanted = WANTED | {"frequency": {"governor": None, "energy_performance_preference": None}, "readahead_kb": None}
-    frequency = {"governor": "powersave", "governors": ["performance"], "energy_performance_preference": "balance_power"}
+    frequency = {
+        "governor": "powersave",
+        "governors": ["performance"],
+        "energy_performance_preference": "balance_power",
+    }
     assert kernel_differences(tower(frequency=frequency), wanted) == []
