@@ -61,6 +61,7 @@ models:
     gguf: {description: What the headers say, as M(gguf_info) tells it., type: dict, returned: success}
 """
 
+import os
 import urllib.request
 from typing import Any
 
@@ -77,6 +78,7 @@ class ModelSourceError(Exception):
 
 def from_hub(model: dict[str, Any], endpoint: str | None, token: str | None) -> dict[str, Any]:
     """What the hub says of a model, with every way in which it may say nothing as a sentence."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     try:
         import huggingface_hub
         from huggingface_hub import errors

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def run(name: str, **arguments: Any) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", code, str(repo / "plugins/module_utils"), str(repo / f"plugins/modules/{name}.py"),
          json.dumps({"ANSIBLE_MODULE_ARGS": arguments})],
-        env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"}, capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.stdout, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
