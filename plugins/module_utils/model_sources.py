@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""What the sources of models say about them: commit, files with sizes and hashes, and the GGUF headers."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from typing import Any
+
+from .gguf import GgufError, Read, file_reader, read_header, summary
+from .models import choose_files, shard_problem, source_of
+
+TIMEOUT = 60
+
+
+class ModelSourceError(Exception):
+    """The source has no such model; the text is one sentence."""
+
+
+def from_hub(model: dict[str, Any], endpoint: str | None, token: str | None) -> dict[str, Any]:
+    """What the hub says of a model, with every way in which it may say nothing as a sentence."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise ModelSourceError(
+            "huggingface_hub is not installed beside Ansible: pip install -r requirements.txt"
+        ) from error
+    repo, revision = model["repo"], model["revision"]
+    api = huggingface_hub.HfApi(endpoint=endpoint, token=token or None)
+    hub = f"The hub {api.endpoint}"
+    try:
+        return ask_hub(api, model)
+    except errors.GatedRepoError as error:
+        mend = "whose owner must be given access" if token else "set model_store_hf_token"
+        raise ModelSourceError(f"{repo} is gated: accept its terms on the hub, and {mend}.") from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelSourceError(
+            f"{repo} has no revision {revision}: name a branch, a tag or a commit that it has."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelSourceError(
+            f"{hub} knows no repository {repo}: correct its name, or set model_store_hf_token if it is private."
+        ) from error
+    except errors.HFValidationError as error:
+        raise ModelSourceError(f"{repo!r} is no name of a repository: write organization/name.") from error
+    except errors.HfHubHTTPError as error:
+        code, wait = error.response.status_code, error.response.headers.get("Retry-After")
+        later = f"in {wait} seconds" if wait else "later"
+        raise ModelSourceError(f"{hub} answered {code} about {repo}: run the same command again {later}.") from error
+    except (ModelSourceError, GgufError):
+        raise
+    except Exception as error:  # whatever the client's HTTP library raises
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelSourceError(f"{hub} cannot be reached ({why}): check the network, or set HF_ENDPOINT.") from error
+
+
+def ask_hub(api: Any, model: dict[str, Any]) -> dict[str, Any]:
+    repo, pattern = model["repo"], model["files"]
+    info = api.model_info(repo, revision=model["revision"], files_metadata=True)
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
+    names = choose_files(pattern, list(siblings))
+    if not names:
+        known = ", ".join(sorted(name for name in siblings if name.endswith(".gguf"))[:6]) or "no GGUF file at all"
+        raise ModelSourceError(f"{repo} has no file that matches {pattern}; it has {known}.")
+    problem = shard_problem(names)
+    if problem:
+        raise ModelSourceError(f"{pattern} in {repo}: {problem}")
+    files = []
+    for name in names:
+        sha256 = getattr(siblings[name].lfs, "sha256", None)
+        if not sha256:
+            raise ModelSourceError(f"The hub tells no SHA-256 of {name} in {repo}, so it could not be verified.")
+        files.append({"file": name, "size": siblings[name].size, "sha256": sha256})
+    sources = [(hub_reader(api, repo, info.sha, entry["file"]), entry["size"]) for entry in files]
+    return {"commit": info.sha, "files": files, "gguf": headers(sources)}
+
+
+def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
+    """Ranges of a file, from where the hub redirects to; the token goes to the hub only."""
+    import huggingface_hub
+
+    utils: Any = huggingface_hub.utils
+    url = huggingface_hub.hf_hub_url(repo, name, revision=commit, endpoint=api.endpoint)
+    location = huggingface_hub.get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint).location
+    token = api.token if location == url else False
+
+    def read(offset: int, count: int) -> bytes:
+        wanted = {**utils.build_hf_headers(token=token), "Range": f"bytes={offset}-{offset + count - 1}"}
+        answer = utils.get_session().get(location, headers=wanted, timeout=TIMEOUT)
+        utils.hf_raise_for_status(answer)
+        return bytes(answer.content)
+
+    return read
+
+
+def from_path(model: dict[str, Any]) -> dict[str, Any]:
+    path = model["path"]
+    try:
+        read, size = file_reader(path)
+        gguf = headers([(read, size)])
+    except OSError as error:
+        raise ModelSourceError(
+            f"The file {path} of model {model['name']} cannot be read ({error.strerror}): give a file on the tower."
+        ) from error
+    return {"commit": None, "files": [{"file": path, "size": size, "sha256": model["sha256"]}], "gguf": gguf}
+
+
+def from_url(model: dict[str, Any]) -> dict[str, Any]:
+    url = model["url"]
+
+    def get(offset: int, count: int) -> tuple[bytes, int]:
+        """The range, and the size of the whole. A server without ranges sends everything."""
+        request = urllib.request.Request(url, headers={"Range": f"bytes={offset}-{offset + count - 1}"})
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            if answer.status == 206:
+                return answer.read(count), int(answer.headers["Content-Range"].rpartition("/")[2])
+            answer.read(offset)
+            return answer.read(count), int(answer.headers["Content-Length"])
+
+    try:
+        _start, size = get(0, 1)
+        gguf = headers([(lambda offset, count: get(offset, count)[0], size)])
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        raise ModelSourceError(
+            f"The URL {url} of model {model['name']} cannot be read ({error}): correct it."
+        ) from error
+    return {"commit": None, "files": [{"file": url, "size": size, "sha256": model["sha256"]}], "gguf": gguf}
+
+
+def headers(sources: list[tuple[Read, int]]) -> dict[str, Any]:
+    return summary([read_header(read, size) for read, size in sources])
+
+
+def resolve(model: dict[str, Any], endpoint: str | None, token: str | None) -> dict[str, Any]:
+    """A declared model with what its source says. Raises ModelSourceError with one sentence."""
+    try:
+        if model.get("repo"):
+            found = from_hub(model, endpoint, token)
+        else:
+            found = from_path(model) if model.get("path") else from_url(model)
+    except GgufError as error:
+        raise ModelSourceError(f"Model {model['name']} cannot be served: {error}") from error
+    total = sum(entry["size"] for entry in found["files"])
+    return {"name": model["name"], "source": source_of(model), "bytes": total, **found}
