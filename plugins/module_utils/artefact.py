@@ -109,7 +109,7 @@ def failure(tool: str, label: str, code: int, output: list[str]) -> str:
             f"{tool} was killed by signal {-code} while {label} llama.cpp: run the same command again, and it goes on."
         )
     telling = [line for line in output if re.search(r"\berror\b|No space left|Killed|cannot find", line, re.IGNORECASE)]
-    line = (telling or [line for line in output if line] or ["it said nothing"])[0]
+    line = (telling or [line for line in reversed(output) if line] or ["it said nothing"])[0]
     return f"{tool} failed while {label} llama.cpp: {line.strip()}"
 
 

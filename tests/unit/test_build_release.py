@@ -216,6 +216,11 @@ def test_what_pip_prints_becomes_one_sentence(output: str, sentence: str) -> Non
             "while compiling llama.cpp: a.cpp:1:1: fatal error: no",
         ),
         (1, ["cc1plus: write error: No space left on device"], "No space left on device"),
+        (
+            2,
+            ["ninja: Entering directory `/x'", "ninja: build stopped: interrupted by user.", ""],
+            "interrupted by user",
+        ),
         (1, [], "it said nothing"),
         (-9, ["[1/2] x"], "ninja was killed by signal 9"),
     ],
