@@ -68,6 +68,44 @@ TYPES = {
 }
 
 
+# general.file_type -> name (include/llama.h, enum llama_ftype).
+FILE_TYPES = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4_MOE",
+}
+
+
 class GgufError(Exception):
     """The file is no GGUF file that can be used; the text is one sentence."""
 
@@ -302,6 +340,7 @@ def summary(headers: list[Header]) -> dict[str, Any]:
             )
     metadata = headers[0].metadata
     tensors = [tensor for header in headers for tensor in header.tensors]
+    file_type = metadata.get("general.file_type")
     by_type: dict[str, int] = {}
     for tensor in tensors:
         by_type[tensor.type] = by_type.get(tensor.type, 0) + tensor.bytes
@@ -314,6 +353,7 @@ def summary(headers: list[Header]) -> dict[str, Any]:
         "architecture": prefix,
         "name": text("general.name"),
         "quantization": max(by_type, key=lambda name: by_type[name]) if by_type else None,
+        "file_type": FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
         "bytes_by_type": by_type,
         "parameters": sum(math.prod(tensor.dimensions) for tensor in tensors),
         "active_bytes": active_bytes(metadata, tensors),

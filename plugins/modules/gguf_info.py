@@ -46,6 +46,7 @@ gguf:
     architecture: {description: Name of the architecture., type: str, returned: success, sample: glm4moe}
     name: {description: Name of the model., type: str, returned: success}
     quantization: {description: The tensor type of most bytes., type: str, returned: success, sample: Q6_K}
+    file_type: {description: What the file calls its quantization; null where it does not say., type: str, returned: success, sample: Q6_K}
     bytes_by_type: {description: Bytes of each tensor type., type: dict, returned: success}
     parameters: {description: Weights., type: int, returned: success}
     active_bytes: {description: Bytes of weights that a token reads., type: int, returned: success}
