@@ -38,6 +38,7 @@ def test_a_model_is_summarized(version: int) -> None:
         "architecture": "llama",
         "name": None,
         "quantization": "Q6_K",
+        "file_type": None,
         "parameters": 512 * 64 + 512 + 512 * 1024,
         "active_bytes": 512 * 1088 // 256 * 210 + 2048,
         "block_count": 2,
@@ -47,6 +48,11 @@ def test_a_model_is_summarized(version: int) -> None:
         "kv_bytes_per_token": 2 * 2 * 2 * (64 + 64),  # F16, layers, KV heads, sizes of K and V
         "bytes_by_type": {"Q6_K": 512 * 1088 // 256 * 210, "F32": 2048},
     }
+
+
+def test_the_name_of_the_quantization_is_the_files_own() -> None:
+    assert summarize(LLAMA | {"general.file_type": 18})["file_type"] == "Q6_K"
+    assert summarize(LLAMA | {"general.file_type": 12345})["file_type"] is None
 
 
 def test_tensors_are_told_with_name_type_shape_and_bytes() -> None:
