@@ -157,7 +157,7 @@ class Tower:
     def wait(self) -> None:
         """Return when it answers on ssh."""
         deadline = time.monotonic() + BOOT_SECONDS
-        while subprocess.run([*self.ssh_command(), "true"], capture_output=True).returncode:
+        while self.fails("true"):
             said = f"its console said:\n{self.last_words()}"
             if not self.pid:
                 raise TowerError(f"QEMU ended while {self.name} booted; {said}")
@@ -172,7 +172,7 @@ class Tower:
             return
         deadline = time.monotonic() + (0 if hard else 60)
         if not hard:
-            subprocess.run([*self.ssh_command(), "sudo systemctl poweroff"], capture_output=True)
+            self.fails("sudo systemctl poweroff")
         while self.pid:
             if time.monotonic() > deadline:
                 with contextlib.suppress(ProcessLookupError):
@@ -203,6 +203,12 @@ class Tower:
     def ssh(self, command: str, check: bool = True) -> str:
         """What a command in the tower prints."""
         return run([*self.ssh_command(), command], check=check)
+
+    def fails(self, command: str) -> bool:
+        """Whether a command in the tower fails, or the tower does not answer."""
+        # Without a standard input of its own, ssh would make the caller's non-blocking.
+        whole = [*self.ssh_command(), command]
+        return bool(subprocess.run(whole, capture_output=True, stdin=subprocess.DEVNULL).returncode)
 
     def inventory(self) -> dict[str, Any]:
         """The tower as an Ansible inventory."""
