@@ -157,13 +157,13 @@ DRAM_EFFICIENCY = (0.80, 0.95)
 
 
 def ccd_links(family: Optional[int], model: Optional[int], brand: str) -> Optional[tuple[str, int]]:
-    """Generation and L3 domains a CCD of an AMD server CPU; None for others, and for Zen 1, whose dies are memory nodes.
+    """Generation and L3 domains a CCD of an AMD server CPU; None for others and for Zen 1, whose dies are nodes.
 
     Two domains share a CCD on Zen 2 and on the dense Zen 4c (EPYC 97x4 and 8004).
     """
     if not re.search(r"EPYC|Threadripper", brand, re.I):
         return None
-    if family == 23 and model == 49 or re.search(r"EPYC 7\w\w2", brand):
+    if (family == 23 and model == 49) or re.search(r"EPYC 7\w\w2", brand):
         return "zen2", 2
     if (family, model) in ((25, 1), (25, 8)) or re.search(r"EPYC 7\w\w3", brand):
         return "zen3", 1
@@ -171,6 +171,6 @@ def ccd_links(family: Optional[int], model: Optional[int], brand: str) -> Option
         return "zen4", 2
     if (family, model) in ((25, 17), (25, 24)) or re.search(r"EPYC 9\w\w4", brand):
         return "zen4", 1
-    if family == 26 and model in (2, 8, 17) or re.search(r"EPYC 9\w\w5", brand):
+    if (family == 26 and model in (2, 8, 17)) or re.search(r"EPYC 9\w\w5", brand):
         return "zen5", 1
     return None

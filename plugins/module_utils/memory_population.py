@@ -272,19 +272,19 @@ def _apply(
             named[index] = place
         elif device.size_bytes or not (NAMELESS.search(device.locator) or NAMELESS.search(device.bank)):
             return None
-    if not named or rule.name == "letter-many-numbers" and max(place.number or 0 for place in named.values()) <= 3:
+    if not named or (rule.name == "letter-many-numbers" and max(place.number or 0 for place in named.values()) <= 3):
         return None
     labels = {place.socket for place in named.values()}
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
     result: dict[int, tuple[int, str, int]] = {}
     if None in labels:
         letters = sorted({str(place.channel) for place in named.values()}, key=lambda label: (len(label), label))
-        if len(cpus) == 1 or channels is None and len(filled) == 1:
-            owner = {letter: filled[0] if filled else 0 for letter in letters}
+        if len(cpus) == 1 or (channels is None and len(filled) == 1):
+            owner = dict.fromkeys(letters, filled[0] if filled else 0)
         elif channels and len(letters) == channels * len(cpus):
             owner = {letter: position // channels for position, letter in enumerate(letters)}
         elif channels and len(filled) == 1 and len(letters) == channels:
-            owner = {letter: filled[0] for letter in letters}
+            owner = dict.fromkeys(letters, filled[0])
         else:
             return None
         for index, place in named.items():
@@ -300,7 +300,7 @@ def _apply(
             for index in mine:
                 result[index] = (socket, str(named[index].channel), named[index].slot or 0)
             continue
-        if not channels or len(mine) % channels and len(mine) > channels:
+        if not channels or (len(mine) % channels and len(mine) > channels):
             return None
         mine.sort(key=lambda index: named[index].number or 0)
         each = max(len(mine) // channels, 1)
@@ -342,7 +342,7 @@ def locate(
 
 
 def bounds(dimms: int, slots: int, channels: Optional[int]) -> Optional[list[int]]:
-    """The least and the most channels that so many DIMMs in so many slots can populate; None where the CPU is unknown."""
+    """The least and the most channels that DIMMs in so many slots can populate; None where the CPU is unknown."""
     if channels is None:
         return None
     most = min(dimms, channels)
@@ -355,7 +355,7 @@ def bounds(dimms: int, slots: int, channels: Optional[int]) -> Optional[list[int
 
 
 def configured_speed(device: MemoryDevice) -> Optional[int]:
-    """The speed a DIMM runs at; boards that print the clock instead of the rate are doubled, those that print none have none."""
+    """The speed a DIMM runs at, None where it is not printed; a clock printed instead of the rate is doubled."""
     configured, rated = device.configured_mts, device.rated_mts
     if configured and rated and abs(rated / 2 - configured) <= 2:
         return configured * 2
@@ -392,7 +392,7 @@ def _is_soldered(devices: list[MemoryDevice]) -> bool:
 def describe(
     machine: Machine, source: str, l3_domains: Optional[list[int]] = None, previous: Optional[dict[str, Any]] = None
 ) -> dict[str, Any]:
-    """``memory_channels`` of a machine. ``l3_domains`` counts L3 caches by socket; ``previous`` is an earlier result."""
+    """``memory_channels`` of a machine; ``l3_domains`` are L3 caches by socket, ``previous`` an earlier result."""
     devices = [device for device in machine.devices if is_dram(device, machine)]
     cpus = machine.processors
     filled = [cpu for cpu in cpus if cpu.populated]
@@ -439,7 +439,7 @@ def nothing(source: str, warning: str) -> dict[str, Any]:
     """The same keys where there is no table."""
     return {
         "source": source,
-        **{key: None for key in ("vendor", "board", "sockets", "dimms", "rule")},
+        **dict.fromkeys(("vendor", "board", "sockets", "dimms", "rule")),
         "confidence": "none",
         "bandwidth": {
             "theoretical_gb_s": None,
@@ -598,7 +598,8 @@ def _advice(
             "problem",
             "unbalanced-sockets",
             (max(counts) - min(counts)) * channel_gb_s,
-            f"The sockets have {' and '.join(map(str, counts))} channels in use, and weights that are spread evenly wait for the least.",
+            f"The sockets have {' and '.join(map(str, counts))} channels in use, "
+            "and weights that are spread evenly wait for the least.",
             "Give every socket the same DIMMs in the same slots.",
         )
     _advise_mixed(dimms, say)
@@ -637,7 +638,8 @@ def _advice(
             "advice",
             "ccd-links",
             max(bandwidth["populated_gb_s"] - bandwidth["reachable_gb_s"][1], 0.0),
-            f"The links of the CPU's dies let about {bandwidth['reachable_gb_s'][0]:.0f} to {bandwidth['reachable_gb_s'][1]:.0f} GB/s "
+            "The links of the CPU's dies let about "
+            f"{bandwidth['reachable_gb_s'][0]:.0f} to {bandwidth['reachable_gb_s'][1]:.0f} GB/s "
             f"through (estimate), of {bandwidth['populated_gb_s']:.0f} that the DIMMs give.",
             "Faster DIMMs will not help; a CPU with eight or more CCDs will.",
         )
@@ -659,7 +661,8 @@ def _advice(
             "problem",
             "dimm-lost",
             (before - len(dimms)) * channel_gb_s,
-            f"{len(dimms)} DIMMs are found, and last time there were {before}: {', '.join(map(str, gone)) or 'which'} is missing.",
+            f"{len(dimms)} DIMMs are found, and last time there were {before}: "
+            f"{', '.join(map(str, gone)) or 'one'} is missing.",
             "Reseat it, and read the event log of the BMC for memory errors.",
         )
     order = {"problem": 0, "advice": 1, "info": 2}
@@ -689,6 +692,7 @@ def _advise_mixed(dimms: list[dict[str, Any]], say: Any) -> None:
                 "advice",
                 code,
                 0.0,
-                f"The DIMMs have different {what} ({', '.join(shown)}): interleaving covers only what all channels have, and the slowest sets the pace.",
+                f"The DIMMs have different {what} ({', '.join(shown)}): "
+                "interleaving covers only what all channels have, and the slowest sets the pace.",
                 "Use DIMMs of one kind.",
             )

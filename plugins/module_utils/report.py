@@ -108,7 +108,11 @@ def _build(manifest: dict[str, Any]) -> list[str]:
 def _model(manifest: dict[str, Any]) -> list[str]:
     header = manifest.get("gguf") or {}
     count = len(manifest["files"])
-    parts = [manifest["name"], str(header.get("file_type") or header.get("quantization") or ""), size(manifest["bytes"])]
+    parts = [
+        manifest["name"],
+        str(header.get("file_type") or header.get("quantization") or ""),
+        size(manifest["bytes"]),
+    ]
     parts.append(f"{count} file{'s' if count > 1 else ''}")
     if manifest.get("commit"):
         parts.append(f"commit {manifest['commit'][:12]}")

@@ -180,7 +180,7 @@ def _without_entry_point(data: bytes) -> bytes:
 def _cpu_signature(structure: Structure) -> tuple[Optional[int], Optional[int], Optional[int]]:
     """Family, model and stepping of CPUID leaf 1, as /proc/cpuinfo shows them; not for CPUs without CPUID."""
     signature = structure.dword(8)
-    if not signature or structure.byte(6) in (0xFE,) and (structure.word(0x28) or 0) in range(0x100, 0x120):
+    if not signature or (structure.byte(6) in (0xFE,) and (structure.word(0x28) or 0) in range(0x100, 0x120)):
         return None, None, None
     family, model = (signature >> 8) & 15, (signature >> 4) & 15
     if family in (6, 15):

@@ -140,7 +140,7 @@ def main() -> None:
     text = options["dmidecode_path"]
     path = text or options["dmi_path"]
     # The caches of this machine say nothing about a table that was saved from another.
-    own = not text and options["dmi_path"].startswith(options["sysfs_path"]) or options["sysfs_path"] != "/sys"
+    own = (not text and options["dmi_path"].startswith(options["sysfs_path"])) or options["sysfs_path"] != "/sys"
     try:
         if text:
             machine = read_text(Path(path).read_text(encoding="utf-8", errors="replace"))

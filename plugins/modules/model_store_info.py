@@ -37,7 +37,7 @@ EXAMPLES = r"""
     models:
       - name: small
         url: https://huggingface.co/org/small-GGUF/resolve/main/small-Q6_K.gguf
-        sha256: 0000000000000000000000000000000000000000000000000000000000000000
+        sha256: 20343b302ced09851f62ba12410a1bdebfc57b66399a451fcd2a51517a00673b
   register: store
 """
 

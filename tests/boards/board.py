@@ -11,7 +11,7 @@ A description is what the virtual tower's profiles have under ``board``::
     slots_per_channel: 1
     cpu: {brand: AMD EPYC 9124 16-Core Processor, family: 25, model: 17, stepping: 1}
     dimm: {size_gib: 32, type: DDR5, rated_mts: 4800, configured_mts: 4800, ranks: 1, manufacturer: …, part_number: …}
-    empty: [DIMM_P1_R0]                # slots without a DIMM, by locator, or by bank and locator where that is not unique
+    empty: [DIMM_P1_R0]                # slots without a DIMM, by locator, or by bank and locator
     absent: [1]                        # sockets without a CPU (default: none)
 
 Offsets are those of DMTF DSP0134 3.7.
@@ -20,7 +20,8 @@ Offsets are those of DMTF DSP0134 3.7.
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 MEMORY_TYPES = {"DDR3": 0x18, "DDR4": 0x1A, "DDR5": 0x22, "LPDDR5": 0x23, "Flash": 0x0B}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
