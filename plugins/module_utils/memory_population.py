@@ -390,9 +390,16 @@ def _is_soldered(devices: list[MemoryDevice]) -> bool:
 
 
 def describe(
-    machine: Machine, source: str, l3_domains: Optional[list[int]] = None, previous: Optional[dict[str, Any]] = None
+    machine: Machine,
+    source: str,
+    l3_domains: Optional[list[int]] = None,
+    previous: Optional[dict[str, Any]] = None,
+    edac: Optional[dict[str, int]] = None,
 ) -> dict[str, Any]:
-    """``memory_channels`` of a machine; ``l3_domains`` are L3 caches by socket, ``previous`` an earlier result."""
+    """``memory_channels`` of a machine; ``l3_domains`` are L3 caches by socket, ``previous`` an earlier result.
+
+    ``edac`` is what the drivers of the memory controllers count, where there are such drivers.
+    """
     devices = [device for device in machine.devices if is_dram(device, machine)]
     cpus = machine.processors
     filled = [cpu for cpu in cpus if cpu.populated]
@@ -431,7 +438,7 @@ def describe(
         "warnings": machine.warnings,
     }
     result["bandwidth"] = _bandwidth(result, memory, filled)
-    result["advice"] = _advice(result, memory, previous)
+    result["advice"] = _advice(result, memory, previous, edac)
     return result
 
 
@@ -553,7 +560,10 @@ def _bandwidth(result: dict[str, Any], memory: Optional[CpuMemory], filled: list
 
 
 def _advice(
-    result: dict[str, Any], memory: Optional[CpuMemory], previous: Optional[dict[str, Any]]
+    result: dict[str, Any],
+    memory: Optional[CpuMemory],
+    previous: Optional[dict[str, Any]],
+    edac: Optional[dict[str, int]],
 ) -> list[dict[str, Any]]:
     """What to mend, the most costly first."""
     found: list[tuple[float, dict[str, Any]]] = []
@@ -665,6 +675,7 @@ def _advice(
             f"{', '.join(map(str, gone)) or 'one'} is missing.",
             "Reseat it, and read the event log of the BMC for memory errors.",
         )
+    _advise_edac(dimms, edac, say)
     order = {"problem": 0, "advice": 1, "info": 2}
     return [entry for _cost, entry in sorted(found, key=lambda item: (order[item[1]["severity"]], -item[0]))]
 
@@ -673,6 +684,34 @@ def _first_slot(dimms: list[dict[str, Any]], socket: int, channel: str) -> str:
     """The name of the slot that a channel's first DIMM goes into."""
     slots = [dimm for dimm in dimms if (dimm["socket"], dimm["channel"]) == (socket, channel)]
     return str(min(slots, key=lambda dimm: dimm["slot"] or 0)["locator"])
+
+
+def _advise_edac(dimms: list[dict[str, Any]], edac: Optional[dict[str, int]], say: Any) -> None:
+    """Errors that were counted, and memory that SMBIOS lists and the memory controllers do not have.
+
+    Only sums are compared: drivers count ranks, halves of DIMMs or whole ones, and name channels by their own order.
+    """
+    if not edac:
+        return
+    errors = edac["corrected"] + edac["uncorrected"]
+    if errors:
+        say(
+            "problem" if edac["uncorrected"] else "advice",
+            "memory-errors",
+            0.0,
+            f"The memory controllers counted {edac['corrected']} corrected and {edac['uncorrected']} uncorrected errors.",
+            "Find the DIMM in /sys/devices/system/edac/mc/*/dimm*/dimm_ce_count or the BMC's event log; replace it.",
+        )
+    listed = sum(dimm["size_bytes"] for dimm in dimms)
+    # Drivers leave out what is reserved for the firmware, never a twentieth.
+    if edac["size_bytes"] and edac["size_bytes"] < 0.95 * listed:
+        say(
+            "problem",
+            "edac-disagrees",
+            0.0,
+            f"The DIMMs have {listed / 2**30:.0f} GiB, the memory controllers use {edac['size_bytes'] / 2**30:.0f}.",
+            "The firmware may have left out a DIMM that failed its training: read the BMC's event log.",
+        )
 
 
 def _advise_mixed(dimms: list[dict[str, Any]], say: Any) -> None:

@@ -168,6 +168,18 @@ def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
     return [len(domains[package]) for package in sorted(domains)] or None
 
 
+def edac(sysfs: str | Path = "/sys") -> dict[str, int] | None:
+    """What EDAC counts: ``size_bytes``, ``corrected`` and ``uncorrected`` errors; None without it."""
+    controllers = sorted((Path(sysfs) / "devices/system/edac/mc").glob("mc[0-9]*"))
+    if not controllers:
+        return None
+
+    def total(name: str) -> int:
+        return sum(read_int(controller / name) or 0 for controller in controllers)
+
+    return {"size_bytes": total("size_mb") * 2**20, "corrected": total("ce_count"), "uncorrected": total("ue_count")}
+
+
 def _node(path: Path, number: int) -> dict[str, Any]:
     memory = parse_meminfo(read_text(path / "meminfo") or "")
     pools = {}

@@ -23,7 +23,7 @@ options:
     description: Saved output of C(dmidecode), read instead of the table.
     type: path
   sysfs_path:
-    description: Where sysfs is, for the L3 caches of the CPUs. Only read for this machine's own table, or when it is given.
+    description: Where sysfs is, for the L3 caches of the CPUs and the counts of EDAC. Only read for this machine's own table, or when it is given.
     type: path
     default: /sys
   previous:
@@ -123,7 +123,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.memory_population import describe, nothing
 from ansible.module_utils.smbios import SmbiosError, read_table, read_text
-from ansible.module_utils.tower import l3_domains
+from ansible.module_utils.tower import edac, l3_domains
 
 
 def main() -> None:
@@ -147,7 +147,8 @@ def main() -> None:
         else:
             machine = read_table(Path(path).read_bytes())
         domains = l3_domains(options["sysfs_path"]) if own else None
-        found = describe(machine, "dmidecode-text" if text else "dmi-table", domains, options["previous"])
+        counted = edac(options["sysfs_path"]) if own else None
+        found = describe(machine, "dmidecode-text" if text else "dmi-table", domains, options["previous"], counted)
     except PermissionError:
         found = nothing("none", f"{path} can only be read by root: run with become (ansible --become).")
     except OSError as error:

@@ -177,6 +177,17 @@ def test_a_dimm_that_is_gone_since_last_time_is_named() -> None:
     assert "DIMM_P1_R0" in entry["message"]
 
 
+def test_errors_and_missing_memory_of_the_controllers_are_said() -> None:
+    machine = read_table(table(BOARD | {"empty": []}))
+    whole = 24 * 16 * 2**30
+    fine = describe(machine, "dmi-table", edac={"size_bytes": whole, "corrected": 0, "uncorrected": 0})
+    assert not {"memory-errors", "edac-disagrees"} & set(codes(fine))
+    bad = describe(machine, "dmi-table", edac={"size_bytes": whole - 16 * 2**30 * 2, "corrected": 7, "uncorrected": 0})
+    messages = {entry["code"]: entry["message"] for entry in bad["advice"]}
+    assert "7 corrected" in messages["memory-errors"]
+    assert messages["edac-disagrees"] == "The DIMMs have 384 GiB, the memory controllers use 352."
+
+
 @pytest.mark.parametrize("scheme", [*CPUS, "nameless"])
 def test_the_drawing_fits_a_terminal(scheme: str) -> None:
     lines = draw(described(scheme)).splitlines()
