@@ -699,7 +699,7 @@ def _advise_edac(dimms: list[dict[str, Any]], edac: Optional[dict[str, int]], sa
             "problem" if edac["uncorrected"] else "advice",
             "memory-errors",
             0.0,
-            f"The memory controllers counted {edac['corrected']} corrected and {edac['uncorrected']} uncorrected errors.",
+            f"EDAC has counted {edac['corrected']} corrected and {edac['uncorrected']} uncorrected memory errors.",
             "Find the DIMM in /sys/devices/system/edac/mc/*/dimm*/dimm_ce_count or the BMC's event log; replace it.",
         )
     listed = sum(dimm["size_bytes"] for dimm in dimms)
