@@ -68,7 +68,7 @@ def hub(method: str, path: str, body: Any = None) -> Any:
 
 
 def model_bytes_sent() -> int:
-    return sum(entry["bytes"] for entry in hub("GET", "/_hub/log") if entry["file"].endswith(".gguf"))
+    return sum(hub("GET", "/_hub/log")["bytes_sent"].values())
 
 
 def footprint(host: Any) -> set[str]:
