@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What memory a CPU has: channels of 64 bits, the fastest DIMMs, and what its links let through.
 
-The table is read from the top; the first row that fits answers. A row names the brand, or the family and model
-of CPUID (as decimal numbers in /proc/cpuinfo) for engineering samples, whose brand says nothing. What is in no row is
-unknown. Speeds in MT/s with one and two DIMMs a channel are the makers'; boards may be slower.
+The tables are read from the top; the first row whose pattern is in the brand answers, whatever its case (Emerald Rapids
+prints INTEL(R) XEON(R) GOLD). What is in no row is unknown. Speeds are the makers'; boards may be slower.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple, Optional
 
 
 class CpuMemory(NamedTuple):
-    """Memory of one CPU; ``server`` CPUs are those whose boards have a slot for every channel, or nearly."""
+    """Memory of one CPU; ``server`` CPUs are those whose boards name slots as servers do."""
 
     name: str
     channels: int
@@ -22,126 +21,112 @@ class CpuMemory(NamedTuple):
     server: bool
 
 
-class Row(NamedTuple):
-    """One row: a pattern for the brand, and families with models where the brand is not enough or not there."""
-
-    brand: str
-    signature: tuple[tuple[int, int], ...]
-    memory: CpuMemory
-
-
-def _row(
-    name: str,
-    brand: str,
-    signature: tuple[tuple[int, int], ...],
-    channels: int,
-    one: int,
-    two: int,
-    server: bool = True,
-) -> Row:
-    return Row(brand, signature, CpuMemory(name, channels, one or None, two or None, server))
-
-
-# Sources: AMD and Intel product pages and tuning guides; channel counts checked against public dmidecode dumps.
-ROWS = (
+# Name, channels, MT/s with one and two DIMMs a channel (0: unknown), pattern of the brand. A channel is 64 bits wide,
+# whatever the chips. Sources: AMD and Intel product pages and tuning guides; the channels were checked against public
+# dmidecode dumps.
+# fmt: off
+SERVERS = (
     # AMD. The generation of an EPYC is the last digit of its number.
-    _row("EPYC 8004 (Siena)", r"EPYC 8\d\d4", (), 6, 4800, 0),
-    _row("EPYC 4004", r"EPYC 4\d\d4", (), 2, 5200, 3600, False),
-    _row("EPYC 4005", r"EPYC 4\d\d5", (), 2, 5600, 3600, False),
-    _row("EPYC 3001 (two dies)", r"EPYC 3[34]\d1", (), 4, 2666, 2133),
-    _row("EPYC 3001", r"EPYC 3\d\d1", (), 2, 2666, 2133, False),
-    _row("EPYC 9005 (Turin)", r"EPYC 9\w\w5", (), 12, 6000, 4400),
-    _row("EPYC 9004 (Genoa)", r"EPYC 9\w\w4", (), 12, 4800, 3600),
-    _row("EPYC 7003 (Milan)", r"EPYC 7\w\w3", (), 8, 3200, 2933),
-    _row("EPYC 7002 (Rome)", r"EPYC 7\w\w2", (), 8, 3200, 2933),
-    _row("EPYC 7001 (Naples)", r"EPYC 7\w\w1", (), 8, 2666, 2133),
-    _row("Threadripper PRO 9000 WX", r"Threadripper PRO 9\d+WX", (), 8, 6400, 0),
-    _row("Threadripper 9000", r"Threadripper 9\d+X", (), 4, 6400, 0),
-    _row("Threadripper PRO 7000 WX", r"Threadripper PRO 7\d+WX", (), 8, 5200, 3600),
-    _row("Threadripper 7000", r"Threadripper 7\d+X", (), 4, 5200, 3600),
-    _row("Threadripper PRO 5000 WX", r"Threadripper PRO 5\d+WX", (), 8, 3200, 2933),
-    _row("Threadripper PRO 3000 WX", r"Threadripper PRO 3\d+WX", (), 8, 3200, 2933),
-    _row("Threadripper", r"Threadripper [123]\d+W?X", (), 4, 3200, 2666),
-    _row("Ryzen AI Max", r"RYZEN AI MAX", (), 4, 8000, 0, False),
-    _row("Ryzen 9000", r"Ryzen \d (?:PRO )?9\d{3}", (), 2, 5600, 3600, False),
-    _row("Ryzen 7000 and 8000", r"Ryzen \d (?:PRO )?[78]\d{3}", (), 2, 5200, 3600, False),
-    _row("Ryzen AI 300", r"Ryzen AI \d", (), 2, 0, 0, False),
-    _row("Ryzen", r"(?:Ryzen|Athlon|A\d+[- ]|A\d-|FX\(tm\)|Phenom)", (), 2, 0, 0, False),
-    # Intel servers and workstations.
-    _row("Xeon 6 6900", r"Xeon\(?R?\)? 69\d\d[PE]", (), 12, 6400, 0),
-    _row("Xeon 6", r"Xeon\(?R?\)? 6[5-7]\d\d[PE]", (), 8, 6400, 5200),
-    _row("Xeon w-3400/3500", r"Xeon\(R\) w\d-3[45]\d\d", (), 8, 4800, 4400),
-    _row("Xeon w-2400/2500", r"Xeon\(R\) w\d-2[45]\d\d", (), 4, 4800, 4400),
-    _row("Xeon W-3300", r"Xeon\(R\) W-33\d\d", (), 8, 3200, 3200),
-    _row("Xeon W-3100/3200", r"Xeon\(R\) W-3[12]\d\d", (), 6, 2933, 2933),
-    _row("Xeon W-2100/2200", r"Xeon\(R\) W-2[12]\d\d", (), 4, 2933, 2933),
-    _row("Xeon W-1000", r"Xeon\(R\) W-1\d{3,4}", (), 2, 0, 0, False),
-    _row("Xeon 9200", r"Xeon\(R\) Platinum 92\d\d", (), 12, 2933, 0),
-    _row("Xeon SP 5 (Emerald Rapids)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d5\d\d", (), 8, 5600, 4400),
-    _row("Xeon SP 4 (Sapphire Rapids)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d4\d\d", (), 8, 4800, 4400),
-    _row("Xeon Max", r"Xeon\(R\) (?:CPU )?Max 94\d\d", (), 8, 4800, 4400),
-    _row(
-        "Xeon SP 3 (Cooper Lake)",
-        r"Xeon\(R\) (?:Gold|Platinum) (?:53(?:18H|20H)|6328HL?|6330H|6348H|8353H|8354H|8356H|8360HL?|8376HL?|8380HL?)",
-        (),
-        6,
-        3200,
-        2933,
-    ),
-    _row("Xeon SP 3 (Ice Lake)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d3\d\d", (), 8, 3200, 3200),
-    _row("Xeon SP 2 (Cascade Lake)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d2\d\d", (), 6, 2933, 2933),
-    _row("Xeon SP 1 (Skylake)", r"Xeon\(R\) (?:Bronze|Silver|Gold|Platinum) \d1\d\d", (), 6, 2666, 2666),
-    _row("Xeon D", r"Xeon\(R\)(?: CPU)? D-", (), 2, 0, 0, False),
-    _row(
-        "Xeon E5/E7 v1 to v4", r"Xeon\(R\)(?: CPU)? E5-(?:16|26|46)\d\d|Xeon\(R\)(?: CPU)? E7-\d{4} v[234]", (), 4, 0, 0
-    ),
-    _row("Xeon E5-2400", r"Xeon\(R\)(?: CPU)? E5-(?:14|24)\d\d", (), 3, 0, 0),
-    _row("Xeon 5500/5600", r"Xeon\(R\) CPU\s+[XELW]5[56]\d\d", (), 3, 1333, 0),
-    _row("Xeon E3 and E", r"Xeon\(R\)(?: CPU)? E3-|Xeon\(R\) E-\d{4}", (), 2, 0, 0, False),
-    # Intel clients: the extreme ones first.
-    _row(
-        "Core X (X99, X299)",
-        r"Core\(TM\) i[79]-(?:5[89][236]0K|6[89][05]0[KX]|7[89]\d\dXE?|9[89]\d\dXE?|10[9]\d\dXE?)",
-        (),
-        4,
-        0,
-        0,
-    ),
-    _row("Core X (X79)", r"Core\(TM\) i7-(?:38[24]0K?|39[3-7]0[KX]?|48[24]0K|49[36]0[KX])(?: |$)", (), 4, 0, 0),
-    _row("Core i7-900", r"Core\(TM\) i7 CPU\s+(?:X )?\s?9\d\d", (), 3, 1066, 0, False),
-    _row("Intel N", r"Intel\(R\) (?:N95|N97|N100|N200|N50)|i3-N30[05]", (), 1, 0, 0, False),
-    _row("Core Ultra", r"Core\(TM\) Ultra \d", (), 2, 0, 0, False),
-    _row(
-        "Core",
-        r"Core\(TM\) (?:\d |i[3579][- ]|m[357]?-|2 )|Pentium\(R\)|Celeron\(R\)|Intel\(R\) Core",
-        (),
-        2,
-        0,
-        0,
-        False,
-    ),
-    # ARM servers.
-    _row("Ampere Altra", r"Ampere\(R\) Altra", (), 8, 3200, 3200),
-    _row("AmpereOne", r"AmpereOne", (), 8, 5200, 4400),
-    _row("Kunpeng 920", r"Kunpeng 920", (), 8, 2933, 2666),
-    # Engineering samples, by their signature alone.
-    _row("EPYC 9004 (Genoa)", "", ((25, 17),), 12, 4800, 3600),
-    _row("EPYC 9005 (Turin)", "", ((26, 2), (26, 17)), 12, 6000, 4400),
-    _row("EPYC 7003 (Milan)", "", ((25, 1),), 8, 3200, 2933),
-    _row("Xeon SP 3 (Ice Lake)", "", ((6, 106),), 8, 3200, 3200),
-    _row("Xeon SP 5 (Emerald Rapids)", "", ((6, 207),), 8, 5600, 4400),
+    ("EPYC 8004 (Siena)",              6, 4800,    0, r"EPYC 8\w\w4"),
+    ("EPYC 3001 (two dies)",           4, 2666, 2133, r"EPYC 3[34]\d1"),
+    ("EPYC 3001",                      2, 2666, 2133, r"EPYC 3\d\d1"),
+    ("EPYC 9005 (Turin)",             12, 6000, 4400, r"EPYC 9\w\w5"),
+    ("EPYC 9004 (Genoa)",             12, 4800, 3600, r"EPYC 9\w\w4"),
+    ("EPYC 7003 (Milan)",              8, 3200, 2933, r"EPYC 7\w\w3"),
+    ("EPYC 7002 (Rome)",               8, 3200, 2933, r"EPYC 7\w\w2"),
+    ("EPYC 7001 (Naples)",             8, 2666, 2133, r"EPYC 7\w\w1"),
+    ("Threadripper PRO 9000 WX",       8, 6400,    0, r"Threadripper PRO 9\d{3}WX"),
+    ("Threadripper 9000",              4, 6400,    0, r"Threadripper 9\d{3}X"),
+    ("Threadripper PRO 7000 WX",       8, 5200, 3600, r"Threadripper PRO 7\d{3}WX"),
+    ("Threadripper 7000",              4, 5200, 3600, r"Threadripper 7\d{3}X"),
+    ("Threadripper PRO 5000 WX",       8, 3200, 2933, r"Threadripper PRO 5\d{3}WX"),
+    ("Threadripper PRO 3000 WX",       8, 3200, 2933, r"Threadripper PRO 3\d{3}WX"),
+    ("Threadripper 3000",              4, 3200, 2933, r"Threadripper 3\d{3}X"),
+    ("Threadripper 2000",              4, 2933, 2133, r"Threadripper 2\d{3}W?X"),
+    ("Threadripper 1000",              4, 2666, 2133, r"Threadripper 1\d{3}X"),
+    ("Opteron 6000",                   4,    0,    0, r"Opteron\(tm\) Processor 6[123]\w\w"),
+    # Intel.
+    ("Xeon 6 6900",                   12, 6400,    0, r"Xeon\(R\) 69\d\d[PE]"),
+    ("Xeon 6 6500/6700",               8, 6400, 5200, r"Xeon\(R\) 6[57]\d\d[PE](?!-B)"),
+    ("Xeon w-3400/3500",               8, 4800, 4400, r"Xeon\(R\) w\d-3[45]\d\d"),
+    ("Xeon w-2400/2500",               4, 4800, 4400, r"Xeon\(R\) w\d-2[45]\d\d"),
+    ("Xeon W-3300",                    8, 3200, 3200, r"Xeon\(R\)(?: CPU)? W-33\d\d"),
+    ("Xeon W-3200",                    6, 2933, 2933, r"Xeon\(R\)(?: CPU)? W-32\d\d"),
+    ("Xeon W-3100",                    6, 2666, 2666, r"Xeon\(R\)(?: CPU)? W-31\d\d"),
+    ("Xeon W-2200",                    4, 2933, 2933, r"Xeon\(R\)(?: CPU)? W-22\d\d"),
+    ("Xeon W-2100",                    4, 2666, 2666, r"Xeon\(R\)(?: CPU)? W-21\d\d"),
+    ("Xeon Max",                       8, 4800, 4400, r"Xeon\(R\)(?: CPU)? Max 94\d\d"),
+    ("Xeon Platinum 9200",            12, 2933,    0, r"Xeon\(R\) Platinum 92\d\d"),
+    ("Xeon SP 5 (Emerald Rapids)",     8, 5600, 4400, r"Xeon\(R\) Platinum 85\d\d"),
+    ("Xeon Gold 6500",                 8, 5200, 4400, r"Xeon\(R\) Gold 65\d\d"),
+    ("Xeon Gold 5500",                 8, 4800, 4400, r"Xeon\(R\) Gold 55\d\d"),
+    ("Xeon Silver 4500 and Bronze",    8, 4400, 4400, r"Xeon\(R\) (?:Silver 4|Bronze 3)5\d\d"),
+    ("Xeon SP 4 (Sapphire Rapids)",    8, 4800, 4400, r"Xeon\(R\) (?:Gold 6|Platinum 8)4\d\d"),
+    ("Xeon Gold 5400",                 8, 4400, 4400, r"Xeon\(R\) Gold 54\d\d"),
+    ("Xeon Silver 4400 and Bronze",    8, 4000, 4000, r"Xeon\(R\) (?:Silver 4|Bronze 3)4\d\d"),
+    ("Xeon SP 3 (Cooper Lake)",        6, 3200, 2933, r"Xeon\(R\) (?:Gold|Platinum) (?:5318H|5320H|6328H|6330H|6348H"
+                                                      r"|8353H|8354H|8356H|8360H|8376H|8380H)"),
+    ("Xeon SP 3 (Ice Lake)",           8, 3200, 3200, r"Xeon\(R\) (?:Gold 6|Platinum 8)3\d\d"),
+    ("Xeon Gold 5300",                 8, 2933, 2933, r"Xeon\(R\) Gold 53\d\d"),
+    ("Xeon Silver 4300",               8, 2666, 2666, r"Xeon\(R\) Silver 43\d\d"),
+    ("Xeon SP 2 (Cascade Lake)",       6, 2933, 2933, r"Xeon\(R\) (?:Gold 6|Platinum 8)2\d\d"),
+    ("Xeon Gold 5200",                 6, 2666, 2666, r"Xeon\(R\) Gold 52\d\d"),
+    ("Xeon Silver 4200",               6, 2400, 2400, r"Xeon\(R\) Silver 42\d\d"),
+    ("Xeon SP 1 (Skylake)",            6, 2666, 2666, r"Xeon\(R\) (?:Gold 6|Platinum 8)1\d\d"),
+    ("Xeon Gold 5100 and Silver 4100", 6, 2400, 2400, r"Xeon\(R\) (?:Gold 5|Silver 4)1\d\d"),
+    ("Xeon Bronze 3100 and 3200",      6, 2133, 2133, r"Xeon\(R\) Bronze 3[12]\d\d"),
+    ("Xeon D-2000",                    4,    0,    0, r"Xeon\(R\)(?: CPU)? D-2[178]\d\d"),
+    ("Xeon D-1500 and D-1600",         2,    0,    0, r"Xeon\(R\)(?: CPU)? D-1[56]\d\d"),
+    ("Xeon E5 v4",                     4, 2400, 2133, r"Xeon\(R\)(?: CPU)? E5-(?:16|26|46)\d\d\w? v4"),
+    ("Xeon E5 v3",                     4, 2133, 1866, r"Xeon\(R\)(?: CPU)? E5-(?:16|26|46)\d\d\w? v3"),
+    ("Xeon E5",                        4,    0,    0, r"Xeon\(R\)(?: CPU)? E5-(?:16|26|46)\d\d"),
+    ("Xeon E5-2400",                   3,    0,    0, r"Xeon\(R\)(?: CPU)? E5-(?:14|24)\d\d"),
+    ("Xeon 5500 and 5600",             3, 1333,    0, r"Xeon\(R\) CPU +(?:[XEL]5[56]|W[35][56])\d\d"),
+    # ARM. The smaller Kunpeng 920 have fewer channels.
+    ("Ampere Altra",                   8, 3200, 3200, r"Ampere\(R\) Altra"),
+    ("Kunpeng 920",                    8, 2933, 2666, r"Kunpeng 920[- ](?:48\d\d|64\d\d|5230|525\d|726\d)"),
 )
-# What an engineering sample is called.
-SAMPLE = re.compile(r"Eng Sample|Genuine Intel|0000%@|^\s*$|BAD INDEX", re.I)
+CLIENTS = (
+    ("EPYC 4004",                   2, 5200, 3600, r"EPYC 4\d\d4"),
+    ("EPYC 4005",                   2, 5600, 3600, r"EPYC 4\d\d5"),
+    ("Ryzen AI Max",                4, 8000,    0, r"Ryzen AI Max"),
+    ("Ryzen 7020 and Athlon 7020",  1, 5500,    0, r"(?:Ryzen \d|Athlon (?:Gold|Silver)) (?:PRO )?7[125]20[UC]"),
+    ("Athlon, one channel",         1,    0,    0, r"AMD 3015|Embedded R1102G|Athlon\(tm\) 5[1-3]50"),
+    ("Ryzen 9000",                  2, 5600, 3600, r"Ryzen \d (?:PRO )?9\d{3}"),
+    ("Ryzen 7000 and 8000",         2, 5200, 3600, r"Ryzen \d (?:PRO )?[78]\d{3}"),
+    ("Ryzen",                       2,    0,    0, r"Ryzen (?!Threadripper)"),
+    ("AMD Athlon, FX, Phenom",      2,    0,    0, r"Athlon (?:3000G|(?:Gold|Silver|PRO) \d|2\d\dGE)"
+     r"|Athlon\(tm\) (?:II|X4)|AMD FX\(tm\)-\d{4}|Phenom\(tm\)|AMD A1[02]-"),
+    ("Core X (X99, X299)",          4,    0,    0, r"i[79]-(?:58[23]0K|59[36]0[KX]|6[89][05]0[KX]|7[89]\d0XE?|98\d0XE?"
+     r"|99\d0XE?|109\d0XE?)"),
+    ("Core X (X79)",                4,    0,    0, r"i7-(?:3820|39[37]0K|39[67]0X|4820K|4930K|4960X)(?![A-Z])"),
+    ("Core i7-900",                 3, 1066,    0, r"i7 CPU +(?:9[2-7]\d|X 9[89]0)"),
+    ("Intel N and Core N",          1,    0,    0, r"\bN(?:50|95|97|100|150|200|250)\b|i3-N30\d|Core\(TM\) 3 N35\d"),
+    ("Celeron N, one channel",      1,    0,    0, r"CPU +N28(?:0[5-8]|15)"),
+    ("Core Ultra",                  2,    0,    0, r"Core\(TM\) Ultra \d"),
+    ("Core",                        2,    0,    0, r"Core\(TM\) (?:\d \d{3}|i[3579][- ]|m[357]?-|2 |M-)|Core\(TM\)2"),
+    ("Pentium and Celeron",         2,    0,    0, r"Pentium\(R\) (?:CPU +)?(?:G\d|Gold|Silver)"
+     r"|Celeron\(R\) (?:CPU +)?[GNJ]\d{4}"),
+    ("Xeon E3, E and W-1000",       2,    0,    0, r"Xeon\(R\)(?: CPU)? (?:E3-|E-\d{4}|W-1\d{3,4})"),
+)
+# Engineering samples, whose brand says nothing, by the family and model of CPUID as decimal numbers in /proc/cpuinfo.
+# Not here are those that one model shares with other numbers of channels: 6/85, 6/143, 6/173, 23/1, 25/24 …
+SAMPLES = {
+    (25, 1): "EPYC 7003 (Milan)", (25, 17): "EPYC 9004 (Genoa)",
+    (26, 2): "EPYC 9005 (Turin)", (26, 17): "EPYC 9005 (Turin)",
+    (6, 106): "Xeon SP 3 (Ice Lake)", (6, 207): "Xeon SP 5 (Emerald Rapids)",
+}
+# fmt: on
+SAMPLE = re.compile(r"Eng Sample: *1|Genuine Intel|0000%@", re.I)
 
 
 def cpu_memory(brand: str, family: Optional[int] = None, model: Optional[int] = None) -> Optional[CpuMemory]:
     """The memory of a CPU, or None where it is unknown."""
-    for row in ROWS:
-        if row.brand and re.search(row.brand, brand, re.I):
-            return row.memory
-        if row.signature and (family, model) in row.signature and SAMPLE.search(brand):
-            return row.memory
+    name = SAMPLES.get((family or 0, model or 0)) if SAMPLE.search(brand) else None
+    for rows, server in ((SERVERS, True), (CLIENTS, False)):
+        for title, channels, one, two, pattern in rows:
+            if title == name or (not name and re.search(pattern, brand, re.I)):
+                return CpuMemory(title, channels, one or None, two or None, server)
     return None
 
 

@@ -13,10 +13,16 @@ import re
 import struct
 from typing import NamedTuple, Optional
 
-# Tables of the largest machines have a few thousand structures in 100 kB.
-LARGEST_TABLE = 4 * 2**20
-MOST_STRUCTURES = 20000
+# The largest machines have a few thousand structures in 100 kB, and 400 slots; virtual ones list hundreds of CPUs.
+LARGEST_TABLE = 2 * 2**20
+LARGEST_TEXT = 8 * 2**20
+MOST_STRUCTURES = 10000
+MOST_OF_A_TYPE = 512
+MOST_STRINGS = 64
+LONGEST_STRING = 128
 MOST_WARNINGS = 50
+# The structures that are read: system, board, CPU socket, memory array, memory device.
+TYPES = (1, 2, 4, 16, 17)
 
 # Memory Device - Type (7.18.2).
 MEMORY_TYPES = {
@@ -151,7 +157,7 @@ def parse_table(data: bytes) -> tuple[list[Structure], list[str]]:
             end = len(table)
         # A structure without strings ends in two NULs as well; find() sees those as an empty set.
         raw = table[offset + length : end]
-        strings = [text.decode("latin-1").strip() for text in raw.split(b"\0")] if raw else []
+        strings = [_string(text) for text in raw.split(b"\0", MOST_STRINGS)] if raw and kind in TYPES else []
         structures.append(Structure(kind, handle, table[offset : offset + length], strings))
         offset = end + 2
         if kind == 127:
@@ -161,6 +167,18 @@ def parse_table(data: bytes) -> tuple[list[Structure], list[str]]:
     if structures[-1].type != 127 and not warnings:
         warnings.append("The table has no end mark: it may be cut off.")
     return structures, warnings[:MOST_WARNINGS]
+
+
+def _string(raw: bytes) -> str:
+    """A string as dmidecode prints it, so that a table and its text read the same."""
+    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in raw[:LONGEST_STRING])
+    return _known(text)
+
+
+def _known(text: str) -> str:
+    """A string; empty where it only says that there is none."""
+    text = text.strip()[:LONGEST_STRING]
+    return "" if text.lower() in ("not specified", "<bad index>") else text
 
 
 def _without_entry_point(data: bytes) -> bytes:
@@ -188,6 +206,10 @@ def _cpu_signature(structure: Structure) -> tuple[Optional[int], Optional[int], 
     if family == 15:
         family += (signature >> 20) & 0xFF
     return family, model, signature & 15
+
+
+# Memory Device - Form Factor (7.18.1): those that tell a DIMM from what is soldered.
+_FORM_FACTORS = {0x05: "Chip", 0x09: "DIMM", 0x0B: "Row Of Chips", 0x0D: "SODIMM", 0x10: "Die"}
 
 
 def _device(structure: Structure) -> MemoryDevice:
@@ -220,10 +242,25 @@ def _device(structure: Structure) -> MemoryDevice:
         speed(0x20, 0x58),
         ranks or None,
         width if width and width != 0xFFFF else None,
-        {0x0B: "Row Of Chips", 0x09: "DIMM", 0x0D: "SODIMM"}.get(structure.byte(0x0E) or 0),
+        _FORM_FACTORS.get(structure.byte(0x0E) or 0),
         structure.string(0x17),
         structure.string(0x1A),
     )
+
+
+def _bounded(structures: list[Structure], warnings: list[str]) -> list[Structure]:
+    """The structures that are read, and no more of a type than any machine has."""
+    counts = dict.fromkeys(TYPES, 0)
+    kept = []
+    for structure in structures:
+        if structure.type in counts:
+            counts[structure.type] += 1
+            if counts[structure.type] <= MOST_OF_A_TYPE:
+                kept.append(structure)
+    for kind, count in counts.items():
+        if count > MOST_OF_A_TYPE:
+            warnings.append(f"Of {count} structures of type {kind} the first {MOST_OF_A_TYPE} were read.")
+    return kept
 
 
 def read_table(data: bytes) -> Machine:
@@ -232,6 +269,7 @@ def read_table(data: bytes) -> Machine:
     first: dict[int, Structure] = {}
     for structure in structures:
         first.setdefault(structure.type, structure)
+    structures = _bounded(structures, warnings)
     system, board = first.get(1), first.get(2)
     processors = []
     for structure in structures:
@@ -256,7 +294,8 @@ def read_table(data: bytes) -> Machine:
         board.string(5) if board else "",
         processors,
         [
-            MemoryArray(structure.handle, structure.byte(5) == 3, structure.word(0x0D))
+            # Video, flash, non-volatile and cache memory; firmware that says nothing means the system's.
+            MemoryArray(structure.handle, structure.byte(5) not in (4, 5, 6, 7), structure.word(0x0D))
             for structure in structures
             if structure.type == 16
         ],
@@ -265,19 +304,16 @@ def read_table(data: bytes) -> Machine:
     )
 
 
-_NONE = {"", "unknown", "not specified", "none", "<out of spec>", "not provided", "<bad index>"}
+_NO_TYPE = {"", "unknown", "other", "none", "not specified", "<out of spec>"}
+_OTHER_USES = {"Video Memory", "Flash Memory", "Non-volatile RAM", "Cache Memory"}
 
 
-def _text(fields: dict[str, str], *names: str) -> str:
-    for name in names:
-        value = fields.get(name, "").strip()
-        if value.lower() not in {"not specified", "<bad index>"} and value:
-            return value
-    return ""
+def _text(fields: dict[str, str], name: str) -> str:
+    return _known(fields.get(name, ""))
 
 
 def _text_size(text: str) -> Optional[int]:
-    match = re.fullmatch(r"(\d+) ?([kKMGT]i?)?B?(?:ytes)?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,12}) ?([kKMGT]i?)?B?(?:ytes)?", text.strip())
     if match:
         power = {"K": 1, "M": 2, "G": 3, "T": 4}.get((match.group(2) or "").upper()[:1], 0)
         return int(match.group(1)) * int(1024**power)
@@ -285,7 +321,7 @@ def _text_size(text: str) -> Optional[int]:
 
 
 def _text_number(text: str) -> Optional[int]:
-    match = re.match(r"(\d+)", text)
+    match = re.match(r"([0-9]{1,12})\b", text)
     return int(match.group(1)) or None if match else None
 
 
@@ -295,18 +331,27 @@ def read_text(text: str) -> Machine:
     Raises SmbiosError where no structure is found.
     """
     blocks: list[tuple[int, int, dict[str, str]]] = []
+    counts: dict[int, int] = {}
     fields: dict[str, str] = {}
-    for line in text[: 16 * LARGEST_TABLE].splitlines():
-        head = re.match(r"Handle 0x([0-9A-Fa-f]+), DMI type (\d+)", line)
+    level: Optional[int] = None
+    for line in text[:LARGEST_TEXT].splitlines():
+        head = re.match(r"\s*Handle 0x([0-9A-Fa-f]{1,8}), DMI type ([0-9]{1,3})\b", line)
         if head:
-            fields = {}
-            blocks.append((int(head.group(2)), int(head.group(1), 16), fields))
+            kind, fields, level = int(head.group(2)), {}, None
+            counts[kind] = counts.get(kind, 0) + 1
+            if kind in TYPES and counts[kind] <= MOST_OF_A_TYPE:
+                blocks.append((kind, int(head.group(1), 16), fields))
             continue
         key, separator, value = line.strip().partition(":")
-        # Lists are indented by two tabs; their lines are no fields.
-        if separator and line.startswith(("\t", "  ")) and not line.startswith("\t\t"):
+        if not separator:
+            continue
+        # What is pasted may have lost its tabs; the first field of a structure says how far fields are indented,
+        # and what is indented more belongs to a list.
+        indent = len(line) - len(line.lstrip())
+        level = indent if level is None else level
+        if indent <= level:
             fields.setdefault(key.strip(), value.strip())
-    if not blocks:
+    if not counts:
         raise SmbiosError("There is no 'Handle 0x…, DMI type …' in the text: save the whole output of dmidecode.")
     first: dict[int, dict[str, str]] = {}
     for kind, _handle, content in blocks:
@@ -319,7 +364,9 @@ def read_text(text: str) -> Machine:
             "Unknown",
             "<OUT OF SPEC>",
         ):
-            signature = re.search(r"Family (\d+), Model (\d+), Stepping (\d+)", content.get("Signature", ""))
+            signature = re.search(
+                r"Family ([0-9]{1,4}), Model ([0-9]{1,4}), Stepping ([0-9]{1,4})", content.get("Signature", "")
+            )
             numbers = tuple(int(number) for number in signature.groups()) if signature else (None, None, None)
             status = content.get("Status", "Populated")
             version = _text(content, "Version")
@@ -335,7 +382,7 @@ def read_text(text: str) -> Machine:
             )
         elif kind == 16:
             count = _text_number(content.get("Number Of Devices", ""))
-            arrays.append(MemoryArray(handle, content.get("Use", "System Memory") == "System Memory", count))
+            arrays.append(MemoryArray(handle, content.get("Use") not in _OTHER_USES, count))
         elif kind == 17:
             devices.append(_text_device(handle, content))
     system, board = first.get(1, {}), first.get(2, {})
@@ -351,25 +398,34 @@ def read_text(text: str) -> Machine:
     )
 
 
+def _text_type(kind: str, width: Optional[int], form_factor: str) -> Optional[str]:
+    """The type of memory. Releases of dmidecode that are older than DDR5 print it, and LPDDR5, as out of range."""
+    if kind == "<OUT OF SPEC>":
+        if width in (16, 32) or form_factor in ("Chip", "Row Of Chips", "Die"):
+            return "LPDDR5"
+        return "DDR5"
+    return None if kind.lower() in _NO_TYPE else kind[:LONGEST_STRING]
+
+
 def _text_device(handle: int, content: dict[str, str]) -> MemoryDevice:
     kind = content.get("Type", "")
-    array = re.match(r"0x([0-9A-Fa-f]+)", content.get("Array Handle", ""))
+    array = re.match(r"0x([0-9A-Fa-f]{1,8})\b", content.get("Array Handle", ""))
     configured = content.get("Configured Memory Speed", content.get("Configured Clock Speed", ""))
     detail = content.get("Type Detail")
+    width = _text_number(content.get("Data Width", ""))
     return MemoryDevice(
         handle,
         int(array.group(1), 16) if array else None,
         _text(content, "Locator"),
         _text(content, "Bank Locator"),
         _text_size(content.get("Size", "")),
-        # Type 34 is newer than some releases of dmidecode, and the only one that machines of those years have.
-        "DDR5" if kind == "<OUT OF SPEC>" else kind if kind.lower() not in _NONE | {"other"} else None,
+        _text_type(kind, width, content.get("Form Factor", "")),
         None if detail is None else "Registered" in detail,
         _text_number(content.get("Speed", "")),
         _text_number(configured),
         _text_number(content.get("Rank", "")),
-        _text_number(content.get("Data Width", "")),
-        content.get("Form Factor") or None,
+        width,
+        content.get("Form Factor") if content.get("Form Factor") in _FORM_FACTORS.values() else None,
         _text(content, "Manufacturer"),
         _text(content, "Part Number"),
     )
