@@ -3,9 +3,9 @@
 
 SMBIOS lists slots, not channels. What the vendor prints on the board - the locator and bank locator of a
 slot - names the channel in one of a few dozen ways, which ``RULES`` lists. The order of authority is: a
-naming rule that fits every populated slot and agrees with the CPU; then the position of slots whose
-number is a multiple of the CPU's channels; then bounds that hold whatever the naming. An answer that is
-not sure is None with bounds: a wrong answer is worse than none.
+naming rule that fits every populated slot, that no slot contradicts and that agrees with the CPU; then
+bounds that hold whatever the naming, and that sometimes leave one answer. What numbers mean is checked by
+the position of their records. An answer that is not sure is None with bounds: a wrong one is worse than none.
 Bandwidths are GB/s (10^9 bytes), sizes bytes, speeds MT/s.
 """
 
@@ -19,10 +19,20 @@ from .smbios import Machine, MemoryDevice, Processor
 
 # Bytes that a channel of 64 bits moves a transfer.
 CHANNEL_BYTES = 8
-# Records that are memory, but not the memory that a model lies in.
-NOT_DRAM = {"Flash", "ROM", "EEPROM", "Logical non-volatile device"}
+# Records that are memory, but not the DIMMs that a model lies in. A CPU's own HBM is not on its channels.
+NOT_DRAM = re.compile(r"Flash|ROM|non-volatile|HBM", re.I)
+NOT_A_SLOT = re.compile(r"CXL|System ROM|BIOS|SPI", re.I)
 # What firmware writes where it knows no name.
 NAMELESS = re.compile(r"^\s*$|NO DIMM|Not Specified|^Unknown$|BAD INDEX", re.I)
+# Guests: what their table says of slots is made up, and their CPU's channels belong to the host.
+VIRTUAL = re.compile(
+    r"QEMU|KVM|Bochs|VMware|VirtualBox|innotek|\bXen\b|HVM domU|Virtual|Parallels|Google Compute|OpenStack|oVirt|RHEV"
+    r"|AHV|Alibaba Cloud|Tencent Cloud|bhyve|OpenNebula|DigitalOcean|vServer|Amazon EC2(?!.*metal)|Standard PC"
+    r"|Cloud Hypervisor",
+    re.I,
+)
+# No board has more slots on a channel than this.
+MOST_SLOTS = 3
 
 
 class Rule(NamedTuple):
@@ -41,176 +51,66 @@ class Rule(NamedTuple):
     trap: str
 
 
-# Tried from the top; the first that fits every populated slot answers.
-RULES = (
-    Rule(
-        "dell-letter-number",
-        r"Dell",
-        r"^(?:DIMM[_ ]?)?(?P<s>[A-H])(?P<n>\d{1,2})$",
-        r"",
-        "slot",
-        "A1 ~",
-        "the letter is the socket",
-    ),
-    # Firmware of servers made for others leaves the vendor out; no channel has more than three slots.
-    Rule(
-        "letter-many-numbers",
-        r"",
-        r"^(?P<s>[A-H])(?P<n>\d{1,2})$",
-        r"^$",
-        "slot",
-        "A1 … A16 ~",
-        "only with numbers above 3",
-    ),
-    Rule("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "channel", "DIMM1_CPU1 ~", ""),
-    Rule(
-        "hpe-proc-number",
-        r"",
-        r"^P(?:ROC|roc)\s+(?P<s>\d+)\s+DIMM\s+(?P<n>\d+)[A-L]?$",
-        r"",
-        "channel",
-        "PROC 1 DIMM 3 ~",
-        "",
-    ),
-    Rule(
-        "fujitsu-digit-letter",
-        r"Fujitsu",
-        r"^DIMM[- ](?P<d>\d)(?P<c>[A-X])$",
-        r"",
-        "own",
-        "DIMM-1A ~ NODE 1",
-        "digit = slot; letters continue on CPU 2",
-    ),
-    Rule(
-        "gigabyte-p-letter",
-        r"",
-        r"^DIMM_P(?P<s>\d)_(?P<c>[A-X])(?P<d>\d)$",
-        r"",
-        "own",
-        "DIMM_P0_A0 ~ BANK 0",
-        "letters continue on socket 2",
-    ),
-    Rule(
-        "p-dimm-letter",
-        r"",
-        r"^P(?P<s>\d)[-_ ]?DIMM_?(?P<c>[A-X])(?P<d>\d)$",
-        r"",
-        "own",
-        "P1-DIMMA1 ~ P0_Node0_Channel0_Dimm0",
-        "bank nodes repeat channels",
-    ),
-    Rule(
-        "p-ch-letter",
-        r"",
-        r"^P(?P<s>\d)_(?:D\d_)?(?:UMC|MC)\d_(?:DIM_)?CH_(?P<c>[A-X])(?P<d>\d)$",
-        r"",
-        "own",
-        "P0_UMC0_CH_A0 ~ P0 CHANNEL A",
-        "",
-    ),
-    Rule("cpu-c-d", r"", r"^CPU(?P<s>\d)_C(?P<c>\d)D(?P<d>\d)$", r"", "own", "CPU0_C0D0 ~ NODE 0", ""),
-    Rule("cpu-dimm-number", r"", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel", "CPU0-DIMM1 ~ CPU0", ""),
-    Rule(
-        "cpu-letter",
-        r"",
-        r"^CPU(?P<s>\d)[_ .]?(?:MC\d_)?(?:DIMM)?[_ ]?(?P<c>[A-X])(?P<d>\d)?$",
-        r"",
-        "own",
-        "CPU0.A0 ~ BANK 0",
-        "NODE may be a quadrant",
-    ),
-    Rule(
-        "node-channel-dimm",
-        r"",
-        r"^NODE (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)",
-        r"",
-        "own",
-        "NODE 0 CHANNEL 0 DIMM 0 (C0A0) ~ NODE 0",
-        "",
-    ),
-    Rule(
-        "huawei-digits",
-        r"",
-        r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?: J\d+)?$",
-        r"^_?(?:Node|SOCKET)",
-        "own",
-        "DIMM000 J27 ~ SOCKET 0 CHANNEL 0 DIMM 0",
-        "",
-    ),
-    Rule(
-        "dimm-letter-board-cpu",
-        r"",
-        r"^DIMM (?P<c>[A-Z])(?P<d>\d)$",
-        r"CPU (?P<s>\d)$",
-        "own",
-        "DIMM A1 ~ Primary Main Board/CPU 0",
-        "",
-    ),
-    Rule(
-        "dimm-number-cpu",
-        r"",
-        r"^D(?:IMM|imm) (?P<n>\d+)$",
-        r"^CPU (?P<s>\d)$",
-        "channel",
-        "DIMM 9 ~ CPU 1",
-        "not in the order of the numbers",
-    ),
-    Rule(
-        "agesa-channel",
-        r"",
-        r"",
-        r"^P(?P<s>\d) CHANNEL (?P<c>[A-P])$",
-        "own",
-        "DIMM 0 ~ P0 CHANNEL A",
-        "boards with one slot say DIMM 0 or DIMM 1",
-    ),
-    Rule(
-        "p-node-channel",
-        r"",
-        r"",
-        r"^P(?P<s>\d)_(?P<c>Node\d_Channel\w)_Dimm(?P<d>\d)$",
-        "own",
-        "DIMMA1 ~ P0_Node0_Channel0_Dimm0",
-        "",
-    ),
-    Rule(
-        "controller-channel",
-        r"",
-        r"^(?P<c>Controller\d-Channel[A-D])(?:-DIMM(?P<d>\d))?$",
-        r"",
-        "own",
-        "Controller0-ChannelA-DIMM0 ~ BANK 0",
-        "",
-    ),
-    Rule(
-        "controller-letter",
-        r"",
-        r"^Controller\d-DIMM(?P<c>[A-D])(?P<d>\d)$",
-        r"",
-        "own",
-        "Controller0-DIMMA1 ~ BANK 0",
-        "",
-    ),
-    Rule("controller", r"", r"^(?P<c>Controller\d)-DIMM(?P<d>\d)$", r"", "own", "Controller0-DIMM0 ~ BANK 0", ""),
-    Rule(
-        "channel-letter",
-        r"",
-        r"^Channel(?P<c>[A-P])(?:[-_ ]?DIMM(?P<d>\d))?(?:_BOTTOM|_TOP)?$",
-        r"",
-        "own",
-        "ChannelA-DIMM0 ~ BANK 0",
-        "letters may continue on socket 2",
-    ),
-    Rule(
-        "letter-node-socket",
-        r"",
-        r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$",
-        r"",
-        "own",
-        "DIMM_A1 ~ NODE 0 CHANNEL 0 DIMM 0",
-        "letters may continue on socket 2",
-    ),
-)
+# Tried from the top; the first that fits every populated slot, and that no slot of the machine contradicts, answers.
+# fmt: off
+RULES = tuple(Rule(*row) for row in (
+    # name, vendor, locator, bank locator, order, example, trap
+    ("dell-letter-number", r"Dell", r"^(?:DIMM[_ ]?)?(?P<s>[A-H])(?P<n>\d{1,2})$", r"", "slot",
+     "A1 ~", "the letter is the socket, and numbers go over all channels before a channel's second slot"),
+    ("letter-many-numbers", r"", r"^(?P<s>[A-H])(?P<n>\d{1,2})$", r"^$", "slot",
+     "A1 … A16 ~", "Dell's, where the vendor was left out; only with more numbers than a channel has slots"),
+    ("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "channel",
+     "DIMM1_CPU1 ~", ""),
+    ("hpe-proc-number", r"", r"^P(?:ROC|roc)\s+(?P<s>\d+)\s+DIMM\s+(?P<n>\d+)[A-L]?$", r"", "channel",
+     "PROC 1 DIMM 3 ~", "eight slots for six channels cannot be told apart"),
+    ("fujitsu-digit-letter", r"Fujitsu", r"^DIMM[- ](?P<d>\d)(?P<c>[A-X])$", r"", "own",
+     "DIMM-1A ~ NODE 1", "the digit is the slot; letters continue on CPU 2; the node is an index"),
+    ("gigabyte-p-letter", r"", r"^DIMM_P(?P<s>\d)_(?P<c>[A-X])(?P<d>\d)$", r"", "own",
+     "DIMM_P0_A0 ~ BANK 0", "letters continue on socket 2; boards for one CPU list slots of a second"),
+    ("p-dimm-letter", r"", r"^P(?P<s>\d)[-_ ]?(?:DIMM)?_?(?P<c>[A-X])(?P<d>\d)$", r"", "own",
+     "P1-DIMMA1 ~ P0_Node0_Channel0_Dimm0", "banks count CPUs from 0, and repeat channels"),
+    ("p-ch-letter", r"", r"^P(?P<s>\d)_(?:D\d_)?(?:UMC|MC)\d+_(?:DIM_)?CH_(?P<c>[A-X])(?P<d>\d)$", r"", "own",
+     "P0_UMC0_CH_A0 ~ P0 CHANNEL A", "controllers are not in the order of the letters"),
+    ("cpu-c-d", r"", r"^CPU(?P<s>\d)_C(?P<c>\d+)D(?P<d>\d)$", r"", "own",
+     "CPU0_C0D0 ~ NODE 0", ""),
+    ("cpu-channel-dimm", r"", r"^CPU(?P<s>\d) Channel(?P<c>\d+) DIMM(?P<d>\d)$", r"", "own",
+     "CPU0 Channel0 DIMM0 ~", ""),
+    ("cpu-dimm-number", r"", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel",
+     "CPU0-DIMM1 ~ CPU0", "numbers continue on CPU 2 of some"),
+    ("cpu-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?:MC\d_)?(?:DIMM)?[_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own",
+     "CPU0.A0 ~ BANK 0", "a node may be a quarter of a CPU"),
+    ("node-channel-dimm", r"", r"^NODE (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)", r"", "own",
+     "NODE 0 CHANNEL 0 DIMM 0 (A0) ~ NODE 0", ""),
+    ("huawei-digits", r"", r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?: J\d+)?$", r"^_?(?:Node|SOCKET)", "own",
+     "DIMM000 J27 ~ SOCKET 0 CHANNEL 0 DIMM 0", ""),
+    ("dimm-letter-board-cpu", r"", r"^DIMM (?P<c>[A-X])(?P<d>\d)$", r"CPU (?P<s>\d)$", "own",
+     "DIMM A1 ~ Primary Main Board/CPU 0", "locators repeat on every CPU"),
+    ("dimm-number-cpu", r"", r"^D(?:IMM|imm) (?P<n>\d+)$", r"^CPU (?P<s>\d)$", "channel",
+     "DIMM 9 ~ CPU 1", "not in the order of the numbers"),
+    ("dimm-letter-p", r"", r"^DIMM_?(?P<c>[A-X])(?P<d>\d)$", r"^_?P(?P<s>\d)_Node", "own",
+     "DIMMA1 ~ P0_Node0_Channel0_Dimm0", "banks repeat channels on Sapphire Rapids"),
+    ("agesa-channel", r"", r"", r"^P(?P<s>\d) CHANNEL (?P<c>[A-P])$", "own",
+     "DIMM 0 ~ P0 CHANNEL A", "boards with one slot a channel say DIMM 0 or DIMM 1 of all"),
+    ("p-node-channel", r"", r"", r"^P(?P<s>\d)_(?P<c>Node\d_Channel\w)_Dimm(?P<d>\d)$", "own",
+     "CPU_DIMM ~ P0_Node0_Channel0_Dimm0", "the channel is a hexadecimal digit"),
+    ("apple-slot", r"", r"^Slot \d+ \(Channel (?P<c>[A-P]) / DIMM (?P<d>\d)\)$", r"", "own",
+     "Slot 8 (Channel D / DIMM 2) ~", ""),
+    ("controller-channel", r"", r"^(?P<c>Controller\d-Channel[A-D])(?:-DIMM(?P<d>\d))?$", r"", "own",
+     "Controller0-ChannelA-DIMM0 ~ BANK 0", "a channel is controller and letter"),
+    ("controller-letter", r"", r"^Controller\d-DIMM(?P<c>[A-D])(?P<d>\d)$", r"", "own",
+     "Controller0-DIMMA1 ~ BANK 0", ""),
+    ("controller", r"", r"^(?P<c>Controller\d)-DIMM(?P<d>\d)$", r"", "own",
+     "Controller0-DIMM0 ~ BANK 0", ""),
+    ("coreboot", r"", r"^Channel-(?P<c>\d)-DIMM-(?P<d>\d)$", r"", "own",
+     "Channel-0-DIMM-0 ~", "lists only what is filled, and may give all the same name"),
+    ("channel-letter", r"", r"^Channel(?P<c>[A-P])(?:[-_ ]?D(?:IMM|imm)(?P<d>\d))?(?:_BOTTOM|_TOP)?$", r"", "own",
+     "ChannelA-DIMM0 ~ BANK 0", "letters may continue on socket 2"),
+    ("letter-node-socket", r"", r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$", r"", "own",
+     "DIMM_A1 ~ NODE 0 CHANNEL 0 DIMM 0", "letters may continue on socket 2, and leave out the I"),
+    ("bank-node-channel", r"", r"", r"^(?:NODE|SOCKET|CPU) (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)$", "own",
+     "J27 ~ SOCKET 0 CHANNEL 0 DIMM 0", ""),
+))
+# fmt: on
 
 
 class Place(NamedTuple):
@@ -230,10 +130,16 @@ class Answer(NamedTuple):
     places: dict[int, tuple[int, str, int]]
 
 
-def is_dram(device: MemoryDevice, machine: Machine) -> bool:
-    """Whether a record is a place for the memory of the system."""
-    array = next((array for array in machine.arrays if array.handle == device.array), None)
-    return device.type not in NOT_DRAM and (array is None or array.system)
+def dram(machine: Machine) -> list[MemoryDevice]:
+    """The places for the memory of the system, whether there is a DIMM or not."""
+    others = {array.handle for array in machine.arrays if not array.system}
+    return [
+        device
+        for device in machine.devices
+        if device.array not in others
+        and not NOT_DRAM.search(device.type or "")
+        and not NOT_A_SLOT.search(f"{device.locator} {device.bank}")
+    ]
 
 
 def place_of(rule: Rule, device: MemoryDevice) -> Optional[Place]:
@@ -272,7 +178,9 @@ def _apply(
             named[index] = place
         elif device.size_bytes or not (NAMELESS.search(device.locator) or NAMELESS.search(device.bank)):
             return None
-    if not named or (rule.name == "letter-many-numbers" and max(place.number or 0 for place in named.values()) <= 3):
+    if not named:
+        return None
+    if rule.name == "letter-many-numbers" and max(place.number or 0 for place in named.values()) <= MOST_SLOTS:
         return None
     labels = {place.socket for place in named.values()}
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
@@ -302,15 +210,33 @@ def _apply(
             continue
         if not channels or (len(mine) % channels and len(mine) > channels):
             return None
+        listed = mine[:]
         mine.sort(key=lambda index: named[index].number or 0)
         each = max(len(mine) // channels, 1)
-        groups = [mine[start : start + each] for start in range(0, len(mine), each)]
         if rule.order == "slot":
             groups = [mine[start::channels] for start in range(min(channels, len(mine)))]
+        else:
+            groups = _groups(mine, each)
+            # Boards number the slots of a channel one after the other, and list them so; where they do not, who knows.
+            if {frozenset(group) for group in groups} != {frozenset(group) for group in _groups(listed, each)}:
+                return None
         for group in groups:
             name = "+".join(devices[index].locator for index in group)
             result.update({index: (socket, name, slot) for slot, index in enumerate(group)})
     return result
+
+
+def _groups(indexes: list[int], each: int) -> list[list[int]]:
+    return [indexes[start : start + each] for start in range(0, len(indexes), each)]
+
+
+def _contradicts(places: dict[int, tuple[int, str, int]], devices: list[MemoryDevice]) -> bool:
+    """Whether two slots would be the same one, or a channel would have more slots than any board's."""
+    names = [(devices[index].locator, devices[index].bank) for index in places if devices[index].size_bytes]
+    slots: dict[tuple[int, str], list[int]] = {}
+    for socket, channel, slot in places.values():
+        slots.setdefault((socket, channel), []).append(slot)
+    return len(set(names)) < len(names) or any(len(found) > MOST_SLOTS for found in slots.values())
 
 
 def _agrees(places: dict[int, tuple[int, str, int]], channels: Optional[int]) -> Optional[bool]:
@@ -326,16 +252,22 @@ def _agrees(places: dict[int, tuple[int, str, int]], channels: Optional[int]) ->
 
 
 def locate(
-    machine: Machine, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]
+    machine: Machine,
+    devices: list[MemoryDevice],
+    cpus: list[Processor],
+    channels: Optional[int],
+    server: bool,
 ) -> Optional[Answer]:
-    """The first rule that fits, or None."""
+    """The first rule that fits, or None. What numbers mean is known of servers only."""
     vendor = " ".join((machine.vendor, machine.board_vendor, machine.product))
     for rule in RULES:
-        if rule.vendor and not re.search(rule.vendor, vendor, re.I):
+        if (rule.vendor and not re.search(rule.vendor, vendor, re.I)) or (rule.order != "own" and not server):
             continue
         places = _apply(rule, devices, cpus, channels)
-        agrees = _agrees(places, channels) if places else None
-        if places and agrees is not None:
+        if not places or _contradicts(places, devices):
+            continue
+        agrees = _agrees(places, channels)
+        if agrees is not None:
             sure = "certain" if agrees and rule.order == "own" else "high"
             return Answer(rule.name, sure, places)
     return None
@@ -373,7 +305,7 @@ def _bounds_of_socket(
         return [channels, channels]
     if sum(1 for cpu in cpus if cpu.populated) == 1:
         # All DIMMs are this CPU's. No board has more than three slots a channel.
-        return [min(-(-count // 3), channels), min(count, channels)]
+        return [min(-(-count // MOST_SLOTS), channels), min(count, channels)]
     for rule in RULES:
         places = (
             [(device, place_of(rule, device)) for device in devices] if "(?P<s>" in rule.locator + rule.bank else []
@@ -386,7 +318,19 @@ def _bounds_of_socket(
 
 
 def _is_soldered(devices: list[MemoryDevice]) -> bool:
-    return bool(devices) and all((device.type or "").startswith("LPDDR") for device in devices)
+    """Whether the memory is chips on the board, which are no DIMMs, so that only their width says anything."""
+    return bool(devices) and all(
+        (device.type or "").startswith("LPDDR") or (device.data_width in (16, 32) and device.form_factor != "DIMM")
+        for device in devices
+    )
+
+
+def _in_order(cpus: list[Processor]) -> list[Processor]:
+    """The CPUs by the numbers of their sockets, where these are all that their names differ in."""
+    found = [re.fullmatch(r"(\D*)(\d{1,3})(\D*)", cpu.designation) for cpu in cpus]
+    if all(found) and len({(match.group(1), match.group(3)) for match in found if match}) == 1:
+        return [cpu for _number, cpu in sorted(zip((int(match.group(2)) for match in found if match), cpus))]
+    return cpus
 
 
 def describe(
@@ -396,44 +340,50 @@ def describe(
     previous: Optional[dict[str, Any]] = None,
     edac: Optional[dict[str, int]] = None,
 ) -> dict[str, Any]:
-    """``memory_channels`` of a machine; ``l3_domains`` are L3 caches by socket, ``previous`` an earlier result.
+    """``memory_channels`` of a machine.
 
-    ``edac`` is what the drivers of the memory controllers count, where there are such drivers.
+    ``l3_domains`` counts L3 caches by socket, ``previous`` is an earlier result, ``edac`` what the drivers of
+    the memory controllers count.
     """
-    devices = [device for device in machine.devices if is_dram(device, machine)]
-    cpus = machine.processors
+    devices, cpus = dram(machine), _in_order(machine.processors)
+    virtual = bool(VIRTUAL.search(f"{machine.vendor} {machine.product}"))
     filled = [cpu for cpu in cpus if cpu.populated]
-    memories = [cpu_memory(cpu.version, cpu.family, cpu.model) for cpu in filled]
-    memory = (
-        memories[0]
-        if memories and all(memories) and len({entry.channels for entry in memories if entry}) == 1
-        else None
-    )
+    memories = [None if virtual else _memory_of(cpu, machine) for cpu in filled]
+    memory = memories[0] if memories else None
+    if not memory or {entry.channels if entry else None for entry in memories} != {memory.channels}:
+        memory = None
     channels = memory.channels if memory else None
     present = [device for device in devices if device.size_bytes]
-    answer = None if _is_soldered(present) else locate(machine, devices, cpus, channels)
+    soldered = _is_soldered(present)
+    # Where it is not known whether there is a DIMM, or what is listed is made up, nothing can be counted.
+    countable = not virtual and all(device.size_bytes is not None for device in devices)
+    answer: Optional[Answer] = None
+    if countable and not soldered:
+        server = memory is None or memory.server or "PowerEdge" in machine.product
+        answer = locate(machine, devices, cpus, channels, server)
     sockets = []
     for index, cpu in enumerate(cpus):
-        sockets.append(_socket(index, cpu, devices, cpus, channels, answer))
+        sockets.append(_socket(index, cpu, channels))
+        if cpu.populated and countable:
+            _count(sockets[-1], devices, cpus, channels, answer)
         if l3_domains and cpu.populated and len(l3_domains) == len(filled):
             sockets[-1]["l3_domains"] = l3_domains[filled.index(cpu)]
-    rule, confidence = (answer.rule, answer.confidence) if answer else ("bounds", "none")
-    if not answer and any(socket["channels_populated"] is not None for socket in sockets if socket["populated"]):
-        rule, confidence = ("width", "high") if _is_soldered(present) else ("bounds", "high")
+    rule, confidence = None, "none"
+    if answer:
+        rule, confidence = answer.rule, answer.confidence
+    elif filled and all(socket["channels_populated"] is not None for socket in sockets if socket["populated"]):
+        # A width that is not the CPU's may be the firmware's mistake.
+        rule = "width" if soldered else "bounds"
+        confidence = "low" if soldered and sockets[0]["channels_populated"] != channels else "high"
     result: dict[str, Any] = {
         "source": source,
         "vendor": machine.vendor or machine.board_vendor or None,
         "board": machine.board or machine.product or None,
         "sockets": sockets,
         "dimms": [_dimm(index, device, answer) for index, device in enumerate(devices)],
-        "rule": rule if confidence != "none" else None,
+        "rule": rule,
         "confidence": confidence,
-        "bandwidth": {
-            "theoretical_gb_s": None,
-            "populated_gb_s": None,
-            "reachable_gb_s": None,
-            "limited_by": "unknown",
-        },
+        "bandwidth": _no_bandwidth(),
         "advice": [],
         "warnings": machine.warnings,
     }
@@ -442,32 +392,36 @@ def describe(
     return result
 
 
+def _no_bandwidth() -> dict[str, Any]:
+    keys = ("theoretical_gb_s", "populated_gb_s", "reachable_gb_s", "reachable_source")
+    return dict.fromkeys(keys) | {"limited_by": "unknown"}
+
+
 def nothing(source: str, warning: str) -> dict[str, Any]:
     """The same keys where there is no table."""
     return {
         "source": source,
         **dict.fromkeys(("vendor", "board", "sockets", "dimms", "rule")),
         "confidence": "none",
-        "bandwidth": {
-            "theoretical_gb_s": None,
-            "populated_gb_s": None,
-            "reachable_gb_s": None,
-            "limited_by": "unknown",
-        },
+        "bandwidth": _no_bandwidth(),
         "advice": [],
         "warnings": [warning],
     }
 
 
-def _socket(
-    index: int,
-    cpu: Processor,
-    devices: list[MemoryDevice],
-    cpus: list[Processor],
-    channels: Optional[int],
-    answer: Optional[Answer],
-) -> dict[str, Any]:
-    entry: dict[str, Any] = {
+def _memory_of(cpu: Processor, machine: Machine) -> Optional[CpuMemory]:
+    """The memory of a CPU; firmware that lost the CPU's name may still name the board's chipset."""
+    if (
+        not cpu.version
+        and (cpu.family, cpu.model) == (6, 85)
+        and re.search(r"\bX299\b", machine.board or machine.product)
+    ):
+        return cpu_memory("Core(TM) i7-7820X")
+    return cpu_memory(cpu.version, cpu.family, cpu.model)
+
+
+def _socket(index: int, cpu: Processor, channels: Optional[int]) -> dict[str, Any]:
+    return {
         "socket": index,
         "populated": cpu.populated,
         "cpu": cpu.version or None,
@@ -477,29 +431,41 @@ def _socket(
         "empty_channels": None,
         "l3_domains": None,
     }
-    if not cpu.populated:
-        return entry
+
+
+def _count(
+    entry: dict[str, Any],
+    devices: list[MemoryDevice],
+    cpus: list[Processor],
+    channels: Optional[int],
+    answer: Optional[Answer],
+) -> None:
+    """Fill in what is known of the channels of a socket."""
     present = [device for device in devices if device.size_bytes]
     if answer:
-        mine = [(number, place) for number, place in answer.places.items() if place[0] == index]
+        mine = [(number, place) for number, place in answer.places.items() if place[0] == entry["socket"]]
         used = {place[1] for number, place in mine if devices[number].size_bytes}
         named = {place[1] for _number, place in mine}
-        count = len(used)
-        entry.update(channels_populated=count, channels_bounds=[count, count])
+        entry.update(channels_populated=len(used), channels_bounds=[len(used)] * 2)
         entry["empty_channels"] = sorted(named - used, key=lambda label: (len(label), label))
-        if channels and count < channels and not named - used:
-            # Channels that the board does not list: wired to no slot, or left out by the firmware.
-            entry["empty_channels"] = [] if len(named) < channels and len(named) == count else None
-    elif _is_soldered(present) and sum(1 for other in cpus if other.populated) == 1:
+        if channels and named == used and len(used) < channels and not _wires_fewer(answer, devices):
+            # Channels of which no slot is listed: the board has none, or the firmware leaves empty ones out.
+            entry["empty_channels"] = None
+    elif _is_soldered(present):
         width = sum(device.data_width or 0 for device in present)
-        if width % 64 == 0 and width and (channels is None or width // 64 <= channels):
-            entry.update(channels_populated=width // 64, channels_bounds=[width // 64] * 2)
-            entry["empty_channels"] = [] if width // 64 == channels else None
+        count = width // 64
+        if sum(1 for cpu in cpus if cpu.populated) == 1 and count and width % 64 == 0 and count <= (channels or count):
+            entry.update(channels_populated=count, channels_bounds=[count] * 2)
+            entry["empty_channels"] = [] if count == channels else None
     else:
-        limits = entry["channels_bounds"] = _bounds_of_socket(index, devices, cpus, channels)
+        limits = entry["channels_bounds"] = _bounds_of_socket(entry["socket"], devices, cpus, channels)
         if limits and limits[0] == limits[1]:
             entry.update(channels_populated=limits[0], empty_channels=[] if limits[0] == channels else None)
-    return entry
+
+
+def _wires_fewer(answer: Answer, devices: list[MemoryDevice]) -> bool:
+    """Whether the board lists empty slots, so that a channel without any is one that it does not wire."""
+    return any(not devices[index].size_bytes for index in answer.places)
 
 
 def _dimm(index: int, device: MemoryDevice, answer: Optional[Answer]) -> dict[str, Any]:
@@ -530,33 +496,30 @@ def _bandwidth(result: dict[str, Any], memory: Optional[CpuMemory], filled: list
     speeds = [dimm["configured_mts"] or dimm["rated_mts"] for dimm in dimms]
     speed = min((value for value in speeds if value), default=None)
     theoretical = populated = None
-    if memory and speed:
-        theoretical = round(len(sockets) * memory.channels * max(memory.mts_1dpc or 0, speed) * CHANNEL_BYTES / 1000, 1)
+    fastest = max((memory and memory.mts_1dpc) or 0, speed or 0)
+    if memory and fastest:
+        theoretical = round(len(sockets) * memory.channels * fastest * CHANNEL_BYTES / 1000, 1)
     counts = [socket["channels_populated"] for socket in sockets]
     if speed and counts and None not in counts:
         populated = round(sum(counts) * speed * CHANNEL_BYTES / 1000, 1)
-    reachable, limit = None, "unknown"
+    result = _no_bandwidth() | {"theoretical_gb_s": theoretical, "populated_gb_s": populated}
     links = ccd_links(filled[0].family, filled[0].model, filled[0].version) if filled else None
-    if populated:
+    domains = [socket["l3_domains"] for socket in sockets]
+    # Without the number of dies nobody can say what their links let through.
+    if populated and not (links and None in domains):
         low, high = (populated * part for part in DRAM_EFFICIENCY)
-        limit = "channels"
-        domains = [socket["l3_domains"] for socket in sockets]
-        if links and None not in domains:
+        result["limited_by"] = "channels"
+        result["reachable_source"] = "estimate: what memory controllers reach of the channels in use"
+        if links:
             generation, share = links
-            chips = sum(-(-count // share) for count in domains)
-            link_low, link_high = (chips * part for part in GMI_GB_S[generation])
+            dies = sum(-(-count // share) for count in domains)
+            link_low, link_high = (dies * part for part in GMI_GB_S[generation])
             if link_low < low:
-                limit = "ccd-links"
+                result["limited_by"] = "ccd-links"
+                result["reachable_source"] = f"estimate: {dies} dies, each as measured on other CPUs of {generation}"
             low, high = min(low, link_low), min(high, link_high)
-        elif links:
-            limit = "unknown"
-        reachable = [round(low, 1), round(high, 1)]
-    return {
-        "theoretical_gb_s": theoretical,
-        "populated_gb_s": populated,
-        "reachable_gb_s": reachable,
-        "limited_by": limit,
-    }
+        result["reachable_gb_s"] = [round(low, 1), round(high, 1)]
+    return result
 
 
 def _advice(
@@ -565,43 +528,18 @@ def _advice(
     previous: Optional[dict[str, Any]],
     edac: Optional[dict[str, int]],
 ) -> list[dict[str, Any]]:
-    """What to mend, the most costly first."""
-    found: list[tuple[float, dict[str, Any]]] = []
+    """What to mend: problems first, and of these the most costly."""
+    found: list[dict[str, Any]] = []
 
     def say(severity: str, code: str, cost: float, message: str, fix: str) -> None:
-        found.append(
-            (cost, {"severity": severity, "code": code, "message": message, "fix": fix, "gb_s": round(cost, 1)})
-        )
+        entry = {"severity": severity, "code": code, "message": message, "fix": fix, "gb_s": round(cost, 1)}
+        found.append(entry)
 
     dimms = [dimm for dimm in result["dimms"] if dimm["populated"]]
     speed = min((dimm["configured_mts"] or dimm["rated_mts"] or 0 for dimm in dimms), default=0)
     channel_gb_s = speed * CHANNEL_BYTES / 1000
     for socket in result["sockets"]:
-        where = f"socket {socket['socket']}"
-        if not socket["populated"]:
-            # Its slots, where the board lists them, cost nothing that a CPU could use.
-            if any(other["populated"] and other["channels_total"] for other in result["sockets"]):
-                total = next(other["channels_total"] for other in result["sockets"] if other["populated"])
-                say(
-                    "info",
-                    "socket-empty",
-                    0.0,
-                    f"The CPU of {where} is absent; with it the board would have {total} more channels.",
-                    "A second CPU with its own DIMMs doubles the bandwidth of models that are spread over both.",
-                )
-            continue
-        empty = socket["empty_channels"] or []
-        if empty:
-            slots = [_first_slot(result["dimms"], socket["socket"], channel) for channel in empty]
-            cost = len(empty) * channel_gb_s
-            say(
-                "problem",
-                "empty-channel",
-                cost,
-                f"Channel{'s' if len(empty) > 1 else ''} {', '.join(empty)} of {where} "
-                f"{'are' if len(empty) > 1 else 'is'} empty, which costs {cost:.1f} GB/s.",
-                f"Put {'DIMMs' if len(empty) > 1 else 'a DIMM'} like the others into {', '.join(slots)}.",
-            )
+        _advise_socket(result, socket, channel_gb_s, say)
     counts = [socket["channels_populated"] for socket in result["sockets"] if socket["populated"]]
     if len(counts) > 1 and None not in counts and len(set(counts)) > 1:
         say(
@@ -613,44 +551,16 @@ def _advice(
             "Give every socket the same DIMMs in the same slots.",
         )
     _advise_mixed(dimms, say)
-    slow = [
-        dimm
-        for dimm in dimms
-        if dimm["configured_mts"] and dimm["rated_mts"] and dimm["configured_mts"] < dimm["rated_mts"] - 2
-    ]
-    if slow:
-        loss = sum((dimm["rated_mts"] - dimm["configured_mts"]) * CHANNEL_BYTES / 1000 for dimm in slow)
-        rated, running = slow[0]["rated_mts"], slow[0]["configured_mts"]
-        doubled = len(dimms) > sum(count or 0 for count in counts) > 0
-        capped = memory is not None and memory.mts_1dpc is not None and memory.mts_1dpc <= running
-        severity, why = "advice", "the BIOS may limit it: set the memory speed to Auto or to its maximum."
-        if capped:
-            severity, why = (
-                "info",
-                f"that is the most that {memory.name if memory else 'this CPU'} runs, so nothing is lost.",
-            )
-            loss = 0.0
-        elif doubled:
-            severity, why = (
-                "info",
-                "which is normal with two DIMMs a channel: one DIMM a channel of twice the size is faster.",
-            )
-        say(
-            severity,
-            "below-rated",
-            loss,
-            f"{len(slow)} DIMMs rated {rated} MT/s run at {running} MT/s.",
-            why[0].upper() + why[1:],
-        )
+    _advise_speed(dimms, memory, sum(counts) if counts and None not in counts else None, say)
     bandwidth = result["bandwidth"]
     if bandwidth["limited_by"] == "ccd-links":
+        low, high = bandwidth["reachable_gb_s"]
         say(
             "advice",
             "ccd-links",
-            max(bandwidth["populated_gb_s"] - bandwidth["reachable_gb_s"][1], 0.0),
-            "The links of the CPU's dies let about "
-            f"{bandwidth['reachable_gb_s'][0]:.0f} to {bandwidth['reachable_gb_s'][1]:.0f} GB/s "
-            f"through (estimate), of {bandwidth['populated_gb_s']:.0f} that the DIMMs give.",
+            max(bandwidth["populated_gb_s"] - high, 0.0),
+            f"The links of the CPU's dies let about {low:.0f} to {high:.0f} GB/s through (estimate), "
+            f"of {bandwidth['populated_gb_s']:.0f} that the DIMMs give.",
             "Faster DIMMs will not help; a CPU with eight or more CCDs will.",
         )
     if dimms and all(dimm["ranks"] == 1 for dimm in dimms):
@@ -661,29 +571,131 @@ def _advice(
             "All DIMMs have one rank, which reaches a little less of the theoretical bandwidth than two.",
             "Nothing to do; for the next purchase, two ranks are the better ones.",
         )
-    before = sum(1 for dimm in (previous or {}).get("dimms") or [] if dimm["populated"])
-    if before > len(dimms):
-        here = {dimm["locator"] for dimm in dimms}
-        gone = [
-            dimm["locator"] for dimm in (previous or {})["dimms"] if dimm["populated"] and dimm["locator"] not in here
-        ]
-        say(
-            "problem",
-            "dimm-lost",
-            (before - len(dimms)) * channel_gb_s,
-            f"{len(dimms)} DIMMs are found, and last time there were {before}: "
-            f"{', '.join(map(str, gone)) or 'one'} is missing.",
-            "Reseat it, and read the event log of the BMC for memory errors.",
-        )
+    _advise_lost(result["dimms"], previous, channel_gb_s, say)
     _advise_edac(dimms, edac, say)
     order = {"problem": 0, "advice": 1, "info": 2}
-    return [entry for _cost, entry in sorted(found, key=lambda item: (order[item[1]["severity"]], -item[0]))]
+    return sorted(found, key=lambda entry: (order[entry["severity"]], -entry["gb_s"]))
 
 
-def _first_slot(dimms: list[dict[str, Any]], socket: int, channel: str) -> str:
-    """The name of the slot that a channel's first DIMM goes into."""
-    slots = [dimm for dimm in dimms if (dimm["socket"], dimm["channel"]) == (socket, channel)]
-    return str(min(slots, key=lambda dimm: dimm["slot"] or 0)["locator"])
+def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s: float, say: Any) -> None:
+    """Empty channels, DIMMs in the wrong slots, and an absent CPU."""
+    where = f"socket {socket['socket']}"
+    if not socket["populated"]:
+        total = next((other["channels_total"] for other in result["sockets"] if other["channels_total"]), None)
+        if total:
+            say(
+                "info",
+                "socket-empty",
+                total * channel_gb_s,
+                f"The CPU of {where} is absent; with it the board would have {total} more channels.",
+                "A second CPU with its own DIMMs doubles the bandwidth of models that are spread over both.",
+            )
+        return
+    slots: dict[str, list[dict[str, Any]]] = {}
+    for dimm in result["dimms"]:
+        if dimm["socket"] == socket["socket"] and dimm["channel"] is not None:
+            slots.setdefault(dimm["channel"], []).append(dimm)
+    used = {channel: [dimm for dimm in mine if dimm["populated"]] for channel, mine in slots.items()}
+    # Boards disagree on which slot of a channel is the first, but not on it being the same one of all channels.
+    alone = {
+        channel: _position(mine, used[channel][0])
+        for channel, mine in slots.items()
+        if len(used[channel]) == 1 and len(mine) > 1
+    }
+    usual = max(alone.values(), key=list(alone.values()).count, default=0)
+    odd = [used[channel][0] for channel, slot in alone.items() if slot != usual]
+
+    def target(channel: str) -> str:
+        """The slot of a channel that the DIMM of a channel goes into here."""
+        return _slot_name(_sorted(slots[channel])[min(usual, len(slots[channel]) - 1)], result["dimms"])
+
+    if odd:
+        names = ", ".join(_slot_name(dimm, result["dimms"]) for dimm in odd)
+        better = ", ".join(target(dimm["channel"]) for dimm in odd)
+        say(
+            "advice",
+            "wrong-slot",
+            0.0,
+            f"The DIMM{'s' if len(odd) > 1 else ''} in {names} of {where} "
+            f"{'are' if len(odd) > 1 else 'is'} in another slot of the channel than the others.",
+            f"Move {'them' if len(odd) > 1 else 'it'} to {better}.",
+        )
+    empty = socket["empty_channels"] or []
+    if not empty:
+        return
+    several, is_are = ("s", "are") if len(empty) > 1 else ("", "is")
+    targets = ", ".join(map(target, empty))
+    crowded = [dimm for mine in used.values() for dimm in _sorted(mine)[1:]]
+    cost = len(empty) * channel_gb_s
+    fix = f"Put {'DIMMs' if several else 'a DIMM'} like the others into {targets}."
+    if len(crowded) >= len(empty):
+        spare = ", ".join(_slot_name(dimm, result["dimms"]) for dimm in crowded[: len(empty)])
+        fix = f"Move the DIMM{several} in {spare}, which share{'' if several else 's'} a channel, to {targets}."
+    say(
+        "problem",
+        "empty-channel",
+        cost,
+        f"Channel{several} {', '.join(empty)} of {where} {is_are} empty, which costs {cost:.1f} GB/s.",
+        fix,
+    )
+
+
+def _sorted(slots: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(slots, key=lambda dimm: (dimm["slot"] or 0, dimm["locator"] or "", dimm["bank_locator"] or ""))
+
+
+def _position(slots: list[dict[str, Any]], dimm: dict[str, Any]) -> int:
+    return _sorted(slots).index(dimm)
+
+
+def _slot_name(dimm: dict[str, Any], dimms: list[dict[str, Any]]) -> str:
+    """A slot as it is printed; boards that call several slots the same tell them apart by the bank."""
+    name = str(dimm["locator"] or dimm["bank_locator"])
+    if sum(1 for other in dimms if other["locator"] == dimm["locator"]) > 1 and dimm["bank_locator"]:
+        return f"{dimm['bank_locator']} {name}"
+    return name
+
+
+def _advise_speed(dimms: list[dict[str, Any]], memory: Optional[CpuMemory], channels: Optional[int], say: Any) -> None:
+    """DIMMs that run below what they are made for, and whether that is anybody's fault."""
+    slow = [dimm for dimm in dimms if (dimm["configured_mts"] or 0) and dimm["rated_mts"]]
+    slow = [dimm for dimm in slow if dimm["configured_mts"] < dimm["rated_mts"] - 2]
+    if not slow:
+        return
+    rated, running = max(dimm["rated_mts"] for dimm in slow), min(dimm["configured_mts"] for dimm in slow)
+    limit = memory.mts_1dpc if memory else None
+    severity, fix = "advice", "The BIOS may limit it: set the memory speed to Auto or to its maximum."
+    # Makers round: a DIMM of 2666 may say 2667.
+    if memory and limit and limit <= running + 2:
+        severity, fix, limit = "info", f"{limit} MT/s is what {memory.name} is made for: nothing is lost.", running
+    elif channels and len(dimms) > channels:
+        severity, fix = "info", "That is normal with two DIMMs a channel; one of twice the size in each is faster."
+    loss = (channels or 0) * max(min(rated, limit or rated) - running, 0) * CHANNEL_BYTES / 1000
+    message = f"{len(slow)} DIMM{'s' if len(slow) > 1 else ''} rated {rated} MT/s run at {running} MT/s."
+    say(severity, "below-rated", loss, message, fix)
+
+
+def _advise_lost(
+    dimms: list[dict[str, Any]], previous: Optional[dict[str, Any]], channel_gb_s: float, say: Any
+) -> None:
+    """Fewer DIMMs than an earlier result has, which comes from a file and may be anything."""
+    earlier = (previous or {}).get("dimms")
+    before = [dimm for dimm in earlier if isinstance(dimm, dict)] if isinstance(earlier, list) else []
+    before = [dimm for dimm in before if dimm.get("populated") is True]
+    here = {(dimm["locator"], dimm["bank_locator"]) for dimm in dimms if dimm["populated"]}
+    count = sum(1 for dimm in dimms if dimm["populated"])
+    if len(before) <= count:
+        return
+    gone = [dimm for dimm in before if (dimm.get("locator"), dimm.get("bank_locator")) not in here]
+    names = ", ".join(_slot_name({"bank_locator": None, "locator": None} | dimm, dimms) for dimm in gone)
+    say(
+        "problem",
+        "dimm-lost",
+        (len(before) - count) * channel_gb_s,
+        f"{count} DIMMs are found, and last time there were {len(before)}: "
+        f"{names or 'one'} {'are' if len(gone) > 1 else 'is'} missing.",
+        "Reseat what is missing, and read the event log of the BMC for memory errors.",
+    )
 
 
 def _advise_edac(dimms: list[dict[str, Any]], edac: Optional[dict[str, int]], say: Any) -> None:

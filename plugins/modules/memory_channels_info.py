@@ -103,6 +103,7 @@ memory_channels:
         theoretical_gb_s: {description: All channels of the CPUs., type: float, returned: always}
         populated_gb_s: {description: Channels in use at the speed they run at., type: float, returned: always}
         reachable_gb_s: {description: "What reads can reach, as a range; an estimate.", type: list, elements: float, returned: always}
+        reachable_source: {description: What the estimate rests on., type: str, returned: always}
         limited_by: {description: "C(channels), C(ccd-links) or C(unknown).", type: str, returned: always}
     advice:
       description: What to mend, the most costly first.
