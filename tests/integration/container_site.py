@@ -72,10 +72,11 @@ def model_bytes_sent() -> int:
 
 
 def footprint(host: Any) -> set[str]:
-    """Every file, with its time and size, where the roles write, the packages, and the server's process."""
+    """Where the roles write every file with its time and size, every directory; the packages; the server's process."""
     places = "/etc /opt /usr/local /var/lib/llama-models /var/cache/llama.cpp /mnt/small"
     files = host.check_output(
-        f"find {places} -path '*/ccache' -prune -o -printf '%p %y %m %u:%g %s %T@ %l\\n' 2>/dev/null || true"
+        f"find {places} -path '*/ccache' -prune -o -type d -printf '%p %m %u:%g\\n'"
+        " -o -printf '%p %y %m %u:%g %s %T@ %l\\n' 2> /dev/null || true"
     )
     packages = host.check_output("dpkg-query --show")
     process = host.check_output(f"systemctl show --property=MainPID,ActiveState {UNIT}")
