@@ -33,6 +33,8 @@ VIRTUAL = re.compile(
 )
 # No board has more slots on a channel than this.
 MOST_SLOTS = 3
+# Guests of unknown makers list each of their CPUs as a socket; the largest machines have 32.
+MOST_SOCKETS = 32
 
 
 class Rule(NamedTuple):
@@ -154,6 +156,16 @@ def place_of(rule: Rule, device: MemoryDevice) -> Optional[Place]:
     return Place(groups.get("s"), groups.get("c"), int(slot) if slot else None, int(number) if number else None)
 
 
+def _rules_for(machine: Machine) -> list[Rule]:
+    vendor = " ".join((machine.vendor, machine.board_vendor, machine.product))
+    return [rule for rule in RULES if not rule.vendor or re.search(rule.vendor, vendor, re.I)]
+
+
+def _means_sockets(rule: Rule, places: list[Place]) -> bool:
+    """Whether letters can be sockets, where no vendor says so: only if they have more slots than a channel."""
+    return rule.name != "letter-many-numbers" or max(place.number or 0 for place in places) > MOST_SLOTS
+
+
 def _sockets_of(labels: list[str], populated: set[str], cpus: list[Processor]) -> Optional[dict[str, int]]:
     """Rank the socket labels of a board onto its CPUs, whether it counts from 0 or from 1."""
     ordered = sorted(labels, key=lambda label: (len(label), label))
@@ -178,9 +190,7 @@ def _apply(
             named[index] = place
         elif device.size_bytes or not (NAMELESS.search(device.locator) or NAMELESS.search(device.bank)):
             return None
-    if not named:
-        return None
-    if rule.name == "letter-many-numbers" and max(place.number or 0 for place in named.values()) <= MOST_SLOTS:
+    if not named or not _means_sockets(rule, list(named.values())):
         return None
     labels = {place.socket for place in named.values()}
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
@@ -259,9 +269,8 @@ def locate(
     server: bool,
 ) -> Optional[Answer]:
     """The first rule that fits, or None. What numbers mean is known of servers only."""
-    vendor = " ".join((machine.vendor, machine.board_vendor, machine.product))
-    for rule in RULES:
-        if (rule.vendor and not re.search(rule.vendor, vendor, re.I)) or (rule.order != "own" and not server):
+    for rule in _rules_for(machine):
+        if rule.order != "own" and not server:
             continue
         places = _apply(rule, devices, cpus, channels)
         if not places or _contradicts(places, devices):
@@ -294,8 +303,25 @@ def configured_speed(device: MemoryDevice) -> Optional[int]:
     return configured or None
 
 
+def _owners(machine: Machine, devices: list[MemoryDevice], cpus: list[Processor]) -> Optional[list[int]]:
+    """The socket of each device, by the first rule that names sockets and fits all, whatever it says of channels."""
+    for rule in _rules_for(machine):
+        places = [place_of(rule, device) for device in devices] if "(?P<s>" in rule.locator + rule.bank else []
+        if not places or not all(places) or not _means_sockets(rule, [place for place in places if place]):
+            continue
+        labels = [str(place.socket) for place in places if place]
+        sockets = _sockets_of(sorted(set(labels)), set(), cpus)
+        if sockets and set(labels) <= sockets.keys():
+            return [sockets[label] for label in labels]
+    return None
+
+
 def _bounds_of_socket(
-    index: int, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]
+    index: int,
+    devices: list[MemoryDevice],
+    cpus: list[Processor],
+    channels: Optional[int],
+    owners: Optional[list[int]],
 ) -> Optional[list[int]]:
     """Bounds for a socket whose slots' channels are not named."""
     count = sum(1 for device in devices if device.size_bytes)
@@ -304,16 +330,11 @@ def _bounds_of_socket(
     if len(devices) == count and count >= channels * len(cpus) and count % len(cpus) == 0:
         return [channels, channels]
     if sum(1 for cpu in cpus if cpu.populated) == 1:
-        # All DIMMs are this CPU's. No board has more than three slots a channel.
+        # All DIMMs are this CPU's.
         return [min(-(-count // MOST_SLOTS), channels), min(count, channels)]
-    for rule in RULES:
-        places = (
-            [(device, place_of(rule, device)) for device in devices] if "(?P<s>" in rule.locator + rule.bank else []
-        )
-        mapped = _sockets_of(sorted({str(place.socket) for _device, place in places if place}), set(), cpus)
-        if places and mapped and all(place for _device, place in places):
-            mine = [device for device, place in places if place and mapped.get(str(place.socket)) == index]
-            return bounds(sum(1 for device in mine if device.size_bytes), len(mine), channels)
+    if owners:
+        mine = [device for device, owner in zip(devices, owners) if owner == index]
+        return bounds(sum(1 for device in mine if device.size_bytes), len(mine), channels)
     return [0, min(channels, count)]
 
 
@@ -346,7 +367,7 @@ def describe(
     the memory controllers count.
     """
     devices, cpus = dram(machine), _in_order(machine.processors)
-    virtual = bool(VIRTUAL.search(f"{machine.vendor} {machine.product}"))
+    virtual = bool(VIRTUAL.search(f"{machine.vendor} {machine.product}")) or len(cpus) > MOST_SOCKETS
     filled = [cpu for cpu in cpus if cpu.populated]
     memories = [None if virtual else _memory_of(cpu, machine) for cpu in filled]
     memory = memories[0] if memories else None
@@ -361,17 +382,18 @@ def describe(
     if countable and not soldered:
         server = memory is None or memory.server or "PowerEdge" in machine.product
         answer = locate(machine, devices, cpus, channels, server)
-    sockets = []
-    for index, cpu in enumerate(cpus):
-        sockets.append(_socket(index, cpu, channels))
-        if cpu.populated and countable:
-            _count(sockets[-1], devices, cpus, channels, answer)
-        if l3_domains and cpu.populated and len(l3_domains) == len(filled):
-            sockets[-1]["l3_domains"] = l3_domains[filled.index(cpu)]
+    owners = None if answer or soldered else _owners(machine, devices, cpus)
+    sockets = [_socket(index, cpu, channels) for index, cpu in enumerate(cpus)]
+    populated = [socket for socket in sockets if socket["populated"]]
+    for socket in populated if countable else []:
+        _count(socket, devices, cpus, channels, answer, owners)
+    if l3_domains and len(l3_domains) == len(populated):
+        for socket, count in zip(populated, l3_domains):
+            socket["l3_domains"] = count
     rule, confidence = None, "none"
     if answer:
         rule, confidence = answer.rule, answer.confidence
-    elif filled and all(socket["channels_populated"] is not None for socket in sockets if socket["populated"]):
+    elif filled and all(socket["channels_populated"] is not None for socket in populated):
         # A width that is not the CPU's may be the firmware's mistake.
         rule = "width" if soldered else "bounds"
         confidence = "low" if soldered and sockets[0]["channels_populated"] != channels else "high"
@@ -439,6 +461,7 @@ def _count(
     cpus: list[Processor],
     channels: Optional[int],
     answer: Optional[Answer],
+    owners: Optional[list[int]],
 ) -> None:
     """Fill in what is known of the channels of a socket."""
     present = [device for device in devices if device.size_bytes]
@@ -458,7 +481,7 @@ def _count(
             entry.update(channels_populated=count, channels_bounds=[count] * 2)
             entry["empty_channels"] = [] if count == channels else None
     else:
-        limits = entry["channels_bounds"] = _bounds_of_socket(entry["socket"], devices, cpus, channels)
+        limits = entry["channels_bounds"] = _bounds_of_socket(entry["socket"], devices, cpus, channels, owners)
         if limits and limits[0] == limits[1]:
             entry.update(channels_populated=limits[0], empty_channels=[] if limits[0] == channels else None)
 
