@@ -90,7 +90,7 @@ CLIENTS = (
     ("EPYC 4004",                   2, 5200, 3600, r"EPYC 4\d\d4"),
     ("EPYC 4005",                   2, 5600, 3600, r"EPYC 4\d\d5"),
     ("Ryzen AI Max",                4, 8000,    0, r"Ryzen AI Max"),
-    ("Ryzen 7020 and Athlon 7020",  1, 5500,    0, r"(?:Ryzen \d|Athlon (?:Gold|Silver)) (?:PRO )?7[125]20[UC]"),
+    ("Ryzen 7020 and Athlon 7020",  1, 5500,    0, r"(?:Ryzen \d|Athlon (?:Gold|Silver)) (?:PRO )?7[1235]20[UC]"),
     ("Athlon, one channel",         1,    0,    0, r"AMD 3015|Embedded R1102G|Athlon\(tm\) 5[1-3]50"),
     ("Ryzen 9000",                  2, 5600, 3600, r"Ryzen \d (?:PRO )?9\d{3}"),
     ("Ryzen 7000 and 8000",         2, 5200, 3600, r"Ryzen \d (?:PRO )?[78]\d{3}"),

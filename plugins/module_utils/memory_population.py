@@ -348,9 +348,10 @@ def _is_soldered(devices: list[MemoryDevice]) -> bool:
 
 def _in_order(cpus: list[Processor]) -> list[Processor]:
     """The CPUs by the numbers of their sockets, where these are all that their names differ in."""
-    found = [re.fullmatch(r"(\D*)(\d{1,3})(\D*)", cpu.designation) for cpu in cpus]
-    if all(found) and len({(match.group(1), match.group(3)) for match in found if match}) == 1:
-        return [cpu for _number, cpu in sorted(zip((int(match.group(2)) for match in found if match), cpus))]
+    found = [re.fullmatch(r"([^0-9]*)([0-9]{1,3})([^0-9]*)", cpu.designation) for cpu in cpus]
+    numbers = [int(match.group(2)) for match in found if match]
+    if len(numbers) == len(cpus) and len({match.group(1, 3) for match in found if match}) == 1:
+        return [cpus[index] for index in sorted(range(len(cpus)), key=lambda index: numbers[index])]
     return cpus
 
 

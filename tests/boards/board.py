@@ -23,7 +23,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-MEMORY_TYPES = {"DDR3": 0x18, "DDR4": 0x1A, "DDR5": 0x22, "LPDDR5": 0x23, "Flash": 0x0B}
+MEMORY_TYPES = {"DDR3": 0x18, "DDR4": 0x1A, "DDR5": 0x22, "LPDDR5": 0x23, "HBM2": 0x21, "Flash": 0x0B}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # Socket, channel and slot, each from 0, and the channels of a socket -> locator and bank locator.

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils import memory_population
 from ansible.module_utils.cpu_memory import cpu_memory
 from ansible.module_utils.memory_drawing import draw
-from ansible.module_utils.memory_population import describe
+from ansible.module_utils.memory_population import RULES, describe, place_of
 from ansible.module_utils.smbios import Machine, read_table, read_text
 
-from tests.boards.board import table
+from tests.boards.board import SCHEMES, structure, structures, table
 from tests.unit.test_smbios import BOARD
 
 CORPUS = os.environ.get("SMBIOS_CORPUS")
@@ -30,6 +31,14 @@ CPUS = {
     "lenovo": ({"brand": "AMD EPYC 7642 48-Core Processor", "family": 23, "model": 49}, 2, 8, 2),
     "tyan": ({"brand": "AMD EPYC 7413 24-Core Processor", "family": 25, "model": 1}, 2, 8, 1),
     "intel-client": ({"brand": "Intel(R) Core(TM) i7-10700K CPU @ 3.80GHz", "family": 6, "model": 165}, 1, 2, 2),
+}
+
+
+RYZEN: dict[str, Any] = {
+    "cpu": {"brand": "AMD Ryzen 9 7950X 16-Core Processor", "family": 25, "model": 97},
+    "sockets": 1,
+    "channels_per_socket": 2,
+    "slots_per_channel": 2,
 }
 
 
@@ -198,6 +207,195 @@ def test_the_drawing_fits_a_terminal(scheme: str) -> None:
 
 def test_the_drawing_marks_the_empty_channel() -> None:
     assert "R:[--]" in draw(described(empty=["DIMM_P1_R0"]))
+
+
+def named(*names: tuple[str, str], cpu: str, sockets: int = 1, **changes: Any) -> dict[str, Any]:
+    """memory_channels of a machine whose slots all have a DIMM and these names."""
+    board = BOARD | {"vendor": "Some Vendor", "cpu": {"brand": cpu, "family": 6, "model": 0}, "scheme": "names"}
+    board |= {"sockets": sockets, "channels_per_socket": len(names) // sockets, "slots_per_channel": 1, "empty": []}
+    SCHEMES["names"] = lambda s, c, d, n: names[s * n + c]
+    return describe(read_table(table(board | changes)), "dmi-table")
+
+
+def counts(found: dict[str, Any]) -> list[int | None]:
+    return [socket["channels_populated"] for socket in found["sockets"]]
+
+
+GOLD = "Intel(R) Xeon(R) Gold 6426Y"
+CORE = "Intel(R) Core(TM) i7-10700K CPU @ 3.80GHz"
+
+
+def test_two_slots_of_one_name_are_no_answer() -> None:
+    found = named(*[("DIMM_A1", "NODE 1")] * 2, *[("DIMM_B1", "NODE 1")] * 2, cpu=GOLD)
+    assert counts(found) != [2]
+    assert found["rule"] != "letter-node-socket"
+
+
+def test_a_channel_with_more_slots_than_boards_have_is_no_answer() -> None:
+    slots = [*((f"DIMM_A{slot}", "BANK 0") for slot in range(5)), ("DIMM_B0", "BANK 0")]
+    found = named(*slots, cpu=CORE, empty=["DIMM_A2", "DIMM_A3", "DIMM_A4", "DIMM_B0"])
+    assert counts(found) == [None]
+    assert found["confidence"] == "none"
+
+
+def test_numbers_that_are_not_in_the_order_of_their_records_are_no_answer() -> None:
+    numbers = [1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 8, 16]
+    slots = [(f"CPU0-DIMM{number}", "CPU0") for number in numbers]
+    found = named(*slots, cpu=GOLD, empty=["CPU0-DIMM1", "CPU0-DIMM2"])
+    assert (counts(found), found["sockets"][0]["channels_bounds"]) == ([None], [7, 8])
+
+
+def test_letters_are_sockets_only_on_dells_servers() -> None:
+    slots = [("DIMM_A1", ""), ("DIMM_A2", ""), ("DIMM_B1", ""), ("DIMM_B2", "")]
+    slots = [(locator, "BANK") for locator, _bank in slots]
+    desktop = named(*slots, cpu=CORE, vendor="Dell Inc.", empty=["DIMM_B1", "DIMM_B2"])
+    assert (counts(desktop), desktop["sockets"][0]["empty_channels"]) == ([1], ["B"])
+
+
+def test_banks_that_repeat_channels_give_way_to_letters() -> None:
+    slots = [
+        (f"DIMM{letter}1", f"P0_Node{index // 2 % 2}_Channel{index % 2}_Dimm0")
+        for index, letter in enumerate("ABCDEFGH")
+    ]
+    assert counts(named(*slots, cpu=GOLD)) == [8]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "product"),
+    [
+        ("VMware, Inc.", "VMware7,1"),
+        ("QEMU", "Standard PC (Q35 + ICH9, 2009)"),
+        ("Microsoft Corporation", "Virtual Machine"),
+        ("Amazon EC2", "m5.large"),
+        ("Google", "Google Compute Engine"),
+    ],
+)
+def test_a_guest_knows_nothing_of_channels(vendor: str, product: str) -> None:
+    found = described("gigabyte-p-letter", vendor=vendor, product=product)
+    assert counts(found) == [None, None]
+    assert [socket["channels_total"] for socket in found["sockets"]] == [None, None]
+    assert found["confidence"] == "none"
+
+
+def test_bare_metal_of_a_cloud_is_a_machine() -> None:
+    assert counts(described(vendor="Amazon EC2", product="m7a.metal-48xl")) == [12, 12]
+
+
+def test_sockets_are_ranked_by_their_numbers() -> None:
+    records = structures(BOARD)
+    cpus = [data for kind, data in records if kind == 4]
+    others = [data for kind, data in records if kind != 4]
+    assert counts(describe(read_table(b"".join(cpus[::-1] + others)), "dmi-table")) == [12, 11]
+    assert counts(describe(read_table(b"".join(cpus[:1] * 2 + others)), "dmi-table")) == [12, 11]
+
+
+def test_more_sockets_than_any_machine_are_a_guests() -> None:
+    assert set(counts(described(sockets=64, channels_per_socket=1, scheme="hpe"))) == {None}
+
+
+def test_soldered_memory_counts_by_its_width() -> None:
+    chip = BOARD["dimm"] | {"type": "LPDDR5", "data_width": 16}
+    slots = [("Motherboard", "Not Specified")] * 8
+    found = named(*slots, cpu="13th Gen Intel(R) Core(TM) i7-1355U", dimm=chip)
+    assert (counts(found), found["rule"], found["confidence"]) == ([2], "width", "high")
+    half = named(*slots[:4], cpu="13th Gen Intel(R) Core(TM) i7-1355U", dimm=chip)
+    assert (counts(half), half["confidence"]) == ([1], "low")
+
+
+def test_memory_in_the_package_and_persistent_memory_are_on_no_channel() -> None:
+    assert described(dimm=BOARD["dimm"] | {"type": "HBM2"})["dimms"] == []
+
+
+def test_dimms_that_share_a_channel_are_told_where_to_go() -> None:
+    found = described("agesa", **RYZEN, empty=["P0 CHANNEL B DIMM 0", "P0 CHANNEL B DIMM 1"])
+    (entry,) = [entry for entry in found["advice"] if entry["code"] == "empty-channel"]
+    assert entry["fix"] == "Move the DIMM in P0 CHANNEL A DIMM 1, which shares a channel, to P0 CHANNEL B DIMM 0."
+    assert entry["gb_s"] == 38.4
+
+
+def test_a_dimm_in_another_slot_than_the_others_is_told_where_to_go() -> None:
+    empty = [f"P1-DIMM{letter}2" for letter in "ABCDEFG"] + ["P1-DIMMH1"]
+    found = described("supermicro", empty=empty)
+    (entry,) = [entry for entry in found["advice"] if entry["code"] == "wrong-slot"]
+    assert "P1-DIMMH2" in entry["message"]
+    assert entry["fix"] == "Move it to P1-DIMMH1."
+    assert "wrong-slot" not in codes(described("supermicro"))
+
+
+def test_a_speed_that_is_the_cpus_is_no_loss() -> None:
+    dimm = BOARD["dimm"] | {"rated_mts": 5600, "configured_mts": 4800}
+    (entry,) = [entry for entry in described(dimm=dimm)["advice"] if entry["code"] == "below-rated"]
+    assert (entry["severity"], entry["gb_s"]) == ("info", 0.0)
+    assert "4800 MT/s is what EPYC 9004 (Genoa) is made for" in entry["fix"]
+
+
+def test_an_earlier_result_may_be_anything() -> None:
+    for previous in ({}, {"dimms": None}, {"dimms": [None, 3, {}]}, {"dimms": [{"populated": True}] * 99}):
+        described(previous=previous)
+
+
+def test_what_dies_let_through_is_unknown_without_their_number() -> None:
+    bandwidth = described(cpu=BOARD["cpu"])["bandwidth"]
+    assert (bandwidth["populated_gb_s"], bandwidth["reachable_gb_s"]) == (921.6, None)
+    assert bandwidth["limited_by"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("brand", "channels"),
+    [
+        ("Intel(R) Core(TM) i7-5960X CPU @ 3.00GHz", 4),
+        ("Intel(R) Core(TM) i7-7740X CPU @ 4.30GHz", 2),
+        ("Intel(R) Core(TM) i9-9900K CPU @ 3.60GHz", 2),
+        ("Intel(R) Core(TM) i9-9900X CPU @ 3.50GHz", 4),
+        ("Intel(R) Core(TM) i7 CPU         920  @ 2.67GHz", 3),
+        ("Intel(R) Core(TM) i7 CPU       X 920  @ 2.00GHz", 2),
+        ("Intel(R) N100", 1),
+        ("Intel(R) Xeon(R) D-2146NT CPU @ 2.30GHz", 4),
+        ("Intel(R) Xeon(R) CPU D-1541 @ 2.10GHz", 2),
+        ("INTEL(R) XEON(R) GOLD 5520+", 8),
+        ("Intel(R) Xeon(R) Gold 6348H CPU @ 2.30GHz", 6),
+        ("Intel(R) Xeon(R) Gold 6348 CPU @ 2.60GHz", 8),
+        ("Intel(R) Xeon(R) Platinum 9242 CPU @ 2.30GHz", 12),
+        ("Intel(R) Xeon(R) w5-2465X", 4),
+        ("Intel(R) Xeon(R) w9-3495X", 8),
+        ("Intel(R) Xeon(R) 6980P", 12),
+        ("AMD EPYC 8434P 48-Core Processor", 6),
+        ("AMD EPYC 9754 128-Core Processor", 12),
+        ("AMD EPYC 4564P 16-Core Processor", 2),
+        ("AMD Ryzen Threadripper 7960X 24-Cores", 4),
+        ("AMD Ryzen Threadripper PRO 7965WX 24-Cores", 8),
+        ("AMD Ryzen 3 7320U with Radeon Graphics", 1),
+        ("AMD EPYC-Rome Processor", None),
+        ("AMD EPYC Processor (with IBPB)", None),
+        ("QEMU Virtual CPU version 2.5+", None),
+        ("Cortex-A76 4", None),
+        ("", None),
+    ],
+)
+def test_channels_of_a_cpu(brand: str, channels: int | None) -> None:
+    memory = cpu_memory(brand)
+    assert (memory.channels if memory else None) == channels
+
+
+def test_every_rule_reads_its_own_example() -> None:
+    for rule in RULES:
+        locator, _, bank = rule.example.split(" … ")[0].partition("~")
+        device = read_table(
+            structure(17, 1, bytes(0x10 - 4) + b"\1\2", locator.strip(), bank.strip() or "Not Specified")
+        ).devices[0]
+        assert place_of(rule, device) or rule.name == "letter-many-numbers", rule.name
+
+
+PROFILES = Path(__file__).resolve().parents[1] / "virtual_tower/profiles"
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"), [("mz73-lm1-full", [12, 12]), ("mz73-lm1", [12, 11]), ("desktop", [1])]
+)
+def test_the_boards_of_the_virtual_towers(profile: str, expected: list[int]) -> None:
+    board = yaml.safe_load((PROFILES / f"{profile}.yml").read_text())["board"]
+    found = describe(read_table(table(board)), "dmi-table")
+    assert (counts(found), found["confidence"]) == (expected, "certain")
 
 
 # --- real machines ---------------------------------------------------------------------------------------
