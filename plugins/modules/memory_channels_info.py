@@ -13,7 +13,7 @@ description:
     which channels are populated, which are empty, and what that costs.
   - Needs no package and runs no command. Needs root, since only root may read the table.
   - What is not sure is null. C(confidence) C(certain) means that a naming rule and the CPU agree, C(high) that one of
-    them answered alone.
+    them answered alone, C(low) that the firmware contradicts the CPU, C(none) that there are bounds at most.
 options:
   dmi_path:
     description: The raw SMBIOS table, bare or as C(dmidecode --dump-bin) writes it.

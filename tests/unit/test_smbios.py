@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import struct
+import time
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.memory_drawing import draw
 from ansible.module_utils.memory_population import describe
 from ansible.module_utils.smbios import SmbiosError, read_table, read_text
 from hypothesis import HealthCheck, given, settings
@@ -36,8 +40,10 @@ BOARD: dict[str, Any] = {
     "empty": ["DIMM_P1_R0"],
 }
 TABLE = table(BOARD)
-# A mutation run that takes an hour rather than seconds: SMBIOS_MUTATIONS=1000000 bin/test unit.
+# A long run takes a quarter of an hour: SMBIOS_MUTATIONS=1000000 bin/test unit.
 MUTATIONS = int(os.environ.get("SMBIOS_MUTATIONS", "3000"))
+# Seconds of processor time that any table may take.
+LIMIT = 0.05
 
 TEXT = """\
 # dmidecode 3.5
@@ -138,6 +144,18 @@ def test_every_release_of_dmidecode_reads_the_same(words: dict[str, str]) -> Non
     assert machine.processors[0].version == "Intel(R) Xeon(R) Gold 6426Y"
 
 
+def test_text_that_lost_or_gained_indentation_is_the_same() -> None:
+    words = {"gib": "GB", "unit": "MT/s", "type": "DDR5", "configured": "Configured Memory Speed", "absent": "0 MB"}
+    text = TEXT.format(**words)
+    quoted = "".join(f"    {line}\n" for line in text.splitlines())
+    assert read_text(text.replace("\t", "")) == read_text(quoted) == read_text(text)
+
+
+def test_numbers_of_any_length_are_no_traceback() -> None:
+    words = {"gib": "GB", "unit": "9" * 5000, "type": "DDR5", "configured": "Speed", "absent": f"{'9' * 5000} GB"}
+    assert read_text(TEXT.format(**words)).devices[1].size_bytes is None
+
+
 @pytest.mark.parametrize("data", [b"", b"\0" * 65536, b"\x01\x03\0\0", b"no table"])
 def test_what_is_no_table_is_one_clear_error(data: bytes) -> None:
     with pytest.raises(SmbiosError, match="SMBIOS"):
@@ -182,7 +200,7 @@ def hostile(draw: Any) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=MUTATIONS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=min(MUTATIONS, 20000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_mutated_tables_end_in_records_or_the_modules_own_error(data: st.DataObject) -> None:
     try:
@@ -196,7 +214,7 @@ def test_mutated_tables_end_in_records_or_the_modules_own_error(data: st.DataObj
         assert count is None or total is None or count <= total
 
 
-@settings(max_examples=MUTATIONS // 10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=min(MUTATIONS // 10, 20000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(max_size=2000) | st.text(alphabet="\tHandle 0x1,DMItyp17:\nSzeLocar", max_size=2000))
 def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
     with contextlib.suppress(SmbiosError):
@@ -212,3 +230,65 @@ def test_a_table_of_smallest_structures_is_bounded() -> None:
     tracemalloc.stop()
     assert len(machine.devices) <= 20000
     assert peak < 64 * 2**20, f"{peak / 2**20:.0f} MiB"
+
+
+def seconds(data: bytes) -> float:
+    """Processor time that a table takes from bytes to drawing."""
+    started = time.process_time()
+    with contextlib.suppress(SmbiosError):
+        draw(describe(read_table(data), "dmi-table"))
+    return time.process_time() - started
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """A table with bytes changed, cut out, put in, repeated or cut off."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 8)):
+        place = chance.randrange(len(changed) + 1)
+        kind = chance.randrange(5)
+        if kind == 0 and place < len(changed):
+            changed[place] = chance.randrange(256)
+        elif kind == 1:
+            del changed[place : place + chance.randrange(1, 64)]
+        elif kind == 2:
+            changed[place:place] = chance.randbytes(chance.randrange(1, 16))
+        elif kind == 3:
+            changed[place:place] = changed[place : place + 200] * chance.randrange(1, 5)
+        elif chance.randrange(8) == 0:
+            del changed[place:]
+    return bytes(changed)
+
+
+def test_mutated_tables_of_boards_and_machines_take_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(127)
+    tables = [TABLE, table(BOARD | {"slots_per_channel": 2, "scheme": "dell", "vendor": "Dell Inc.", "empty": ["A3"]})]
+    corpus = os.environ.get("SMBIOS_CORPUS")
+    tables += [path.read_bytes() for path in sorted(Path(corpus).rglob("*.bin"))] if corpus else []
+    worst = 0.0
+    for _ in range(MUTATIONS):
+        data = mutated(chance.choice(tables), chance)
+        taken = seconds(data)
+        # A first measurement may have been disturbed; the table's own cost is the least of several.
+        if taken > LIMIT:
+            taken = min(seconds(data) for _ in range(5))
+        worst = max(worst, taken)
+        assert taken < LIMIT, data.hex()
+    with capsys.disabled():
+        print(f"{MUTATIONS} mutated tables of {len(tables)}: the slowest took {worst * 1000:.0f} ms of processor time")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(65536),
+        (struct.pack("<BBH", 17, 4, 0) + b"\0\0") * 300_000,
+        (struct.pack("<BBH", 3, 4, 0) + b"\0\0") * 300_000,
+        structure(17, 1, bytes(0x50), *["a"] * 60_000) * 15,
+        table(BOARD | {"sockets": 32, "channels_per_socket": 16, "scheme": "agesa", "empty": []}),
+        table(BOARD | {"sockets": 512, "channels_per_socket": 1, "scheme": "hpe", "empty": []}),
+        structure(17, 1, bytes(0x10 - 4) + b"\1\2", "DIMM" + " " * 60_000 + "1", "P0" + " " * 60_000) * 15,
+    ],
+    ids=["zeros", "empty slots", "other structures", "strings", "many slots", "many CPUs", "long strings"],
+)
+def test_hostile_tables_take_no_time(data: bytes) -> None:
+    assert min(seconds(data) for _ in range(5)) < LIMIT
