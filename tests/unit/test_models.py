@@ -34,7 +34,7 @@ GB = 10**9
         MODEL,
         {**MODEL, "path": None, "sha256": None},
         {"name": "a.b_c-1", "path": "/m.gguf", "sha256": HASH},
-        {"name": "tiny", "url": "https://example.org/m.gguf", "sha256": HASH},
+        {"name": "tiny", "url": "https://example.com/m.gguf", "sha256": HASH},
     ],
 )
 def test_a_good_declaration_has_no_problem(model: dict[str, Any]) -> None:
@@ -44,10 +44,10 @@ def test_a_good_declaration_has_no_problem(model: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("models", "sentence"),
     [
-        ([{**MODEL, "url": "https://x"}], "Model tiny needs exactly one of repo, path and url; it has repo, url."),
+        ([{**MODEL, "url": "https://host"}], "Model tiny needs exactly one of repo, path and url; it has repo, url."),
         ([{"name": "tiny"}], "Model tiny needs exactly one of repo, path and url; it has none."),
         ([{**MODEL, "revision": None}], "Model tiny has a repo and lacks revision: add it."),
-        ([{"name": "tiny", "url": "https://x"}], "Model tiny has a url and lacks sha256: add it."),
+        ([{"name": "tiny", "url": "https://host"}], "Model tiny has a url and lacks sha256: add it."),
         ([{**MODEL, "quant": "Q6"}], "Model tiny has a repo, and quant does not belong to it: remove it."),
         ([{"name": "tiny", "path": "/m", "sha256": HASH.upper()}], "The sha256 of model tiny is not one"),
         ([{"name": "tiny", "path": "/m", "sha256": "a" * 63}], "The sha256 of model tiny is not one"),
