@@ -330,8 +330,14 @@ def test_a_speed_that_is_the_cpus_is_no_loss() -> None:
 
 
 def test_an_earlier_result_may_be_anything() -> None:
-    for previous in ({}, {"dimms": None}, {"dimms": [None, 3, {}]}, {"dimms": [{"populated": True}] * 99}):
-        described(previous=previous)
+    results: list[dict[str, Any]] = [
+        {},
+        {"dimms": None},
+        {"dimms": [None, 3, {}]},
+        {"dimms": [{"populated": True}] * 99},
+    ]
+    for result in results:
+        described(previous=result)
 
 
 def test_what_dies_let_through_is_unknown_without_their_number() -> None:
