@@ -10,7 +10,8 @@ WIDTH = 80
 
 def _name(channel: str) -> str:
     """A channel's name short enough for a cell: the first slot's, where it has none of its own."""
-    return channel.split("+", 1)[0].replace("Controller", "C").replace("-Channel", "")[-8:]
+    name = channel.split("+", 1)[0].replace("Controller", "C").replace("-Channel", "")
+    return (name if len(name) <= 8 else " ".join(name.split()[-2:]))[-8:]
 
 
 def _mark(dimm: dict[str, Any]) -> str:

@@ -231,9 +231,15 @@ def _apply(
             if {frozenset(group) for group in groups} != {frozenset(group) for group in _groups(listed, each)}:
                 return None
         for group in groups:
-            name = "+".join(devices[index].locator for index in group)
+            name = _joined([devices[index].locator for index in group])
             result.update({index: (socket, name, slot) for slot, index in enumerate(group)})
     return result
+
+
+def _joined(locators: list[str]) -> str:
+    """A channel that has no name but those of its slots: PROC 1 DIMM 3+4."""
+    prefix = re.sub(r"[0-9]+$", "", locators[0])
+    return "+".join([locators[0], *(name[len(prefix) :] if name.startswith(prefix) else name for name in locators[1:])])
 
 
 def _groups(indexes: list[int], each: int) -> list[list[int]]:
@@ -620,17 +626,21 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
         if dimm["socket"] == socket["socket"] and dimm["channel"] is not None:
             slots.setdefault(dimm["channel"], []).append(dimm)
     used = {channel: [dimm for dimm in mine if dimm["populated"]] for channel, mine in slots.items()}
-    # Boards disagree on which slot of a channel is the first, but not on it being the same one of all channels.
+    # Boards disagree on which slot of a channel is the first, but not on it being the same one of all channels; only
+    # where slots are numbered through do the channels left and right of a CPU differ.
+    numbered = any(rule.name == result["rule"] and rule.order != "own" for rule in RULES)
     alone = {
         channel: _position(mine, used[channel][0])
         for channel, mine in slots.items()
-        if len(used[channel]) == 1 and len(mine) > 1
+        if len(used[channel]) == 1 and len(mine) > 1 and not numbered
     }
     usual = max(alone.values(), key=list(alone.values()).count, default=0)
     odd = [used[channel][0] for channel, slot in alone.items() if slot != usual]
 
     def target(channel: str) -> str:
-        """The slot of a channel that the DIMM of a channel goes into here."""
+        """The slot of a channel that a lone DIMM goes into here."""
+        if numbered:
+            return " or ".join(_slot_name(dimm, result["dimms"]) for dimm in _sorted(slots[channel]))
         return _slot_name(_sorted(slots[channel])[min(usual, len(slots[channel]) - 1)], result["dimms"])
 
     if odd:
@@ -643,6 +653,16 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
             f"The DIMM{'s' if len(odd) > 1 else ''} in {names} of {where} "
             f"{'are' if len(odd) > 1 else 'is'} in another slot of the channel than the others.",
             f"Move {'them' if len(odd) > 1 else 'it'} to {better}.",
+        )
+    each = sorted({len(mine) for mine in used.values() if mine})
+    if len(each) > 1:
+        say(
+            "advice",
+            "unbalanced-channels",
+            0.0,
+            f"The channels of {where} have {' and '.join(map(str, each))} DIMMs: "
+            "what the fuller ones have more is spread over these alone.",
+            "Give every channel as many DIMMs of the same size.",
         )
     empty = socket["empty_channels"] or []
     if not empty:

@@ -79,9 +79,9 @@ def test_a_full_board_has_every_channel_populated(scheme: str) -> None:
         ("gigabyte-p-letter", ["DIMM_P1_R0"], [12, 11], "R"),
         ("supermicro", ["P2-DIMMC1", "P2-DIMMC2"], [8, 7], "C"),
         ("agesa", ["P1 CHANNEL D DIMM 0"], [8, 7], "D"),
-        ("dell", ["B3", "B11"], [8, 7], "B3+B11"),
-        ("hpe", ["PROC 2 DIMM 5", "PROC 2 DIMM 6"], [8, 7], "PROC 2 DIMM 5+PROC 2 DIMM 6"),
-        ("lenovo", ["DIMM 17", "DIMM 18"], [8, 7], "DIMM 17+DIMM 18"),
+        ("dell", ["B3", "B11"], [8, 7], "B3+11"),
+        ("hpe", ["PROC 2 DIMM 5", "PROC 2 DIMM 6"], [8, 7], "PROC 2 DIMM 5+6"),
+        ("lenovo", ["DIMM 17", "DIMM 18"], [8, 7], "DIMM 17+18"),
         ("tyan", ["P1_UMC2_CH_C0"], [8, 7], "C"),
         ("intel-client", ["ChannelB-DIMM0", "ChannelB-DIMM1"], [1], "B"),
     ],
@@ -320,6 +320,20 @@ def test_a_dimm_in_another_slot_than_the_others_is_told_where_to_go() -> None:
     assert "P1-DIMMH2" in entry["message"]
     assert entry["fix"] == "Move it to P1-DIMMH1."
     assert "wrong-slot" not in codes(described("supermicro"))
+
+
+def test_channels_with_more_dimms_than_others_are_said() -> None:
+    assert "unbalanced-channels" in codes(described("supermicro", empty=["P1-DIMMA2"]))
+    assert "unbalanced-channels" not in codes(described("supermicro"))
+
+
+def test_where_slots_are_numbered_through_either_slot_may_be_the_first() -> None:
+    empty = [f"PROC 1 DIMM {number}" for number in (1, 2, 3, 5, 7, 10, 12, 14, 16)]
+    found = described("hpe", empty=empty)
+    assert "wrong-slot" not in codes(found)
+    (entry,) = [entry for entry in found["advice"] if entry["code"] == "empty-channel"]
+    assert entry["message"].startswith("Channel PROC 1 DIMM 1+2 of socket 0 is empty")
+    assert entry["fix"].endswith("PROC 1 DIMM 1 or PROC 1 DIMM 2.")
 
 
 def test_a_speed_that_is_the_cpus_is_no_loss() -> None:
