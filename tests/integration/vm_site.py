@@ -100,7 +100,22 @@ class Site:
 
     def restart_service(self) -> None:
         self.ssh(f"sudo systemctl restart {UNIT}")
-        wait_until(self.healthy, "llama-server answers on /health", 120)
+        wait_until(self.healthy, "llama-server answers on /health", 300)
+
+    def ask(self) -> str:
+        """What the server answers."""
+        returned = self.module(
+            "llama_server_check",
+            url="http://127.0.0.1:8080",
+            unit=UNIT,
+            api_key_file="/etc/llama-server/main.keys",
+            prompt="Question: What is the capital of France?\nAnswer:",
+            max_tokens=8,
+            timeout=300,
+        )
+        print(returned)
+        answer: str = returned["completion"]["text"]
+        return answer
 
     def healthy(self) -> bool:
         probe = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/health').status)"
