@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import struct
 from typing import Any, Callable, NamedTuple
 
@@ -19,9 +20,10 @@ Read = Callable[[int, int], bytes]
 # The headers of the largest models (a vocabulary of 250,000 words, 2,000 tensors) take about 15 MB.
 LARGEST_HEADER = 128 * 2**20
 MOST_ENTRIES = 2**16
-LARGEST_KEY = 2**12
-KEPT_ITEMS = 1024
-KEPT_TEXT = 2**12
+LARGEST_KEY = 2**8
+# Of one value, and of all together: thousands of values that are each short would fill the memory, too.
+KEPT_ITEMS, KEPT_TEXT = 2**10, 2**12
+ALL_KEPT = 2**18
 # Windows grow, since the header of a shard is small and that of a vocabulary is not.
 FIRST_WINDOW, WINDOW = 2**16, 2**21
 
@@ -103,6 +105,9 @@ FILE_TYPES = {
     36: "TQ1_0",
     37: "TQ2_0",
     38: "MXFP4_MOE",
+    39: "NVFP4",
+    40: "Q1_0",
+    41: "Q2_0",
 }
 
 
@@ -134,7 +139,13 @@ class _Cursor:
 
     def __init__(self, read: Read, size: int) -> None:
         self._read, self._size, self._start, self._window = read, size, 0, b""
-        self.position = 0
+        self.position, self._room = 0, ALL_KEPT
+
+    def _keep(self, amount: int, most: int) -> bool:
+        """Whether a value of so many bytes is kept; it then takes its part of what may be kept."""
+        kept = amount <= min(most, self._room)
+        self._room -= amount if kept else 0
+        return kept
 
     def skip(self, count: int) -> None:
         if count > self._size - self.position:
@@ -171,7 +182,7 @@ class _Cursor:
             return number if math.isfinite(number) else None
         if kind == 8:
             length = self.number("Q")
-            if length <= KEPT_TEXT:
+            if self._keep(length, KEPT_TEXT):
                 return self.take(length).decode("utf-8", "replace")
             self.skip(length)
             return {"bytes": length}
@@ -189,7 +200,7 @@ class _Cursor:
             )
         if count > LARGEST_HEADER:
             raise GgufError(f"A metadata array of {count} items is in the header: the file is damaged.")
-        if count <= KEPT_ITEMS:
+        if self._keep(count * 8, KEPT_ITEMS * 8):  # an item takes about as much as eight bytes of text
             return [self.value(kind) for _ in range(count)]
         if kind in SCALARS:
             self.skip(count * struct.calcsize(f"<{SCALARS[kind]}"))
@@ -205,7 +216,7 @@ def read_header(read: Read, size: int) -> Header:
     Raises GgufError where the file is not GGUF of version 2 or 3, is damaged, or is truncated.
     """
     cursor = _Cursor(read, size)
-    if size < 24 or cursor.take(4) != b"GGUF":
+    if size < 4 or cursor.take(4) != b"GGUF":
         raise GgufError("The file does not begin with GGUF: it is no GGUF model.")
     version = cursor.number("I")
     if version in (2 << 24, 3 << 24):
@@ -225,7 +236,9 @@ def read_header(read: Read, size: int) -> Header:
         metadata[key] = cursor.value(cursor.number("I"))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
-        raise GgufError(f"The tensors are aligned to {alignment!r}, which is no power of two: the file is damaged.")
+        raise GgufError(
+            f"The tensors are aligned to {str(alignment)[:80]}, which is no power of two: the file is damaged."
+        )
     tensors = [_tensor(cursor) for _ in range(tensor_count)]
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise GgufError("Two tensors have the same name: the file is damaged.")
@@ -265,7 +278,8 @@ def file_reader(path: str) -> tuple[Read, int]:
         with open(path, "rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             data = os.pread(file.fileno(), count, offset)
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            # Only this part: the weights behind it may be cached for a server that is about to start.
+            os.posix_fadvise(file.fileno(), offset, count, os.POSIX_FADV_DONTNEED)
         return data
 
     return read, os.path.getsize(path)
@@ -275,39 +289,52 @@ def _positive(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else None
 
 
-def _total(value: Any, layers: int) -> int | None:
-    """The sum over the layers of a number that is one for all, or one for each."""
+def _trunk(metadata: dict[str, Any]) -> int | None:
+    """The layers that every token passes: those that guess tokens ahead (MTP) come last, and are not loaded."""
+    prefix = metadata.get("general.architecture")
+    layers, ahead = (metadata.get(f"{prefix}.{key}") for key in ("block_count", "nextn_predict_layers"))
+    trunk = (_positive(layers) or 0) - (_positive(ahead) or 0)
+    return trunk if 0 < trunk <= MOST_ENTRIES else None
+
+
+def _each(value: Any, layers: int) -> list[int] | None:
+    """For each of the layers a number that is one for all, or one for each."""
     values = value[:layers] if isinstance(value, list) else [value] * layers
     if len(values) < layers or not all(type(each) is int and 0 <= each < 2**32 for each in values):
         return None
-    return sum(values)
+    return values
 
 
 def kv_bytes_per_token(metadata: dict[str, Any], item_bytes: int = 2) -> int | None:
     """Bytes of KV cache that one token of context takes, for items of ``item_bytes`` (f16: 2).
 
     None where the metadata does not tell the geometry. Multi-head latent attention caches one latent and one
-    rotary part a layer and no values; others the keys and values of every KV head. Sliding windows, which cache
-    less, are counted in full: the figure is an upper bound. Source: src/llama-kv-cache.cpp.
+    rotary part a layer and no values; others the keys and values of every KV head. Of hybrid models only the
+    layers with full attention cache. Sliding windows and layers that share a cache, which take less, are counted in full: the
+    figure is an upper bound. Source: src/llama-kv-cache.cpp, src/llama-model.cpp.
     """
 
     def get(key: str, default: Any = None) -> Any:
         return metadata.get(f"{metadata.get('general.architecture')}.{key}", default)
 
-    layers, width, heads = (
-        _positive(get("block_count")),
-        _positive(get("embedding_length")),
-        get("attention.head_count"),
-    )
-    if not layers or not width or layers > MOST_ENTRIES:
+    layers, width = _trunk(metadata), _positive(get("embedding_length"))
+    if not layers or not width:
         return None
-    kv_heads = _total(get("attention.head_count_kv", heads), layers)
-    most = _positive(max(heads) if isinstance(heads, list) and _total(heads, len(heads)) else heads)
+    heads = _each(get("attention.head_count"), layers)
+    kv_heads = _each(get("attention.head_count_kv", get("attention.head_count")), layers)
+    most = max(heads) if heads else 0
     key = _positive(get("attention.key_length", width // most if most else None))
-    value = 0 if get("attention.key_length_mla") else _positive(get("attention.value_length", key))
-    if not kv_heads or key is None or value is None:
+    # Without a length of their own values have the default, not that of the keys.
+    value = _positive(get("attention.value_length", width // most if most else None))
+    if get("attention.key_length_mla"):
+        value = 0
+    every, recurrent = _positive(get("full_attention_interval")) or 1, get("attention.recurrent_layers")
+    if not isinstance(recurrent, list) or len(recurrent) < layers:
+        recurrent = [(layer + 1) % every for layer in range(layers)]
+    cached = sum(count for count, without in zip(kv_heads or [], recurrent) if not without)
+    if not cached or key is None or value is None:
         return None
-    return kv_heads * (key + value) * item_bytes
+    return cached * (key + value) * item_bytes
 
 
 def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
@@ -316,14 +343,20 @@ def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
     present, used = metadata.get(f"{prefix}.expert_count"), metadata.get(f"{prefix}.expert_used_count")
     all_experts, some = _positive(present), _positive(used)
     share = min(1.0, some / all_experts) if all_experts and some else 1.0
+    trunk = _trunk(metadata)
+    rows = {"per_layer_token_embd.weight"}
     # Without an output matrix of its own a model multiplies by the embedding, all of it.
-    tied = all(tensor.name != "output.weight" for tensor in tensors)
+    if any(tensor.name == "output.weight" for tensor in tensors):
+        rows.add("token_embd.weight")
     total = 0.0
     for tensor in tensors:
+        layer = re.match(r"blk\.(\d{1,9})\.", tensor.name)
+        if layer and trunk and int(layer[1]) >= trunk:
+            continue
         if "_exps" in tensor.name:
             total += tensor.bytes * share
-        elif tensor.name == "token_embd.weight" and not tied:
-            total += tensor.bytes / max(tensor.dimensions[-1], 1)
+        elif tensor.name in rows:
+            total += tensor.bytes / tensor.dimensions[-1]
         else:
             total += tensor.bytes
     return round(total)
@@ -340,6 +373,8 @@ def summary(headers: list[Header]) -> dict[str, Any]:
             )
     metadata = headers[0].metadata
     tensors = [tensor for header in headers for tensor in header.tensors]
+    if len({tensor.name for tensor in tensors}) < len(tensors):
+        raise GgufError("Two shards have a tensor of the same name: take all shards of one set.")
     file_type = metadata.get("general.file_type")
     by_type: dict[str, int] = {}
     for tensor in tensors:

@@ -92,7 +92,7 @@ def main() -> None:
         found = summary(headers)
     except OSError as error:
         module.fail_json(
-            msg=f"{error.filename} cannot be read ({error.strerror}): give the first file of a model, as root."
+            msg=f"{error.filename or path} cannot be read ({error.strerror}): give the first file of a model, as root."
         )
     except GgufError as error:
         module.fail_json(msg=f"{path}: {error}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import tracemalloc
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ansible.module_utils.gguf import GgufError, Header, file_reader, read_heade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.gguf_builder import F16, F32, LLAMA, Q4_K, Q6_K, Q8_0, TENSORS, gguf, shards, text
+from tests.gguf_builder import F16, F32, LLAMA, Q4_K, Q6_K, Q8_0, TENSORS, entry, gguf, shards, text
 
 
 def read(data: bytes) -> Header:
@@ -69,6 +70,14 @@ def test_a_token_reads_one_row_of_the_embedding_and_the_experts_in_use() -> None
     assert summarize(metadata, [*tensors, ("output.weight", [256, 100], F16)])["active_bytes"] == tied + 256 * 2
 
 
+def test_a_token_reads_no_layer_that_guesses_ahead_and_one_row_of_the_embedding_of_layers() -> None:
+    metadata = {**LLAMA, "llama.block_count": 2, "llama.nextn_predict_layers": 1}
+    tensors = [("blk.0.ffn_up.weight", [256, 10], F16), ("per_layer_token_embd.weight", [256, 100], F16)]
+    expected = 256 * 10 * 2 + 256 * 2
+    assert summarize(metadata, tensors)["active_bytes"] == expected
+    assert summarize(metadata, [*tensors, ("blk.1.ffn_up.weight", [256, 10], F16)])["active_bytes"] == expected
+
+
 def test_every_kind_of_value_is_read() -> None:
     values = {"a": True, "b": 7, "c": 2**40, "d": 0.5, "e": "text", "f": [1, 2], "g": ["x", "yy"]}
     assert read(gguf(values, [])).metadata == values
@@ -98,6 +107,13 @@ def test_the_quantization_is_that_of_most_bytes() -> None:
         ({"llama.attention.key_length": 32, "llama.attention.value_length": 16}, 2 * 2 * 2 * 48),
         ({"llama.attention.key_length": 576, "llama.attention.value_length": 512, "llama.attention.key_length_mla": 192,
           "llama.attention.head_count_kv": 1}, 2 * 2 * 576),
+        ({"llama.attention.key_length": 32}, 2 * 2 * 2 * (32 + 64)),  # values have the default length
+        ({"llama.block_count": 3, "llama.nextn_predict_layers": 1}, 2 * 2 * 2 * 128),  # a layer that guesses ahead
+        ({"llama.block_count": 8, "llama.full_attention_interval": 4}, 2 * 2 * 2 * 128),  # a hybrid's two layers
+        ({"llama.attention.recurrent_layers": [True, False]}, 2 * 2 * 128),
+        ({"llama.full_attention_interval": 4}, None),
+        ({"llama.nextn_predict_layers": 2}, None),
+        ({"llama.attention.head_count_kv": [2]}, None),
         ({"llama.attention.head_count_kv": "many"}, None),
         ({"llama.block_count": 2**63}, None),
         ({"llama.block_count": 0}, None),
@@ -128,9 +144,16 @@ def test_shards_that_do_not_belong_together_are_refused() -> None:
             summary(wrong)
 
 
+def test_shards_with_a_tensor_in_common_are_refused() -> None:
+    one, two = (read(gguf({**LLAMA, "split.no": number, "split.count": 2})) for number in range(2))
+    with pytest.raises(GgufError, match="a tensor of the same name"):
+        summary([one, two])
+
+
 BAD = {
     "empty": (b"", "does not begin with GGUF"),
     "other": (b"<html>" * 10, "does not begin with GGUF"),
+    "magic alone": (b"GGUF", "truncated"),
     "version 1": (gguf(version=1), "version 1 of GGUF"),
     "big-endian": (gguf(version=3 << 24), "big-endian"),
     "header cut off": (gguf()[:100], "truncated"),
@@ -138,6 +161,7 @@ BAD = {
     "type of a value": (gguf({"a": b"\x63\0\0\0"}, []), "unknown type 99"),
     "type in an array": (gguf({"a": struct.pack("<IIQ", 9, 9, 1)}, []), "items of type 9"),
     "alignment 24": (gguf({"general.alignment": 24}, []), "no power of two"),
+    "alignment of words": (gguf({"general.alignment": ["x" * 99] * 99}, []), "no power of two"),
     "alignment 0": (gguf({"general.alignment": 0}, []), "no power of two"),
     "no key": (gguf({"": 1}, []), "without a name"),
     "key twice": (b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + (text("a") + struct.pack("<I?", 7, True)) * 2, "twice"),
@@ -155,6 +179,16 @@ def test_what_is_wrong_is_said_in_one_sentence(case: str) -> None:
     said = say(data)
     assert sentence in said
     assert said.endswith(".") and "\n" not in said
+    assert len(said) < 250
+
+
+def test_a_model_that_ends_too_early_is_truncated_wherever_it_ends() -> None:
+    # The data ends with the tensor, without padding: each byte is needed.
+    whole = gguf({**LLAMA, "tokens": ["a", "b"]}, [("token_embd.weight", [512, 64], Q8_0)])
+    read(whole)
+    header = read(whole).data_offset
+    for length in [*range(4, header), header, len(whole) - 1]:
+        assert "truncated" in say(whole[:length]), f"at {length} of {len(whole)} bytes"
 
 
 @contextlib.contextmanager
@@ -173,6 +207,15 @@ def test_a_length_beyond_the_file_costs_nothing(kind: int, length: int) -> None:
     data = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("a") + struct.pack("<IIQ", 9, kind, length) + bytes(1000)
     with memory_below(1_000_000):
         assert "is damaged" in say(data) or "is truncated" in say(data)
+
+
+@pytest.mark.parametrize("value", [["ab"] * 1024, [2**40] * 1024])
+def test_many_values_that_are_each_short_do_not_fill_the_memory(value: list[Any]) -> None:
+    encoded = entry(value)
+    data = gguf({f"{number}": encoded for number in range(100)}, [])
+    with memory_below(4_500_000):
+        found = read(data).metadata
+    assert (found["0"], found["99"]) == (value, {"items": 1024})
 
 
 def test_a_large_vocabulary_is_read_in_blocks_and_little_memory() -> None:
@@ -199,6 +242,20 @@ def test_a_file_is_read_through_its_reader(tmp_path: Path) -> None:
     path = tmp_path / "tiny.gguf"
     path.write_bytes(gguf())
     assert summary([read_header(*file_reader(str(path)))])["quantization"] == "Q6_K"
+
+
+def test_only_what_was_read_of_a_file_leaves_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(gguf())
+    dropped: list[tuple[int, int]] = []
+
+    def advise(_file: int, offset: int, count: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_DONTNEED:
+            dropped.append((offset, count))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    file_reader(str(path))[0](4096, 100)
+    assert dropped == [(4096, 100)]
 
 
 GOOD = gguf({**LLAMA, "tokenizer.ggml.tokens": ["a", "b"], "list": [1, 2, 3], "flag": True, "half": 0.5})
