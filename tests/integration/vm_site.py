@@ -60,6 +60,7 @@ class Site:
             [command, *inventories, *arguments],
             cwd=REPO,
             env=environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
