@@ -310,8 +310,8 @@ def kv_bytes_per_token(metadata: dict[str, Any], item_bytes: int = 2) -> int | N
 
     None where the metadata does not tell the geometry. Multi-head latent attention caches one latent and one
     rotary part a layer and no values; others the keys and values of every KV head. Of hybrid models only the
-    layers with full attention cache. Sliding windows and layers that share a cache, which take less, are counted in full: the
-    figure is an upper bound. Source: src/llama-kv-cache.cpp, src/llama-model.cpp.
+    layers with full attention cache. Sliding windows and layers that share a cache, which take less, are counted
+    in full: the figure is an upper bound. Source: src/llama-kv-cache.cpp, src/llama-model.cpp.
     """
 
     def get(key: str, default: Any = None) -> Any:
