@@ -73,6 +73,13 @@ def test_an_even_spread_is_no_problem() -> None:
     assert placement_problem(summarize(ANONYMOUS, ANONYMOUS_SMAPS), [0, 1], 0.02) is None
 
 
+def test_a_few_huge_pages_apart_are_even_whatever_the_size() -> None:
+    small = {"nodes": {"0": 150 * MEBIBYTE, "1": 140 * MEBIBYTE}, "swapped_bytes": 0}
+    assert placement_problem(small, [0, 1], 0.02) is None
+    large = {"nodes": {"0": 190 * MEBIBYTE, "1": 140 * MEBIBYTE}, "swapped_bytes": 0}
+    assert "30.3% apart" in str(placement_problem(large, [0, 1], 0.02))
+
+
 def test_weights_on_one_node_are_named_with_their_bytes() -> None:
     problem = placement_problem(summarize(MAPPED, ""), [0, 1], 0.02)
     assert problem is not None
