@@ -76,7 +76,9 @@ class Site:
 
     def module(self, name: str, **arguments: Any) -> dict[str, Any]:
         """What a module returns."""
-        command = ["towers", "--become", "-m", name, "-a", json.dumps(arguments)]
+        command = ["towers", "--become", "-m", name]
+        # Ansible takes an empty object for the text "{}".
+        command += ["-a", json.dumps(arguments)] if arguments else []
         output, _ = self._start("ansible", *command, ANSIBLE_CALLBACK_RESULT_FORMAT="json").communicate()
         assert "=> {" in output, output
         returned: dict[str, Any] = json.loads(output[output.index("=> {") + 3 :])
