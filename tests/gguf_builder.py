@@ -50,12 +50,12 @@ def gguf(
     tensors: list[tuple[str, list[int], int]] = TENSORS,
     version: int = 3,
     alignment: int = 32,
-    fill: bytes = b"\0",
+    fill: bytes | dict[int, bytes] = b"\0",
 ) -> bytes:
-    """A whole file."""
+    """A whole file; ``fill`` is what tensors are filled with, over and over, or that for each type of tensor."""
     head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
     head += b"".join(text(key) + entry(value) for key, value in metadata.items())
-    data = b""
+    data = bytearray()
     for name, shape, kind in tensors:
         weights, size = BLOCKS[kind]
         count = 1
@@ -63,9 +63,10 @@ def gguf(
             count *= dimension
         head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
         head += struct.pack("<IQ", kind, len(data))
-        data += (fill * (count // weights * size))[: count // weights * size]
+        pattern, total = fill[kind] if isinstance(fill, dict) else fill, count // weights * size
+        data += (pattern * (total // len(pattern) + 1))[:total]
         data += bytes(-len(data) % alignment)
-    return head + bytes(-len(head) % alignment) + data
+    return head + bytes(-len(head) % alignment) + bytes(data)
 
 
 def shards(name: str, count: int, fill: bytes = b"\0") -> dict[str, bytes]:

@@ -2,9 +2,10 @@
 """Run a module that takes long, detached from the connection, and show how far it is.
 
 The modules that need it are symbolic links to this file in their names. Such a module has a
-``progress_path`` and works under module_utils/progress.py. It runs in Ansible's own async wrapper, so
-it goes on when the connection or the controller goes away; the next run starts another one, which
-waits for the first, shown by the same lines, and then finds the work done or goes on from there.
+``progress_path`` and works under module_utils/progress.py; called without one, it is not long. It runs
+in Ansible's own async wrapper, so it goes on when the connection or the controller goes away; the next
+run starts another one, which waits for the first, shown by the same lines, and then finds the work done
+or goes on from there.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         name = self._task.action.rsplit(".", 1)[-1]
-        if self._task.check_mode:
+        if self._task.check_mode or not self._task.args.get("progress_path"):
             result: dict[str, Any] = self._execute_module(module_name=name, task_vars=task_vars)
             return result
         self._task.async_val = LIMIT_SECONDS

@@ -11,7 +11,15 @@ import ansible.module_utils
 # Filters and modules share their pure code; Ansible itself adds this directory for modules only.
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.models import disk_problem, make_plan, memory_problem, models_that_fit, suggestion
+from ansible.module_utils.model_distribution import distribution_plan
+from ansible.module_utils.models import (
+    disk_problem,
+    make_plan,
+    memory_problem,
+    model_memory,
+    models_that_fit,
+    suggestion,
+)
 
 
 class FilterModule:
@@ -20,7 +28,9 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "disk_problem": disk_problem,
+            "distribution_plan": distribution_plan,
             "memory_problem": memory_problem,
+            "model_memory": model_memory,
             "model_plan": make_plan,
             "model_suggestion": suggestion,
             "models_that_fit": models_that_fit,

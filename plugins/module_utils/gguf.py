@@ -15,6 +15,8 @@ import re
 import struct
 from typing import Any, Callable, NamedTuple
 
+from .kv_cache import bytes_per_token, geometry, positive, trunk
+
 Read = Callable[[int, int], bytes]
 
 # The headers of the largest models (a vocabulary of 250,000 words, 2,000 tensors) take about 15 MB.
@@ -109,6 +111,12 @@ FILE_TYPES = {
     40: "Q1_0",
     41: "Q2_0",
 }
+
+# What a name claims to be: Q6_K, UD-Q4_K_XL, iq3_xxs, BF16; not the Q3 of a quarter or the 4B of a size.
+LABEL = re.compile(
+    r"(?<![A-Za-z0-9])(?:UD[-_])?(?:I?Q[1-8]_(?:K|[01]|XXS|XS|S|M|NL)(?:_[A-Z]+)?|BF16|FP?16|FP?32)(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
 
 
 class GgufError(Exception):
@@ -285,65 +293,13 @@ def file_reader(path: str) -> tuple[Read, int]:
     return read, os.path.getsize(path)
 
 
-def _positive(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else None
-
-
-def _trunk(metadata: dict[str, Any]) -> int | None:
-    """The layers that every token passes: those that guess tokens ahead (MTP) come last, and are not loaded."""
-    prefix = metadata.get("general.architecture")
-    layers, ahead = (metadata.get(f"{prefix}.{key}") for key in ("block_count", "nextn_predict_layers"))
-    trunk = (_positive(layers) or 0) - (_positive(ahead) or 0)
-    return trunk if 0 < trunk <= MOST_ENTRIES else None
-
-
-def _each(value: Any, layers: int) -> list[int] | None:
-    """For each of the layers a number that is one for all, or one for each."""
-    values = value[:layers] if isinstance(value, list) else [value] * layers
-    if len(values) < layers or not all(type(each) is int and 0 <= each < 2**32 for each in values):
-        return None
-    return values
-
-
-def kv_bytes_per_token(metadata: dict[str, Any], item_bytes: int = 2) -> int | None:
-    """Bytes of KV cache that one token of context takes, for items of ``item_bytes`` (f16: 2).
-
-    None where the metadata does not tell the geometry. Multi-head latent attention caches one latent and one
-    rotary part a layer and no values; others the keys and values of every KV head. Of hybrid models only the
-    layers with full attention cache. Sliding windows and layers that share a cache, which take less, are counted
-    in full: the figure is an upper bound. Source: src/llama-kv-cache.cpp, src/llama-model.cpp.
-    """
-
-    def get(key: str, default: Any = None) -> Any:
-        return metadata.get(f"{metadata.get('general.architecture')}.{key}", default)
-
-    layers, width = _trunk(metadata), _positive(get("embedding_length"))
-    if not layers or not width:
-        return None
-    heads = _each(get("attention.head_count"), layers)
-    kv_heads = _each(get("attention.head_count_kv", get("attention.head_count")), layers)
-    most = max(heads) if heads else 0
-    key = _positive(get("attention.key_length", width // most if most else None))
-    # Without a length of their own values have the default, not that of the keys.
-    value = _positive(get("attention.value_length", width // most if most else None))
-    if get("attention.key_length_mla"):
-        value = 0
-    every, recurrent = _positive(get("full_attention_interval")) or 1, get("attention.recurrent_layers")
-    if not isinstance(recurrent, list) or len(recurrent) < layers:
-        recurrent = [(layer + 1) % every for layer in range(layers)]
-    cached = sum(count for count, without in zip(kv_heads or [], recurrent) if not without)
-    if not cached or key is None or value is None:
-        return None
-    return cached * (key + value) * item_bytes
-
-
 def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
     """Bytes of weights that one token reads: of the experts those that are used, of the embedding one row."""
     prefix = metadata.get("general.architecture")
     present, used = metadata.get(f"{prefix}.expert_count"), metadata.get(f"{prefix}.expert_used_count")
-    all_experts, some = _positive(present), _positive(used)
+    all_experts, some = positive(present), positive(used)
     share = min(1.0, some / all_experts) if all_experts and some else 1.0
-    trunk = _trunk(metadata)
+    layers = trunk(metadata)
     rows = {"per_layer_token_embd.weight"}
     # Without an output matrix of its own a model multiplies by the embedding, all of it.
     if any(tensor.name == "output.weight" for tensor in tensors):
@@ -351,7 +307,7 @@ def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
     total = 0.0
     for tensor in tensors:
         layer = re.match(r"blk\.(\d{1,9})\.", tensor.name)
-        if layer and trunk and int(layer[1]) >= trunk:
+        if layer and layers and int(layer[1]) >= layers:
             continue
         if "_exps" in tensor.name:
             total += tensor.bytes * share
@@ -384,6 +340,7 @@ def summary(headers: list[Header]) -> dict[str, Any]:
         return metadata[key] if isinstance(metadata.get(key), str) else None
 
     prefix = text("general.architecture")
+    kv = geometry(metadata)
     return {
         "architecture": prefix,
         "name": text("general.name"),
@@ -393,8 +350,41 @@ def summary(headers: list[Header]) -> dict[str, Any]:
         "parameters": sum(math.prod(tensor.dimensions) for tensor in tensors),
         "active_bytes": active_bytes(metadata, tensors),
         **{
-            key: _positive(metadata.get(f"{prefix}.{key}"))
+            key: positive(metadata.get(f"{prefix}.{key}"))
             for key in ("block_count", "context_length", "expert_count", "expert_used_count")
         },
-        "kv_bytes_per_token": kv_bytes_per_token(metadata),
+        "kv": kv,
+        "kv_bytes_per_token": bytes_per_token(kv) if kv else None,
     }
+
+
+def _bits(name: str) -> int | None:
+    """6 for Q6_K and UD-Q6_K_XL, 16 for BF16. None for what is no step of one ladder: models that were trained in
+    MXFP4 keep it under whatever name the rest of them is quantized to."""
+    match = re.search(r"(?:Q|F|FP)(\d+)", name.upper())
+    return int(match[1]) if match and "FP4" not in name.upper() else None
+
+
+def quantization_problem(name: str, model: dict[str, Any]) -> str | None:
+    """What to say where a file has fewer bits than its name claims, else None; ``model`` is its :func:`summary`.
+
+    Mixtures are what quantizations are made of: Q4_K_M has tensors in Q6_K, Q6_K_L more in Q8_0, and rows that are
+    no multiple of 256 fall back to a larger type, 87 % of the bytes of one Q6_K file. So only less than claimed
+    counts, on average and in the type of most bytes, and only where the file calls itself so, too; if it says
+    nothing of itself, where the type is two steps below. Of several labels in a name the smallest counts.
+    """
+    labels = {label: _bits(label) for label in LABEL.findall(name)}
+    label = min(labels, key=lambda each: labels[each] or 0, default=None)
+    claimed, found = labels[label] if label else None, _bits(model["quantization"] or "")
+    if not claimed or not found or not model["parameters"]:
+        return None
+    average = sum(model["bytes_by_type"].values()) * 8 / model["parameters"]
+    itself = model["file_type"]
+    less = _bits(itself) == found < claimed if itself else found <= claimed - 2
+    if not less or average >= claimed:
+        return None
+    called = f", and it calls itself {itself}" if itself else ""
+    return (
+        f"{name} is named {label}, but most of its bytes are {model['quantization']}, {average:.1f} bits a weight"
+        f"{called}: check that it is the model you want."
+    )

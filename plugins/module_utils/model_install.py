@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Fetch a model beside the store, prove its hashes, and only then make it visible.
 
-``<store>/<name>/`` is a model and its ``manifest.json``, or is not there; ``<store>/.<name>.partial/`` is what an
-interrupted or refused fetch left, and what the next one goes on from, file by file.
+``<store>/<name>/`` is a model and its ``manifest.json``, or is not there. ``<store>/.<name>.partial/`` is what an
+interrupted or refused fetch left, and what the next one goes on from: ``<file>``, whose hash is proven and stands in
+``proven.json``, so that it is not read again; ``<file>.part``, its first bytes; and ``quarantine/``, files that came
+whole and have another hash, by the first digits of that.
 """
 
 from __future__ import annotations
@@ -13,69 +15,185 @@ import json
 import os
 import shutil
 import threading
-import urllib.request
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Container, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .gguf import file_reader, read_header, summary
-from .models import SCHEMA_VERSION, intact_files, read_manifest, state_of, tree_bytes
+from .models import SCHEMA_VERSION, file_names, intact_files, read_manifest, state_of
 from .progress import Progress
-from .uncached import copy_uncached, sha256_uncached, sync_directory
+from .transfer import Local, Remote, Source, Tally, TransferError, fetch
+from .uncached import sync_directory
+
+# Files at once: one stream seldom fills a line, and each has something on its way that a kill loses.
+WORKERS = 4
+HUB = "https://huggingface.co"
 
 
 class FetchError(Exception):
     """The model cannot be had or is not what it should be; the text is one sentence."""
 
 
-def reason(error: BaseException) -> str:
-    """What a library means, without its advice: the status of an answer, or the first line of the first cause."""
-    while not hasattr(error, "response") and error.__cause__ is not None:
-        error = error.__cause__
-    if hasattr(error, "response"):
-        return f"it answered {error.response.status_code}"
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+class Installed(NamedTuple):
+    """The manifest in the store, whether it had another or none before, and what the transfer came to."""
+
+    manifest: dict[str, Any]
+    changed: bool
+    transfer: dict[str, Any]
 
 
 def install(
     model: dict[str, Any], store: Path, endpoint: str | None, token: str | None, progress: Progress
-) -> tuple[dict[str, Any], bool]:
-    """The manifest of the model that the store has afterwards, and whether it had another one, or none."""
+) -> Installed:
+    """Make the store have a model that is described as model_source_info does it."""
     final, partial, old = (store / name.format(model["name"]) for name in ("{}", ".{}.partial", ".{}.old"))
     if old.exists() and not final.exists():  # the power failed between the two renames of _publish
         old.rename(final)
+    tally, quarantined = Tally(), list[dict[str, str]]()
     manifest = read_manifest(str(final))
-    if manifest and state_of({"name": model["name"], **model["source"]}, manifest, str(final))[0] == "present":
-        return manifest, False  # by a run that this one waited for
+    if manifest and state_of({"name": model["name"], **model["source"]}, manifest, str(final), model)[0] == "present":
+        return Installed(manifest, False, _report(tally, 0, quarantined))  # by a run that this one waited for
     # What is declared otherwise now may still be the same files.
     kept = {entry["sha256"]: entry for entry in intact_files(manifest, str(final))}
-    missing = [entry for entry in model["files"] if entry["sha256"] not in kept]
-    partial.mkdir(parents=True, exist_ok=True)
+    place = Partial(store, model, kept)
     try:
-        with _told(f"fetching {model['name']}:", partial, sum(entry["size"] for entry in missing), progress):
-            for entry in missing:
-                _fetch(model, entry, partial, endpoint, token)
-        manifest = _prove(model, kept, final, partial, progress)
-        _publish(model, manifest, final, partial, old)
+        place.open()
+        proven = sum(entry["size"] for entry in place.proven.values())
+        with _told(model["name"], place, tally, progress):
+            _fetch_all(model, place, tally, quarantined, endpoint, token)
+        manifest = _manifest(model, kept, final, partial)
+        _publish(manifest, final, partial, old)
+        shutil.rmtree(store / f".{model['name']}.swarm", ignore_errors=True)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise FetchError(f"The disk of {store} is full: make room, and run the same command again.") from error
+            raise FetchError(
+                f"The disk of {store} is full: make room, and run the same command again; it goes on from there."
+            ) from error
         raise
     finally:
-        # Whole files are kept for the next run, if this one failed.
-        if not any(partial.rglob("*.gguf")):
-            shutil.rmtree(partial, ignore_errors=True)
-    return manifest, True
+        place.remove_if_empty()
+    return Installed(manifest, True, _report(tally, proven, quarantined))
+
+
+def _report(tally: Tally, proven: int, quarantined: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "received_bytes": tally.received,
+        "resumed_bytes": tally.resumed + proven,
+        "retries": tally.retries,
+        "quarantined": quarantined,
+    }
+
+
+def _named(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files of a model with the ``name`` that each has in the store."""
+    return [{**entry, "name": name} for entry, name in zip(model["files"], file_names(model))]
+
+
+class Partial:
+    """The directory of an unfinished fetch; safe for several threads.
+
+    ``files`` are those that are to be fetched, which is all but those whose SHA-256 is in ``kept``.
+    """
+
+    def __init__(self, store: Path, model: dict[str, Any], kept: Container[str] = ()) -> None:
+        self.path = store / f".{model['name']}.partial"
+        self.files = [entry for entry in _named(model) if entry["sha256"] not in kept]
+        self.lock = threading.Lock()
+        self.proven: dict[str, dict[str, Any]] = {}
+
+    def open(self) -> None:
+        """Make the directory, or see what of it can be used for these files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        sync_directory(str(self.path.parent))
+        try:
+            record = json.loads((self.path / "proven.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            record = {"files": [], "begun": {}}
+        intact = {entry["file"]: entry for entry in intact_files(record, str(self.path))}
+        for entry in self.files:
+            name, wanted, part = entry["name"], entry["sha256"], self.part(entry)
+            if name in intact and intact[name]["sha256"] == wanted:
+                self.proven[name] = intact[name]
+                continue
+            if part.exists() and part.stat().st_size < entry["size"] and record["begun"].get(name, wanted) != wanted:
+                part.unlink()  # it has the first bytes of what the model was before
+            # Whole, but not recorded; or refused, when another hash was declared.
+            for whole in (self.path / name, self.path / "quarantine" / f"{wanted[:12]}-{name}"):
+                if whole.exists():
+                    whole.rename(part)
+        self._record()
+
+    def part(self, entry: dict[str, Any]) -> Path:
+        return self.path / f"{entry['name']}.part"
+
+    def missing(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.files if entry["name"] not in self.proven]
+
+    def bytes_there(self) -> int:
+        """Bytes of the files that are there, proven or not."""
+        total = 0
+        for entry in self.files:
+            with contextlib.suppress(OSError):
+                total += entry["size"] if entry["name"] in self.proven else self.part(entry).stat().st_size
+        return total
+
+    def accept(self, entry: dict[str, Any]) -> None:
+        """Name a file whose hash is proven, and see that it stays so when the power fails."""
+        path = self.path / entry["name"]
+        self.part(entry).rename(path)
+        found = path.stat()
+        with self.lock:
+            self.proven[entry["name"]] = {
+                "file": entry["name"],
+                "size": found.st_size,
+                "mtime_ns": found.st_mtime_ns,
+                "sha256": entry["sha256"],
+            }
+            self._record()
+
+    def quarantine(self, entry: dict[str, Any], sha256: str) -> None:
+        place = self.path / "quarantine"
+        place.mkdir(exist_ok=True)
+        self.part(entry).rename(place / f"{sha256[:12]}-{entry['name']}")
+        sync_directory(str(place))
+        sync_directory(str(self.path))
+
+    def _record(self) -> None:
+        begun = {entry["name"]: entry["sha256"] for entry in self.files}
+        _write_json(self.path / "proven.json", {"files": list(self.proven.values()), "begun": begun})
+
+    def remove_if_empty(self) -> None:
+        """Leave nothing behind where there is nothing to go on from."""
+        names = {path.name for path in self.path.rglob("*") if path.is_file() and path.stat().st_size}
+        if names <= {"proven.json"}:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(str(path.parent))
 
 
 @contextlib.contextmanager
-def _told(label: str, partial: Path, total: int, progress: Progress) -> Iterator[None]:
-    """Tell how far the fetch is by the space it takes, whoever writes there."""
+def _told(name: str, place: Partial, tally: Tally, progress: Progress) -> Iterator[None]:
+    """Tell how far the fetch is, once a second."""
     stop = threading.Event()
+    total = sum(entry["size"] for entry in place.files)
 
     def watch() -> None:
         while not stop.wait(1):
-            progress.tell(label, min(tree_bytes(str(partial)), total), total, "bytes")
+            if not tally.received and tally.hashed < tally.resumed:
+                progress.tell(f"reading again what is there of {name}:", tally.hashed, tally.resumed, "bytes")
+            else:
+                progress.tell(f"fetching {name}:", place.bytes_there(), total, "bytes")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -86,77 +204,72 @@ def _told(label: str, partial: Path, total: int, progress: Progress) -> Iterator
         watcher.join()
 
 
-def _place(entry: dict[str, Any], model: dict[str, Any], partial: Path) -> Path:
-    """Where a fetched file lies until all are proven: where the hub's client looks for it if it must go on."""
-    place = entry["file"] if "repo" in model["source"] else os.path.basename(entry["file"])
-    return partial / str(place)
+def _source(model: dict[str, Any], entry: dict[str, Any], endpoint: str | None, token: str | None) -> Source:
+    source, file = model["source"], str(entry["file"])
+    if "path" in source:
+        return Local(file)
+    if "url" in source:
+        return Remote(file, name=entry["name"])
+    hub = (endpoint or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    repo = source["repo"]
+    url = f"{hub}/{repo}/resolve/{urllib.parse.quote(model['commit'], safe='')}/{urllib.parse.quote(file)}"
+    mend = "to the token of somebody who has been given access" if token else "to your token"
+    gated = f"{repo} is gated: accept its terms on the hub, and set model_store_hf_token {mend}"
+    return Remote(url, name=f"{repo}/{file}", token=token, gated=gated)
 
 
-def _fetch(
-    model: dict[str, Any], entry: dict[str, Any], partial: Path, endpoint: str | None, token: str | None
+def _fetch_all(
+    model: dict[str, Any],
+    place: Partial,
+    tally: Tally,
+    quarantined: list[dict[str, str]],
+    endpoint: str | None,
+    token: str | None,
 ) -> None:
-    source = model["source"]
-    try:
-        if "repo" in source:
-            _fetch_from_hub(model, entry, partial, endpoint, token)
-            return
-        stream = urllib.request.urlopen(source["url"], timeout=60) if "url" in source else open(source["path"], "rb")  # noqa: SIM115
-        with stream, open(_place(entry, model, partial), "wb") as target:
-            copy_uncached(stream, target)
-    except Exception as error:  # whatever the client's HTTP library raises
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        place = source["repo"] if "repo" in source else entry["file"]
-        of = f" from {endpoint}" if endpoint and "repo" in source else ""
-        raise FetchError(f"{place} could not be fetched{of} ({reason(error)}): run the same command again.") from error
+    """Fetch and prove what is missing, several files at once. The first that fails stops the others."""
 
-
-def _fetch_from_hub(
-    model: dict[str, Any], entry: dict[str, Any], partial: Path, endpoint: str | None, token: str | None
-) -> None:
-    # Read when the client is imported. What it caches goes the way of the directory.
-    os.environ.update(HF_HOME=str(partial / ".client"), HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
-    from huggingface_hub import hf_hub_download  # in the environment that runs this only for such models
-
-    hf_hub_download(
-        model["source"]["repo"],
-        entry["file"],
-        revision=model["commit"],
-        local_dir=partial,
-        endpoint=endpoint,
-        token=token or False,
-    )
-
-
-def _prove(
-    model: dict[str, Any], kept: dict[str, Any], final: Path, partial: Path, progress: Progress
-) -> dict[str, Any]:
-    """Prove every hash that was not proven before, read the headers, and return the manifest."""
-    entries = [entry for entry in model["files"] if entry["sha256"] not in kept]
-    total, done, wrong = sum(entry["size"] for entry in entries), 0, []
-    for entry in entries:
-        path = _place(entry, model, partial)
-
-        def tell(read: int, before: int = done) -> None:
-            progress.tell(f"verifying {model['name']}:", before + read, total, "bytes")
-
-        digest = sha256_uncached(str(path), tell)
-        if digest != entry["sha256"]:
-            path.unlink()
-            wrong.append(f"{path.name} has the SHA-256 {digest} and not {entry['sha256']}")
-        done += entry["size"]
-    if wrong:
+    def obtain(entry: dict[str, Any]) -> None:
+        source = _source(model, entry, endpoint, token)
+        for _ in range(2):
+            found = fetch(source, str(place.part(entry)), entry["size"], tally)
+            if found == entry["sha256"]:
+                return place.accept(entry)
+            if isinstance(source, Local):  # its copy proves nothing that the file itself does not
+                place.part(entry).unlink()
+                raise FetchError(
+                    f"Model {model['name']} was not installed, since {source.name} has the SHA-256 {found} and not "
+                    f"{entry['sha256']}: correct the hash, or use another source."
+                )
+            place.quarantine(entry, found)
+            quarantined.append({"file": entry["name"], "sha256": found, "expected": entry["sha256"]})
         raise FetchError(
-            f"Model {model['name']} was not installed, since {', '.join(wrong)}: correct the hash, or fetch it again."
+            f"Model {model['name']} was not installed, since {source.name} came twice with another SHA-256 than "
+            f"{entry['sha256']}, last with {found}: correct the hash, or use another source."
         )
+
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        futures = [pool.submit(obtain, entry) for entry in place.missing()]
+        done, _rest = wait(futures, return_when=FIRST_EXCEPTION)
+        tally.stop.set()
+        for future in futures:
+            future.cancel()
+        try:
+            for future in done:
+                future.result()
+        except TransferError as error:
+            raise FetchError(str(error)) from error
+
+
+def _manifest(model: dict[str, Any], kept: dict[str, Any], final: Path, partial: Path) -> dict[str, Any]:
+    """Take over the files that are kept, read the headers of all, and return the manifest."""
     files, headers = [], []
-    for entry in model["files"]:
-        path = _place(entry, model, partial)
+    for entry in _named(model):
+        path = partial / entry["name"]
         if entry["sha256"] in kept:
-            path = partial / os.path.basename(entry["file"])
-            with contextlib.suppress(FileExistsError):
-                os.link(final / kept[entry["sha256"]]["file"], path)
+            path.unlink(missing_ok=True)
+            os.link(final / kept[entry["sha256"]]["file"], path)
         headers.append(read_header(*file_reader(str(path))))
+        path.chmod(0o644)
         found = path.stat()
         files.append(
             {"file": path.name, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": entry["sha256"]}
@@ -170,22 +283,12 @@ def _prove(
     }
 
 
-def _publish(model: dict[str, Any], manifest: dict[str, Any], final: Path, partial: Path, old: Path) -> None:
-    """Put the files side by side and give the directory its name; what had it before is removed after that."""
-    for entry in model["files"]:
-        place, path = _place(entry, model, partial), partial / os.path.basename(entry["file"])
-        if place != path and place.exists():
-            place.rename(path)
-        path.chmod(0o644)
+def _publish(manifest: dict[str, Any], final: Path, partial: Path, old: Path) -> None:
+    """Give the directory the model's name; what had it before is removed after that."""
     for path in [path for path in partial.iterdir() if path.name not in {entry["file"] for entry in manifest["files"]}]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with open(partial / "manifest.json", "w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    _write_json(partial / "manifest.json", manifest)
     partial.chmod(0o755)
-    sync_directory(str(partial))
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
         final.rename(old)

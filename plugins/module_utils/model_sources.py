@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import urllib.request
-from typing import Any
+from typing import Any, Callable
 
-from .gguf import GgufError, Read, file_reader, read_header, summary
-from .models import choose_files, shard_problem, source_of
+from .gguf import GgufError, Read, file_reader, quantization_problem, read_header, summary
+from .models import choose_files, shard_problem, shards_of, source_of
+from .uncached import sha256_uncached
+
+# The SHA-256 of each of some files, by its path.
+Digest = Callable[[list[str]], dict[str, str]]
 
 TIMEOUT = 60
+# For a question whose answer is only worth a warning.
+SHORT_TIMEOUT = 10
 
 
 class ModelSourceError(Exception):
@@ -95,16 +103,67 @@ def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
     return read
 
 
-def from_path(model: dict[str, Any]) -> dict[str, Any]:
-    path = model["path"]
+def moved_revision(entry: dict[str, Any], endpoint: str | None, token: str | None) -> str | None:
+    """One sentence where the branch or tag of a locked model is at another commit now, else None.
+
+    None also where the hub cannot say: what is locked does not need it.
+    """
+    repo, revision = entry["source"]["repo"], entry["source"]["revision"]
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return None
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        read, size = file_reader(path)
-        gguf = headers([(read, size)])
+        import huggingface_hub
+
+        api = huggingface_hub.HfApi(endpoint=endpoint, token=token or None)
+        now = api.model_info(repo, revision=revision, timeout=SHORT_TIMEOUT).sha
+    except Exception:  # no client, no hub, no access: see above
+        return None
+    if now == entry["commit"]:
+        return None
+    return (
+        f"{revision} of {repo} is at commit {now} now; model {entry['name']} is deployed as it is locked, at "
+        f"{entry['commit']}: to follow, run ansible-playbook playbooks/lock.yml."
+    )
+
+
+def files_of_path(path: str) -> list[str]:
+    """The files of one model that a path means: the GGUF files of a directory or a pattern, or a file's shards."""
+    if os.path.isdir(path):
+        found = glob.glob(os.path.join(glob.escape(path), "*.gguf"))
+    elif glob.has_magic(path) and not os.path.exists(path):
+        found = [name for name in glob.glob(path) if name.endswith(".gguf")]
+    else:
+        directory, name = os.path.split(path)
+        found = [os.path.join(directory, shard) for shard in shards_of(name)]
+    return sorted(found)
+
+
+def from_path(model: dict[str, Any], digest: Digest) -> dict[str, Any]:
+    """The files of a path; where their hashes are not declared, from ``digest``."""
+    path, sha256, name = model["path"], model.get("sha256"), model["name"]
+    paths = files_of_path(path)
+    if not paths:
+        raise ModelSourceError(f"There is no GGUF file of model {name} in {path} on the tower: put it there.")
+    problem = shard_problem([os.path.basename(each) for each in paths])
+    if problem:
+        raise ModelSourceError(f"{path} of model {name}: {problem}")
+    if sha256 and len(paths) > 1:
+        raise ModelSourceError(
+            f"Model {name} has {len(paths)} files and one sha256: remove that, and run ansible-playbook "
+            "playbooks/lock.yml, which keeps one of each."
+        )
+    try:
+        sources = [file_reader(each) for each in paths]
+        gguf = headers(sources)  # before hours of hashing
+        hashes = {paths[0]: sha256} if sha256 else digest(paths)
     except OSError as error:
         raise ModelSourceError(
-            f"The file {path} of model {model['name']} cannot be read ({error.strerror}): give a file on the tower."
+            f"The file {error.filename or path} of model {name} cannot be read ({error.strerror}): give a file on the "
+            "tower."
         ) from error
-    return {"commit": None, "files": [{"file": path, "size": size, "sha256": model["sha256"]}], "gguf": gguf}
+    files = [{"file": each, "size": size, "sha256": hashes[each]} for each, (_, size) in zip(paths, sources)]
+    return {"commit": None, "files": files, "gguf": gguf}
 
 
 def from_url(model: dict[str, Any]) -> dict[str, Any]:
@@ -133,14 +192,28 @@ def headers(sources: list[tuple[Read, int]]) -> dict[str, Any]:
     return summary([read_header(read, size) for read, size in sources])
 
 
-def resolve(model: dict[str, Any], endpoint: str | None, token: str | None) -> dict[str, Any]:
+def one_by_one(paths: list[str]) -> dict[str, str]:
+    """Hashes, without a word about how far that is."""
+    return {path: sha256_uncached(path, lambda _done: None) for path in paths}
+
+
+def resolve(
+    model: dict[str, Any], endpoint: str | None, token: str | None, digest: Digest = one_by_one
+) -> dict[str, Any]:
     """A declared model with what its source says. Raises ModelSourceError with one sentence."""
     try:
         if model.get("repo"):
             found = from_hub(model, endpoint, token)
         else:
-            found = from_path(model) if model.get("path") else from_url(model)
+            found = from_path(model, digest) if model.get("path") else from_url(model)
     except GgufError as error:
         raise ModelSourceError(f"Model {model['name']} cannot be served: {error}") from error
     total = sum(entry["size"] for entry in found["files"])
     return {"name": model["name"], "source": source_of(model), "bytes": total, **found}
+
+
+def misnamed(entry: dict[str, Any]) -> list[str]:
+    """One sentence at most for a resolved model that has fewer bits a weight than one of its names says."""
+    names = [entry["files"][0]["file"], entry["source"].get("files", ""), entry["name"]]
+    problems = [quantization_problem(name, entry["gguf"]) for name in names]
+    return [problem for problem in problems if problem][:1]

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Models as they are declared, planned and kept: what is wanted, what is there, what is missing.
 
-A declaration has a ``name`` and one source: ``repo`` with ``revision`` and ``files`` on the hub, or ``path``
-(a file on the tower) or ``url``, each with ``sha256``. A plan adds what the source says: every file with its
-size and SHA-256. A manifest is what the store keeps beside a model whose hashes were proven.
+A declaration has a ``name`` and one source: ``repo`` with ``revision`` and ``files`` on the hub, ``url`` with
+``sha256``, or ``path`` (a file, the first of its shards, a directory or a pattern on the tower), with ``sha256``
+where it is one file and not locked. A plan adds what the source or the lock says: every file with its size and
+SHA-256. A manifest is what the store keeps beside a model whose hashes were proven, and ``verified.json`` what
+they were when they were last computed again.
 All sizes are bytes.
 """
 
@@ -14,10 +16,18 @@ import fnmatch
 import json
 import os
 import re
+import urllib.parse
 from typing import Any
 
+from .kv_cache import kv_bytes
+
 SCHEMA_VERSION = 1
-SOURCES = {"repo": {"repo", "revision", "files"}, "path": {"path", "sha256"}, "url": {"url", "sha256"}}
+# What each kind of source needs, and what else it may have.
+SOURCES: dict[str, tuple[set[str], set[str]]] = {
+    "repo": ({"repo", "revision", "files"}, set()),
+    "path": ({"path"}, {"sha256"}),
+    "url": ({"url", "sha256"}, set()),
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # src/llama.cpp: "%s-%05d-of-%05d.gguf", counted from 1.
@@ -45,7 +55,8 @@ def declaration_problems(models: list[dict[str, Any]]) -> list[str]:
             )
             continue
         given = {key for key, value in model.items() if value is not None} - {"name"}
-        missing, unknown = SOURCES[kinds[0]] - given, given - SOURCES[kinds[0]]
+        needed, possible = SOURCES[kinds[0]]
+        missing, unknown = needed - given, given - needed - possible
         if missing:
             problems.append(f"Model {name} has a {kinds[0]} and lacks {', '.join(sorted(missing))}: add it.")
         if unknown:
@@ -102,6 +113,15 @@ def shards_of(name: str) -> list[str]:
     return [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, int(match["count"]) + 1)]
 
 
+def file_names(model: dict[str, Any]) -> list[str]:
+    """The names that the files of a resolved model have in the store."""
+    url = "url" in model["source"]
+    return [
+        os.path.basename(urllib.parse.urlsplit(entry["file"]).path if url else entry["file"])
+        for entry in model["files"]
+    ]
+
+
 def read_manifest(directory: str) -> dict[str, Any] | None:
     """The manifest of a model; None where there is none that could be used."""
     try:
@@ -113,17 +133,41 @@ def read_manifest(directory: str) -> dict[str, Any] | None:
     return manifest if usable else None
 
 
+def read_verified(directory: str) -> dict[str, Any]:
+    """What the last verification found: ``time`` (seconds since 1970; null where there was none) and ``wrong``,
+    by file the SHA-256 that it had instead of its own."""
+    try:
+        with open(os.path.join(directory, "verified.json"), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        found = None
+    usable = isinstance(found, dict) and found.get("schema_version") == SCHEMA_VERSION
+    return found if usable else {"time": None, "wrong": {}}
+
+
 def intact_files(manifest: dict[str, Any] | None, directory: str) -> list[dict[str, Any]]:
-    """The files that are those of the manifest, whose hashes were proven: by their size and time, reading none."""
+    """The files that are those of the manifest, whose hashes were proven: by their size and time, reading none;
+    without those that a verification found wrong since."""
     intact = []
+    wrong = read_verified(directory)["wrong"]
     for entry in manifest["files"] if manifest else []:
         try:
             found = os.stat(os.path.join(directory, entry["file"]))
         except OSError:
             continue
-        if (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
+        if (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]) and entry["file"] not in wrong:
             intact.append(entry)
     return intact
+
+
+def write_beside(path: str, text: str) -> None:
+    """Give a file this text: whole or not at all, also when the power fails."""
+    partial = f"{path}.partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
 def tree_bytes(directory: str) -> int:
@@ -136,30 +180,51 @@ def tree_bytes(directory: str) -> int:
     return total
 
 
-def state_of(model: dict[str, Any], manifest: dict[str, Any] | None, directory: str) -> tuple[str, str | None]:
-    """``present``, ``absent`` or ``changed`` with the reason."""
+def partial_bytes(store: str, name: str) -> int:
+    """What an unfinished fetch has of a model: whole files, beginnings of files, and what other towers sent."""
+    partial, swarm = (os.path.join(store, f".{name}.{kind}") for kind in ("partial", "swarm"))
+    # Wrong files are of no use.
+    return tree_bytes(partial) - tree_bytes(os.path.join(partial, "quarantine")) + tree_bytes(swarm)
+
+
+def state_of(
+    model: dict[str, Any], manifest: dict[str, Any] | None, directory: str, wanted: dict[str, Any] | None = None
+) -> tuple[str, str | None]:
+    """``present``, ``absent`` or ``changed`` with the reason; ``wanted`` is what the lock, or else the source, says."""
     if manifest is None:
         return "absent", None
     if manifest["source"] != source_of(model):
         return "changed", "it is declared otherwise now"
+    if wanted and manifest["commit"] != wanted["commit"]:
+        return "changed", f"commit {wanted['commit']} is wanted, and {manifest['commit']} is here"
+    if wanted and [entry["sha256"] for entry in manifest["files"]] != [entry["sha256"] for entry in wanted["files"]]:
+        return "changed", "other files are wanted than are here"
     intact = intact_files(manifest, directory)
-    wrong = [entry["file"] for entry in manifest["files"] if entry not in intact]
-    return ("changed", f"{wrong[0]} is gone, or was changed after it was verified") if wrong else ("present", None)
+    for entry in manifest["files"]:
+        if entry["file"] in read_verified(directory)["wrong"]:
+            return "changed", f"{entry['file']} had another SHA-256 when it was verified"
+        if entry not in intact:
+            return "changed", f"{entry['file']} is gone, or was changed after it was verified"
+    return "present", None
 
 
 def make_plan(stored: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One entry a model, from what the store holds and, where it does not hold it, what its source says."""
+    """One entry a model, from what the store holds and, where it does not hold it, what the lock or its source says."""
     resolved = {entry["name"]: entry for entry in sources}
     plan = []
     for model in stored:
-        known = model["manifest"] if model["state"] == "present" else resolved[model["name"]]
+        present = model["state"] == "present"
+        known = model["manifest"] if present else model["locked"] or resolved[model["name"]]
         missing = sum(entry["size"] for entry in known["files"] if entry["sha256"] not in model["intact"])
         plan.append(
             {
                 "name": model["name"],
                 "state": model["state"],
+                "reason": model["reason"],
+                "locked": model["locked"] is not None,
+                "verified": model["verified"],
                 **{key: known.get(key) for key in ("source", "commit", "files", "bytes", "gguf")},
-                "missing_bytes": max(0, missing - model["partial_bytes"]) if model["state"] != "present" else 0,
+                "missing_bytes": 0 if present else max(0, missing - model["partial_bytes"]),
             }
         )
     return plan
@@ -181,16 +246,28 @@ def disk_problem(plan: list[dict[str, Any]], directory: str, free_bytes: int, re
     )
 
 
+def model_memory(plan: list[dict[str, Any]], name: str | None, context: int, parallel: int = 1) -> int:
+    """Bytes of the weights of a model and of its KV cache for so many tokens; 0 where it is not declared."""
+    model = next((model for model in plan if model["name"] == name), None)
+    if model is None:
+        return 0
+    return int(model["bytes"]) + kv_bytes((model["gguf"] or {}).get("kv"), context, parallel=parallel)
+
+
 def memory_problem(
-    plan: list[dict[str, Any]], name: str | None, memory_bytes: int, context: int, reserve_bytes: int
+    plan: list[dict[str, Any]],
+    name: str | None,
+    memory_bytes: int,
+    context: int,
+    reserve_bytes: int,
+    parallel: int = 1,
 ) -> str | None:
     """One sentence where the model of that name is not declared or does not fit the memory, else None."""
     model = next((model for model in plan if model["name"] == name), None)
     if model is None:
         declared = ", ".join(entry["name"] for entry in plan) or "none"
         return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
-    per_token = (model["gguf"] or {}).get("kv_bytes_per_token") or 0
-    cache = per_token * context
+    cache = kv_bytes((model["gguf"] or {}).get("kv"), context, parallel=parallel)
     if model["bytes"] + cache + reserve_bytes <= memory_bytes:
         return None
     return (
@@ -203,9 +280,7 @@ def memory_problem(
 def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:
     """The models of the catalog that fit with 8192 tokens of context, the largest first."""
     fitting = [
-        model
-        for model in catalog
-        if model["bytes"] + 8192 * model["kv_bytes_per_token"] + reserve_bytes <= memory_bytes
+        model for model in catalog if model["bytes"] + kv_bytes(model["kv"], 8192) + reserve_bytes <= memory_bytes
     ]
     return sorted(fitting, key=lambda model: -int(model["bytes"]))
 

@@ -18,6 +18,10 @@ from typing import Any
 # The file is for people who watch; more often than this is wasted work.
 WRITE_SECONDS = 0.5
 
+# A rate is told when it was measured for so long, or over so much of what there is to do: how a connection or a
+# compiler starts says little.
+SAMPLE_SECONDS, SAMPLE_SHARE = 5.0, 0.01
+
 
 class Progress:
     """The progress of this job. Use as a context manager: entering waits for the lock.
@@ -91,7 +95,8 @@ def read(path: str) -> dict[str, Any] | None:
     return state if isinstance(state, dict) else None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people read."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -104,13 +109,15 @@ def describe(state: dict[str, Any]) -> str:
     label, unit, done, total = state["label"], state["unit"], state["done"], state["total"]
     if not total:
         return str(label)
-    elapsed = state["updated"] - state["started"]
-    rate = (done - state["first"]) / elapsed if elapsed > 0 else 0.0
+    elapsed, gained = state["updated"] - state["started"], done - state["first"]
+    known = gained > 0 and (elapsed >= SAMPLE_SECONDS or gained >= SAMPLE_SHARE * (total - state["first"]))
+    rate = gained / elapsed if known and elapsed > 0 else 0.0
     if unit == "bytes":
         scale, name = next(((scale, name) for scale, name in ((1e9, "GB"), (1e6, "MB")) if total >= scale), (1e3, "kB"))
-        line = f"{label} {done / scale:.1f} of {total / scale:.1f} {name}, {rate / 1e6:.0f} MB/s"
+        line = f"{label} {done / scale:.1f} of {total / scale:.1f} {name}"
+        line += f", {rate / 1e6:.0f} MB/s" if rate > 0 else ""
     else:
         line = f"{label} {done} of {total}, {done / total:.0%}".replace("%", " %")
     if rate > 0 and done < total:
-        line += f", {_duration((total - done) / rate)} left"
+        line += f", {duration((total - done) / rate)} left"
     return line

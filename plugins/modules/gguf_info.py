@@ -54,10 +54,19 @@ gguf:
     context_length: {description: Tokens of context it was made for., type: int, returned: success}
     expert_count: {description: Experts of a layer., type: int, returned: success}
     expert_used_count: {description: Those of them that a token uses., type: int, returned: success}
-    kv_bytes_per_token:
-      description: Bytes of an F16 KV cache that a token of context takes, at most.
-      type: int
+    kv:
+      description:
+        - Geometry of the KV cache, whatever its type; null where the header does not tell.
+        - Numbers that are kept for a token by layers that see the whole context (C(elements)) and by layers that see a
+          sliding window (C(window_elements)) of C(window) tokens, and C(state_bytes) of recurrent layers for a request.
+      type: dict
       returned: success
+      sample: {elements: 40960, window_elements: 212992, window: 1024, state_bytes: 0}
+    kv_bytes_per_token:
+      description: Bytes that a token of context takes in a KV cache of each type, at most, which is where no window is full.
+      type: dict
+      returned: success
+      sample: {f16: 507904, q8_0: 269824, q4_0: 142848}
     metadata:
       description: All metadata; of long text and long arrays only C(bytes) or C(items).
       type: dict

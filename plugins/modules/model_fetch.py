@@ -9,9 +9,12 @@ short_description: Fetch a model, prove its hashes, and make it visible
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Downloads (with huggingface_hub, for models of the hub) or copies the files of a model beside the store's models,
-    proves the SHA-256 of each, reads their headers, writes C(manifest.json), and only then gives the directory the
-    model's name. Files that an earlier declaration of the model had already are taken over.
+  - Downloads or copies the files of a model beside the store's models, several at once, and proves the SHA-256 of each.
+    When all are proven, reads their headers, writes C(manifest.json), and only then gives the directory the model's
+    name. Files that an earlier declaration of the model had already are taken over.
+  - An interrupted fetch goes on at the byte; a file whose hash was proven is not read again. A file with another hash
+    goes to quarantine, is named in a warning, and is fetched once more.
+  - The token is sent to the hub only, and not to where it redirects. Needs nothing but Python on the tower.
   - The pages of the model do not stay in the page cache, where they would all lie on the memory node that read them.
   - Runs detached from the connection and shows how far it is.
 options:
@@ -55,6 +58,19 @@ manifest:
   description: What is in the store now; null in check mode.
   returned: success
   type: dict
+transfer:
+  description: What the transfer came to; null in check mode.
+  returned: success
+  type: dict
+  contains:
+    received_bytes: {description: Bytes that this run wrote., type: int, returned: success}
+    resumed_bytes: {description: Bytes that an earlier run had left., type: int, returned: success}
+    retries: {description: Attempts after the first of each file., type: int, returned: success}
+    quarantined:
+      description: Files that came with another hash - file, sha256, and the expected one.
+      type: list
+      elements: dict
+      returned: success
 """
 
 from pathlib import Path
@@ -78,15 +94,17 @@ def main() -> None:
     )
     model, store = module.params["model"], Path(module.params["path"])
     if module.check_mode:
-        module.exit_json(changed=True, manifest=None)
+        module.exit_json(changed=True, manifest=None, transfer=None)
     try:
         with Progress(module.params["progress_path"]) as progress:
-            manifest, changed = install(model, store, module.params["endpoint"], module.params["token"], progress)
+            done = install(model, store, module.params["endpoint"], module.params["token"], progress)
     except FetchError as error:
         module.fail_json(msg=str(error))
     except GgufError as error:
         module.fail_json(msg=f"Model {model['name']} was not installed: {error}")
-    module.exit_json(changed=changed, manifest=manifest)
+    for wrong in done.transfer["quarantined"]:
+        module.warn("{file} came with the SHA-256 {sha256} and not {expected}: it was fetched again.".format(**wrong))
+    module.exit_json(**done._asdict())
 
 
 if __name__ == "__main__":

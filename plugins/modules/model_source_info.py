@@ -12,13 +12,25 @@ description:
   - Resolves declared models to an exact commit and to the size and SHA-256 of every file, and reads their GGUF headers;
     a few megabytes are transferred.
   - Models of the hub are asked for through huggingface_hub, which the Python that runs the module must have; files and
-    URLs need nothing.
+    URLs need nothing. Files without a declared C(sha256) are read and hashed, past the page cache.
+  - Warns where a model has fewer bits a weight than its name says, and where a locked branch or tag has moved.
 options:
   models:
     description: The declared models, as in C(model_store_models).
     type: list
     elements: dict
     required: true
+  locked:
+    description:
+      - Entries of the lock file, of models of the hub, whose revisions are compared with what the hub says now.
+        A hub that cannot be reached is passed over.
+    type: list
+    elements: dict
+    default: []
+  progress_path:
+    description:
+      - The file that tells how far the hashing is. With it, the module runs detached from the connection, and shows that.
+    type: path
   endpoint:
     description: The hub; null is C(HF_ENDPOINT) of the environment, or https://huggingface.co.
     type: str
@@ -61,15 +73,22 @@ models:
     gguf: {description: What the headers say, as M(gguf_info) tells it., type: dict, returned: success}
 """
 
+import contextlib
+import os
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.model_sources import ModelSourceError, resolve
+from ansible.module_utils.model_sources import ModelSourceError, misnamed, moved_revision, resolve
 from ansible.module_utils.models import declaration_problems
+from ansible.module_utils.progress import Progress
+from ansible.module_utils.uncached import sha256_files
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "models": {"type": "list", "elements": "dict", "required": True},
+            "locked": {"type": "list", "elements": "dict", "default": []},
+            "progress_path": {"type": "path"},
             "endpoint": {"type": "str"},
             "token": {"type": "str", "no_log": True},
         },
@@ -78,10 +97,29 @@ def main() -> None:
     problems = declaration_problems(module.params["models"])
     if problems:
         module.fail_json(msg="\n".join(problems))
-    try:
-        found = [resolve(model, module.params["endpoint"], module.params["token"]) for model in module.params["models"]]
-    except ModelSourceError as error:
-        module.fail_json(msg=str(error))
+    hub = module.params["endpoint"], module.params["token"]
+    with contextlib.ExitStack() as stack:
+        progress = None
+        if module.params["progress_path"] and not module.check_mode:
+            progress = stack.enter_context(Progress(module.params["progress_path"]))
+
+        def digest(paths: list[str]) -> dict[str, str]:
+            total = sum(map(os.path.getsize, paths))
+
+            def tell(done: int) -> None:
+                if progress:
+                    progress.tell(f"hashing {os.path.basename(paths[0])}:", done, total, "bytes")
+
+            return sha256_files(paths, len(os.sched_getaffinity(0)), tell)
+
+        try:
+            found = [resolve(model, *hub, digest) for model in module.params["models"]]
+        except ModelSourceError as error:
+            module.fail_json(msg=str(error))
+    warnings = [problem for entry in found for problem in misnamed(entry)]
+    warnings += [moved for entry in module.params["locked"] if (moved := moved_revision(entry, *hub))]
+    for warning in warnings:
+        module.warn(warning)
     module.exit_json(changed=False, models=found)
 
 

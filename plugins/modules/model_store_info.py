@@ -9,8 +9,9 @@ short_description: Which of the declared models a tower has
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Compares the declared models with the manifests of the store and the sizes and times of its files. No byte of a
-    model is read, and nothing outside the tower is asked.
+  - Compares the declared models, and what is locked of them, with the manifests of the store and the sizes and times of
+    its files. No byte of a model is read, and nothing outside the tower is asked.
+  - Fails where a model is declared otherwise than it was locked.
 options:
   path:
     description: The directory of the models; it need not exist yet.
@@ -21,6 +22,9 @@ options:
     type: list
     elements: dict
     required: true
+  lock:
+    description: The lock file as M(model_lock) writes it; empty where there is none.
+    type: raw
 attributes:
   check_mode:
     support: full
@@ -51,10 +55,16 @@ models:
     name: {description: Its name., type: str, returned: always}
     source: {description: Its source as it is declared., type: dict, returned: always}
     state: {description: "C(present), C(absent) or C(changed).", type: str, returned: always}
+    locked: {description: Its entry in the lock file; null where there is none., type: dict, returned: always}
+    verified: {description: "When all its files were last hashed, in seconds since 1970, or null.", type: int, returned: always}
     reason: {description: Why it counts as changed; null otherwise., type: str, returned: always}
     manifest: {description: The manifest in the store; null where there is none., type: dict, returned: always}
     intact: {description: SHA-256 of its files that are there unchanged., type: list, elements: str, returned: always}
     partial_bytes: {description: Bytes of an unfinished fetch., type: int, returned: always}
+timer:
+  description: Whether the timer that verifies the models every month is C(present).
+  returned: always
+  type: dict
 free_bytes:
   description: Free space on the disk of the directory, in bytes.
   returned: always
@@ -64,15 +74,19 @@ free_bytes:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.model_lock import LockError, entries, locked
 from ansible.module_utils.models import (
     declaration_problems,
     intact_files,
+    partial_bytes,
     read_manifest,
+    read_verified,
     source_of,
     state_of,
-    tree_bytes,
 )
 from ansible.module_utils.tower import disk_of
+
+TIMER = "/etc/systemd/system/llama-models-verify.timer"
 
 
 def main() -> None:
@@ -80,6 +94,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "models": {"type": "list", "elements": "dict", "required": True},
+            "lock": {"type": "raw"},
         },
         supports_check_mode=True,
     )
@@ -88,21 +103,32 @@ def main() -> None:
         module.fail_json(msg="\n".join(problems))
     found = []
     for model in module.params["models"]:
+        try:
+            entry = locked(model, entries(module.params["lock"]))
+        except LockError as error:
+            module.fail_json(msg=str(error))
         directory = os.path.join(module.params["path"], model["name"])
         manifest = read_manifest(directory)
-        state, reason = state_of(model, manifest, directory)
+        state, reason = state_of(model, manifest, directory, entry)
         found.append(
             {
                 "name": model["name"],
                 "source": source_of(model),
                 "state": state,
                 "reason": reason,
+                "locked": entry,
+                "verified": read_verified(directory)["time"],
                 "manifest": manifest,
                 "intact": [entry["sha256"] for entry in intact_files(manifest, directory)],
-                "partial_bytes": tree_bytes(os.path.join(module.params["path"], f".{model['name']}.partial")),
+                "partial_bytes": partial_bytes(module.params["path"], model["name"]),
             }
         )
-    module.exit_json(changed=False, models=found, free_bytes=disk_of(module.params["path"])["free_bytes"])
+    module.exit_json(
+        changed=False,
+        models=found,
+        timer={"present": os.path.exists(TIMER)},
+        free_bytes=disk_of(module.params["path"])["free_bytes"],
+    )
 
 
 if __name__ == "__main__":

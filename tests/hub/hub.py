@@ -7,18 +7,22 @@
 DIR/<org>/<repo>/<files> are its model repositories; what they hold now is revision ``main`` and a commit,
 whose hash changes with them. It prints its URL, and serves until it is stopped. Two origins are served, as
 on the real hub: the hub itself, and a "CDN" with signed URLs to which large files are redirected. There is
-no Xet storage.
+no Xet storage. Bytes that are counted as sent may wait in a buffer of the kernel, which is kept small.
 
 Faults, each with ``match=`` (a pattern for ``org/repo/path``, or ``org/repo`` where no file is asked for;
 default all) and ``count=`` (how often, default always):
 
-    drop,at=N          close the connection after N bytes of every transfer from the CDN
+    drop,at=N          close the connection after N bytes of every transfer from the CDN; with reset=1 as a link that
+                       is lost does it: what was not delivered yet is lost
     wrong,at=N         flip the byte at N of the file
+    swap,with=NAME     send another file of the repository in its place
     truncate,at=N      send a file of N bytes as if it were whole
     lie,by=N           tell a size that is N bytes too large
     status,code=C      answer the CDN's requests with C; with retry_after=S where it is said when to retry
     status,code=C,on=hub   the same for the hub's own requests
     gated              deny the files without a token (401) or with one that is not --token (403)
+    slow,rate=N        send N bytes a second of each transfer
+    norange            send the whole file, whatever is asked for
     expired            give URLs whose signature has expired; with count=, later ones are good
 
 Control, for tests in another process: GET /_hub/log, DELETE /_hub/log, PUT /_hub/faults (a JSON list).
@@ -34,6 +38,8 @@ import hmac
 import json
 import os
 import re
+import socket
+import struct
 import threading
 import time
 import urllib.parse
@@ -45,11 +51,16 @@ from typing import Any
 
 # Files that a real repository keeps in Git LFS; others are small and served by the hub itself.
 LARGE = (".gguf", ".safetensors", ".bin")
-CHUNK = 1 << 18
+CHUNK = 1 << 15
+# On the loopback the kernel would buffer megabytes, which count as sent although whoever asked for them is gone.
+BUFFER = 1 << 16
 KEY = b"signs the URLs of the test CDN"
 # The faults, and the setting that each needs.
-FAULTS = {"drop": "at", "wrong": "at", "truncate": "at", "lie": "by", "status": "code", "gated": "", "expired": ""}
-OPTIONS = {"kind", "match", "count", "on", "retry_after"}
+FAULTS = {
+    "drop": "at", "wrong": "at", "swap": "with", "truncate": "at", "lie": "by", "status": "code", "gated": "",
+    "slow": "rate", "norange": "", "expired": "",
+}  # fmt: skip
+OPTIONS = {"kind", "match", "count", "on", "retry_after", "reset"}
 
 
 class HubError(Exception):
@@ -203,6 +214,10 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     origin = ""
 
+    def setup(self) -> None:
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        super().setup()
+
     def log_message(self, *arguments: Any) -> None:
         """Say nothing: the log is for this."""
 
@@ -259,7 +274,8 @@ class Handler(BaseHTTPRequestHandler):
         size = int(cut["at"]) if cut else file.size
         start, end = 0, size
         # As HTTP has it, what is not one range of bytes is ignored.
-        asked = re.fullmatch(r"bytes=(?=.*\d)(\d*)-(\d*)", self.headers.get("Range", ""))
+        ranges = "" if hub.fault("norange", name) else self.headers.get("Range", "")
+        asked = re.fullmatch(r"bytes=(?=.*\d)(\d*)-(\d*)", ranges)
         if asked:
             first, last = asked.groups()
             start = int(first) if first else max(0, size - int(last))
@@ -276,13 +292,18 @@ class Handler(BaseHTTPRequestHandler):
             return None
         wrong = hub.fault("wrong", name) if file.large else None
         drop = hub.fault("drop", name) if file.large else None
+        slow = hub.fault("slow", name) if file.large else None
         allowed = int(drop["at"]) if drop else end - start
+        began = time.monotonic()
         with file.path.open("rb") as source:
             source.seek(start)
             while start < end:
                 if self.entry["bytes"] >= allowed:
                     self.close_connection = True
-                    return self.wfile.flush()
+                    if drop and "reset" in drop:
+                        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        self.request.close()
+                    return None
                 block = bytearray(source.read(min(CHUNK, end - start, allowed - self.entry["bytes"])))
                 if wrong and start <= int(wrong["at"]) < start + len(block):
                     block[int(wrong["at"]) - start] ^= 1
@@ -290,6 +311,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.entry["bytes"] += len(block)
                 self.wfile.write(block)
                 start += len(block)
+                if slow:
+                    time.sleep(max(0.0, began + self.entry["bytes"] / float(slow["rate"]) - time.monotonic()))
         return None
 
 
@@ -418,9 +441,12 @@ class CdnHandler(Handler):
         full = f"{repo}/{name}"
         self.entry["file"] = full
         self.fail_on_demand(full)
-        file = self.hub.files(repo).get(name)
+        files = self.hub.files(repo)
+        file = files.get(name)
         if not file or file.sha256 != self.parts[0]:
             raise HubError(404, "NoSuchKey")
+        swap = self.hub.fault("swap", full)
+        file = files[swap["with"]] if swap else file
         self.send_file(file, full, ETag=f'"{file.sha256}"', Content_Type="application/octet-stream")
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.gguf import GgufError, Header, file_reader, read_header, summary
+from ansible.module_utils.gguf import TYPES, GgufError, Header, file_reader, quantization_problem, read_header, summary
+from ansible.module_utils.kv_cache import geometry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,19 @@ def test_a_model_is_summarized(version: int) -> None:
         "context_length": 4096,
         "expert_count": None,
         "expert_used_count": None,
-        "kv_bytes_per_token": 2 * 2 * 2 * (64 + 64),  # F16, layers, KV heads, sizes of K and V
+        "kv": {"elements": 2 * 2 * (64 + 64), "window_elements": 0, "window": 0, "state_bytes": 0},
+        # Layers, KV heads, sizes of K and V; blocks of 32 numbers in 34, 24, 22, 20 and 18 bytes.
+        "kv_bytes_per_token": {
+            "f32": 2048,
+            "f16": 1024,
+            "bf16": 1024,
+            "q8_0": 544,
+            "q5_1": 384,
+            "q5_0": 352,
+            "q4_1": 320,
+            "q4_0": 288,
+            "iq4_nl": 288,
+        },
         "bytes_by_type": {"Q6_K": 512 * 1088 // 256 * 210, "F32": 2048},
     }
 
@@ -123,12 +136,107 @@ def test_the_quantization_is_that_of_most_bytes() -> None:
     ],
 )  # fmt: skip
 def test_kv_bytes_come_from_the_geometry_or_not_at_all(change: dict[str, Any], expected: int | None) -> None:
-    assert summarize({**LLAMA, **change})["kv_bytes_per_token"] == expected
+    found = summarize({**LLAMA, **change})["kv_bytes_per_token"]
+    assert (found and found["f16"]) == expected
 
 
 def test_kv_heads_are_the_heads_where_nothing_else_is_said() -> None:
     metadata = {key: value for key, value in LLAMA.items() if key != "llama.attention.head_count_kv"}
-    assert summarize(metadata)["kv_bytes_per_token"] == 2 * 2 * 8 * 128
+    assert summarize(metadata)["kv_bytes_per_token"]["f16"] == 2 * 2 * 8 * 128
+
+
+def geometry_of(architecture: str, layers: int, **values: Any) -> dict[str, int] | None:
+    """Of 4 heads of 64, 2 of them for keys and values; ``_`` in a name of a value stands for a dot."""
+    metadata = {"block_count": layers, "embedding_length": 256, "attention.head_count": 4, "attention.head_count_kv": 2}
+    metadata |= {name.replace("__", "."): value for name, value in values.items()}
+    return geometry(
+        {"general.architecture": architecture, **{f"{architecture}.{key}": value for key, value in metadata.items()}}
+    )
+
+
+WINDOW = {"attention__sliding_window": 512}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers", "values", "full", "windowed"),
+    [
+        ("llama", 6, WINDOW, 6, 0),  # a window that llama.cpp does not use for it
+        ("gemma3", 12, WINDOW, 2, 10),
+        ("gemma3", 12, WINDOW | {"attention__sliding_window": 0}, 12, 0),
+        ("gemma3", 12, WINDOW | {"attention__sliding_window_pattern": 4}, 3, 9),
+        ("gemma2", 4, {}, 2, 2),  # 4096, without being told
+        ("gpt-oss", 4, WINDOW, 2, 2),
+        ("cohere2moe", 5, WINDOW, 2, 3),  # the full one comes first
+        ("llama4", 8, {}, 2, 6),
+        ("llama4", 8, {"attention__sliding_window": 0}, 8, 0),
+        ("gemma4", 3, WINDOW | {"attention__sliding_window_pattern": [True, False, True]}, 1, 2),
+        (  # the last two use what the first two keep
+            "gemma4",
+            4,
+            WINDOW | {"attention__sliding_window_pattern": [True, False] * 2, "attention__shared_kv_layers": 2},
+            1,
+            1,
+        ),
+    ],
+)  # fmt: skip
+def test_windows_are_where_llama_cpp_has_them(
+    architecture: str, layers: int, values: dict[str, Any], full: int, windowed: int
+) -> None:
+    found = geometry_of(architecture, layers, **values)
+    assert found
+    assert (found["elements"], found["window_elements"]) == (full * 2 * 128, windowed * 2 * 128)
+    assert bool(found["window"]) == bool(windowed)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "elements", "state"),
+    [
+        (  # 3 of 4 layers: 3 inputs of 256 + 2 x 2 x 16 channels, 16 x 256 sums
+            "qwen3next",
+            {"ssm__conv_kernel": 4, "ssm__inner_size": 256, "ssm__state_size": 16, "ssm__group_count": 2},
+            2 * 128,
+            3 * 4 * (3 * (256 + 64) + 16 * 256),
+        ),
+        (
+            "lfm2",
+            {"shortconv__l_cache": 3, "attention__head_count_kv": [0, 0, 2, 0]},
+            2 * 128,
+            3 * 4 * 256 * 2,
+        ),
+        (
+            "kimi-linear",
+            {
+                "kda__head_dim": 32, "ssm__conv_kernel": 4, "attention__head_count_kv": [0, 0, 0, 1],
+                "attention__key_length": 80, "attention__key_length_mla": 48,
+            },
+            80,
+            3 * 4 * (3 * 3 * 4 * 32 + 32 * 32 * 4),
+        ),
+        (
+            "falcon-h1",
+            {"ssm__conv_kernel": 4, "ssm__inner_size": 128, "ssm__state_size": 8, "ssm__group_count": 1},
+            4 * 2 * 128,
+            4 * 4 * (3 * (128 + 16) + 8 * 128),
+        ),
+        (  # a feed-forward layer has neither
+            "nemotron_h",
+            {
+                "ssm__conv_kernel": 4, "ssm__inner_size": 128, "ssm__state_size": 8, "ssm__group_count": 1,
+                "attention__head_count_kv": [0, 2, 0, 0], "feed_forward_length": [0, 0, 512, 0],
+            },
+            2 * 128,
+            2 * 4 * (3 * (128 + 16) + 8 * 128),
+        ),
+        ("deepseek32", {"attention__head_count_kv": 1, "attention__key_length": 80, "attention__key_length_mla": 48,
+                        "attention__indexer__key_length": 32}, 4 * (80 + 32), 0),
+    ],
+)  # fmt: skip
+def test_recurrent_layers_keep_a_state_and_sparse_ones_the_keys_of_their_index(
+    architecture: str, values: dict[str, Any], elements: int, state: int
+) -> None:
+    found = geometry_of(architecture, 4, **values)
+    assert found
+    assert (found["elements"], found["state_bytes"]) == (elements, state)
 
 
 def test_shards_are_summed() -> None:
@@ -148,6 +256,67 @@ def test_shards_with_a_tensor_in_common_are_refused() -> None:
     one, two = (read(gguf({**LLAMA, "split.no": number, "split.count": 2})) for number in range(2))
     with pytest.raises(GgufError, match="a tensor of the same name"):
         summary([one, two])
+
+
+def quantized(quantization: str, average: float, file_type: str | None) -> dict[str, Any]:
+    """What counts of a summary: the type of most bytes, bits a weight, and what the file calls itself."""
+    return {
+        "quantization": quantization,
+        "file_type": file_type,
+        "parameters": 8000,
+        "bytes_by_type": {quantization: int(average * 600), "F32": int(average * 400)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("model-Q6_K.gguf", quantized("Q4_K", 4.9, "Q4_K_M")),
+        ("Q6_K/*.gguf", quantized("Q4_K", 4.9, "Q4_K_M")),
+        ("UD-Q6_K_XL/model-00001-of-00007.gguf", quantized("Q4_K", 4.9, "Q4_K_M")),
+        ("glm-4.6-q6_k", quantized("Q4_K", 4.9, None)),
+        ("model-Q5_K_M.gguf", quantized("Q4_K", 4.9, "Q4_K_M")),
+        ("model-Q8_0.gguf", quantized("IQ4_XS", 4.3, "IQ4_XS")),
+        ("model-BF16.gguf", quantized("Q8_0", 8.5, "Q8_0")),
+    ],
+)  # fmt: skip
+def test_fewer_bits_than_the_name_says_are_noticed(name: str, model: dict[str, Any]) -> None:
+    said = quantization_problem(name, model)
+    assert said and said.startswith(f"{name} is named ") and said.endswith(".") and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("model-Q6_K.gguf", quantized("Q6_K", 6.6, "Q6_K")),
+        # Width 640 is no multiple of 256: 87 % of the bytes fall back.
+        ("gemma-3-270m-Q6_K.gguf", quantized("Q8_0", 8.4, "Q6_K")),
+        ("model-Q4_K_M.gguf", quantized("Q6_K", 4.9, "Q4_K_M")),
+        ("model-Q6_K_L.gguf", quantized("Q6_K", 6.8, "Q6_K")),
+        ("model-UD-Q6_K_XL.gguf", quantized("Q5_K", 6.1, "Q6_K")),
+        ("model-UD-Q4_K_XL.gguf", quantized("IQ3_S", 3.9, "Q4_K_M")),
+        ("model-UD-Q4_K_XL.gguf", quantized("IQ3_S", 3.9, None)),
+        ("IQ4_XS/model-IQ4_XS.gguf", quantized("IQ3_S", 3.8, "Q8_0")),  # a base of Q8_0 with smaller experts
+        ("Q4_K_M/model.gguf", quantized("Q3_K", 4.2, "Q3_K_L")),  # the average is that of Q4
+        # Models that were trained in MXFP4 keep it.
+        ("gpt-oss-120b-F16.gguf", quantized("MXFP4", 4.4, "F16")),
+        ("gpt-oss-120b-Q6_K.gguf", quantized("MXFP4", 4.3, "Q6_K")),
+        ("gpt-oss-120b-Q6_K.gguf", quantized("MXFP4", 4.3, "MXFP4_MOE")),
+        ("model-fp16-to-Q4_K_M.gguf", quantized("Q4_K", 4.9, "Q4_K_M")),
+        ("BF16/model-Q4_K_M.gguf", quantized("Q4_K", 4.9, "Q4_K_M")),
+        ("Qwen3-4B", quantized("IQ1_S", 1.6, "IQ1_S")),
+        ("SQ8_Kappa", quantized("IQ1_S", 1.6, "IQ1_S")),
+        ("model-Q4_K_M.gguf", quantized("Q8_0", 8.5, "Q8_0")),  # more than it says
+        ("model-Q6_K.gguf", {"quantization": None, "file_type": None, "parameters": 0, "bytes_by_type": {}}),
+    ],
+)
+def test_mixtures_and_fallbacks_are_no_reason_for_an_alarm(name: str, model: dict[str, Any]) -> None:
+    assert quantization_problem(name, model) is None
+
+
+@given(st.text(max_size=40), st.sampled_from(sorted({name for name, *_ in TYPES.values()})), st.floats(0.5, 40))
+def test_no_name_ends_in_an_error(name: str, quantization: str, average: float) -> None:
+    quantization_problem(name, quantized(quantization, average, None))
 
 
 BAD = {

@@ -156,6 +156,35 @@ def test_a_flipped_byte_arrives_unnoticed(hub: Hub, tmp_path: Path) -> None:
     assert different == [1_234_567]
 
 
+def test_another_file_comes_in_its_place(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "swap", "with": SHARDS[1], "match": f"*/{SHARDS[0]}"}]
+    assert [download(hub, name, tmp_path) for name in SHARDS] == [original(hub, SHARDS[1])] * 2
+
+
+def test_ranges_can_be_ignored(hub: Hub) -> None:
+    hub.faults = [{"kind": "norange"}]
+    request = urllib.request.Request(f"{hub.url}/{REPO}/resolve/main/{SHARDS[0]}", headers={"Range": "bytes=9-"})
+    with urllib.request.urlopen(request) as answer:
+        assert (answer.status, answer.read()) == (200, original(hub, SHARDS[0]))
+
+
+def test_a_reset_is_no_end_of_a_file(hub: Hub) -> None:
+    hub.faults = [{"kind": "drop", "at": 1_000_000, "reset": 1}]
+    url = f"{hub.url}/{REPO}/resolve/main/{SHARDS[0]}"
+    with urllib.request.urlopen(url) as answer, pytest.raises(ConnectionResetError):
+        while answer.read1():
+            pass
+    assert hub.bytes_sent() == {f"{REPO}/{SHARDS[0]}": 1_000_000}
+
+
+def test_a_slow_transfer_is_under_way_for_a_while(hub: Hub) -> None:
+    hub.faults = [{"kind": "slow", "rate": 100_000}]
+    with urllib.request.urlopen(f"{hub.url}/{REPO}/resolve/main/{SHARDS[0]}") as answer:
+        assert answer.read(10_000) == original(hub, SHARDS[0])[:10_000]
+        # A fast one would have sent what fits the buffers of both ends, which is more than this.
+        assert hub.bytes_sent()[f"{REPO}/{SHARDS[0]}"] < 200_000
+
+
 @pytest.mark.parametrize("fault", [{"kind": "truncate", "at": 2_000_000}, {"kind": "lie", "by": 10}])
 def test_a_wrong_size_is_noticed_by_the_client(hub: Hub, tmp_path: Path, fault: dict[str, Any]) -> None:
     hub.faults = [fault]

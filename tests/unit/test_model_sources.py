@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.gguf_builder import gguf, shards
+from tests.architectures import ARCHITECTURES
+from tests.gguf_builder import LLAMA, Q4_K, Q6_K, gguf, shards
 from tests.hub.hub import Hub
 
 REPO = "acme/tiny-GGUF"
@@ -76,6 +77,18 @@ def test_a_repository_is_resolved_to_commit_sizes_hashes_and_header(hub: Hub) ->
     assert found["source"] == {key: value for key, value in DECLARED.items() if key != "name"}
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_header_says_the_same_in_a_file_over_ranges_of_the_hub_and_of_a_url(hub: Hub, architecture: str) -> None:
+    path = hub.root / REPO / f"{architecture}.gguf"
+    path.write_bytes(ARCHITECTURES[architecture]())
+    file = run("gguf_info", path=str(path))["gguf"]
+    from_hub = resolve(hub, files=path.name)["gguf"]
+    url = f"{hub.url}/{REPO}/resolve/main/{path.name}"
+    from_url = run("model_source_info", models=[{"name": "tiny", "url": url, "sha256": 64 * "0"}])["models"][0]["gguf"]
+    assert from_hub == from_url == {key: file[key] for key in from_hub}
+    assert {"active_bytes", "bytes_by_type", "kv", "kv_bytes_per_token", "parameters"} <= set(from_hub)
+
+
 def test_only_headers_are_transferred(hub: Hub) -> None:
     large = hub.root / REPO / "large.gguf"
     large.write_bytes(gguf(tensors=[("a", [4096, 1024], 1)]))
@@ -132,6 +145,43 @@ def test_a_file_on_the_tower_is_described(tmp_path: Path) -> None:
     result = run("model_source_info", models=[{"name": "tiny", "path": str(path), "sha256": "0" * 64}])
     assert result["models"][0]["files"] == [{"file": str(path), "size": len(gguf()), "sha256": "0" * 64}]
     assert result["models"][0]["gguf"]["quantization"] == "Q6_K"
+
+
+@pytest.mark.parametrize("form", ["", "*Q6_K-*.gguf", "tiny-Q6_K-00001-of-00003.gguf"])
+def test_a_path_means_all_shards_and_they_are_hashed(hub: Hub, form: str) -> None:
+    directory = hub.root / REPO / "Q6_K"
+    (directory / "README.md").write_text("no model")
+    (found,) = run("model_source_info", models=[{"name": "tiny", "path": str(directory / form)}])["models"]
+    assert found["files"] == [
+        {"file": str(hub.root / REPO / name), "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in SET.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"path": "Q6_K", "sha256": "0" * 64}, "has 3 files and one sha256: remove that"),
+        ({"path": "none*"}, "There is no GGUF file of model tiny in"),
+        ({"path": "Q6_K/*-0000[13]-of-*"}, "shard 2 of 3 is missing"),
+        ({"path": "Q6_K/tiny-Q6_K-00001-of-00004.gguf"}, "tiny-Q6_K-00001-of-00004.gguf of model tiny cannot be read"),
+    ],
+)
+def test_a_path_that_is_not_one_whole_model_is_told(hub: Hub, change: dict[str, str], sentence: str) -> None:
+    path = str(hub.root / REPO / change["path"])
+    assert sentence in refusal(models=[{"name": "tiny", **change, "path": path}])
+
+
+def test_fewer_bits_than_a_name_says_are_a_warning_before_any_weight_is_fetched(hub: Hub) -> None:
+    metadata = {**LLAMA, "general.file_type": 15}
+    data = gguf(metadata, [("token_embd.weight", [512, 64], Q6_K), ("blk.0.ffn_up.weight", [512, 10240], Q4_K)])
+    (hub.root / REPO / "model-Q6_K.gguf").write_bytes(data)
+    result = run("model_source_info", models=[{**DECLARED, "files": "model-Q6_K.gguf"}], endpoint=hub.url)
+    (warning,) = result["warnings"]
+    assert "model-Q6_K.gguf is named Q6_K, but most of its bytes are Q4_K" in str(warning)
+    assert sum(hub.bytes_sent().values()) < len(data) / 10
+    result = run("model_source_info", models=[{**DECLARED, "files": "Q6_K/*.gguf"}], endpoint=hub.url)
+    assert "warnings" not in result
 
 
 def test_a_url_is_described_by_its_first_bytes(hub: Hub) -> None:

@@ -3,24 +3,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.kv_cache import kv_bytes
 from ansible.module_utils.models import (
     choose_files,
     declaration_problems,
     disk_problem,
+    intact_files,
     make_plan,
     memory_problem,
     models_that_fit,
+    partial_bytes,
     shard_problem,
     shards_of,
     state_of,
     suggestion,
+    write_beside,
 )
+from ansible.module_utils.roofline import model_of
 
 HASH = "a" * 64
 MODEL = {"name": "tiny", "repo": "acme/tiny-GGUF", "revision": "main", "files": "*Q6_K*"}
@@ -34,6 +40,7 @@ GB = 10**9
         MODEL,
         {**MODEL, "path": None, "sha256": None},
         {"name": "a.b_c-1", "path": "/m.gguf", "sha256": HASH},
+        {"name": "tiny", "path": "/mnt/models/tiny"},
         {"name": "tiny", "url": "https://example.com/m.gguf", "sha256": HASH},
     ],
 )
@@ -131,8 +138,35 @@ def test_another_declaration_or_another_file_is_noticed(stored: tuple[dict[str, 
     )
 
 
+def test_another_commit_or_other_files_than_are_wanted_are_noticed(stored: tuple[dict[str, Any], Path]) -> None:
+    manifest, directory = stored
+    assert state_of(MODEL, manifest, str(directory), manifest) == ("present", None)
+    state, reason = state_of(MODEL, manifest, str(directory), {**manifest, "commit": "d" * 40})
+    assert (state, reason) == ("changed", f"commit {'d' * 40} is wanted, and {'c' * 40} is here")
+    fewer = {**manifest, "files": manifest["files"][:1]}
+    assert state_of(MODEL, manifest, str(directory), fewer)[0] == "changed"
+
+
+def test_a_file_that_a_verification_found_wrong_is_not_taken_for_intact(stored: tuple[dict[str, Any], Path]) -> None:
+    manifest, directory = stored
+    first, second = (entry["file"] for entry in manifest["files"])
+    verified = {"schema_version": 1, "time": 1, "wrong": {second: "0" * 64}}
+    write_beside(str(directory / "verified.json"), json.dumps(verified))
+    assert [entry["file"] for entry in intact_files(manifest, str(directory))] == [first]
+    assert state_of(MODEL, manifest, str(directory)) == (
+        "changed",
+        f"{second} had another SHA-256 when it was verified",
+    )
+    (directory / "verified.json").write_text("damaged")
+    assert state_of(MODEL, manifest, str(directory)) == ("present", None)
+
+
 def entry(state: str, manifest: dict[str, Any] | None, intact: list[str], partial: int = 0) -> dict[str, Any]:
-    return {"name": "tiny", "state": state, "manifest": manifest, "intact": intact, "partial_bytes": partial}
+    """As model_store_info describes it."""
+    return {
+        "name": "tiny", "state": state, "reason": None, "locked": None, "verified": None, "manifest": manifest,
+        "intact": intact, "partial_bytes": partial,
+    }  # fmt: skip
 
 
 def test_the_plan_counts_what_is_missing(stored: tuple[dict[str, Any], Path]) -> None:
@@ -150,9 +184,20 @@ def test_the_plan_counts_what_is_missing(stored: tuple[dict[str, Any], Path]) ->
     assert missing("absent", None, [], 4) == 10
     assert make_plan([entry("present", manifest, names)], [])[0]["commit"] == "c" * 40
     assert make_plan([entry("changed", manifest, [])], source)[0]["commit"] == "d" * 40
+    plan = make_plan([{**entry("absent", None, []), "locked": source[0]}], [])
+    assert (plan[0]["commit"], plan[0]["locked"], plan[0]["missing_bytes"]) == ("d" * 40, True, 14)
 
 
-PLAN = [{"name": "tiny", "bytes": 100 * GB, "missing_bytes": 100 * GB, "gguf": {"kv_bytes_per_token": 500_000}}]
+def test_what_a_fetch_left_counts_and_what_it_found_wrong_does_not(tmp_path: Path) -> None:
+    for name in (".a.partial/one.gguf", ".a.partial/two.gguf.part", ".a.partial/quarantine/two.gguf", ".a.swarm/three"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(4096))
+    assert partial_bytes(str(tmp_path), "a") == 3 * 4096
+    assert partial_bytes(str(tmp_path), "b") == 0
+
+
+KV = {"elements": 250_000, "window_elements": 0, "window": 0, "state_bytes": 0}
+PLAN = [{"name": "tiny", "bytes": 100 * GB, "missing_bytes": 100 * GB, "gguf": {"kv": KV}}]
 
 
 def test_the_disk_must_hold_what_is_missing_and_the_reserve() -> None:
@@ -170,6 +215,13 @@ def test_the_memory_must_hold_weights_cache_and_reserve() -> None:
         "Model tiny does not fit the memory: 100.0 GB of weights, 4.10 GB of KV cache for 8192 tokens and 1.00 GB of "
         "reserve are more than 105.0 GB: choose a smaller model or quantization, or a smaller llama_service_context."
     )
+
+
+def test_a_windowed_cache_is_no_larger_than_its_window() -> None:
+    windowed = [{**PLAN[0], "gguf": {"kv": KV | {"elements": 0, "window_elements": 250_000, "window": 1024}}}]
+    assert memory_problem(windowed, "tiny", 102 * GB, 131_072, GB) is None
+    # Four requests have a window each: 4 x 1024 + 512 tokens.
+    assert "2.30 GB of KV cache" in str(memory_problem(windowed, "tiny", 102 * GB, 131_072, GB, parallel=4))
 
 
 def test_a_model_that_is_not_declared_cannot_be_served() -> None:
@@ -190,7 +242,10 @@ def test_every_model_of_the_catalog_can_be_declared(catalog: list[dict[str, Any]
         declared = {"name": model["name"], "repo": model["repo"], "revision": "main", "files": model["files"]}
         assert declaration_problems([declared]) == []
         assert 0 < model["active_bytes"] <= model["bytes"]
-        assert model["kv_bytes_per_token"] > 0
+        assert model_of(model), model["name"]
+        assert model["active_parameters"] <= model["parameters"]
+        assert model["context"] > 8192
+        assert kv_bytes(model["kv"], 8192) > 0
 
 
 @pytest.mark.parametrize("gigabytes", [4, 8, 16, 64, 384, 1024])
@@ -198,7 +253,7 @@ def test_suggestions_fit_and_can_be_pasted(catalog: list[dict[str, Any]], gigaby
     memory = gigabytes * GB
     fitting = models_that_fit(catalog, memory, GB)
     assert fitting
-    assert all(model["bytes"] + 8192 * model["kv_bytes_per_token"] + GB <= memory for model in fitting)
+    assert all(model["bytes"] + kv_bytes(model["kv"], 8192) + GB <= memory for model in fitting)
     assert [model["bytes"] for model in fitting] == sorted((model["bytes"] for model in fitting), reverse=True)
     said = suggestion(catalog, memory, GB)
     pasted = yaml.safe_load(said[said.index("model_store_models:") :].partition("\n\n")[0])["model_store_models"]

@@ -46,6 +46,16 @@ def state(**changes: Any) -> dict[str, Any]:
             {"unit": "bytes", "done": 1e6, "total": 77e6, "updated": 1001.0},
             "compiling 1.0 of 77.0 MB, 1 MB/s, 76 s left",
         ),
+        # Too early to tell: nearly nothing in nearly no time.
+        (
+            {"label": "fetching", "unit": "bytes", "done": 2e6, "total": 283e9, "updated": 1001.0},
+            "fetching 0.0 of 283.0 GB",
+        ),
+        # A file that was wrong is to come again.
+        (
+            {"label": "fetching", "unit": "bytes", "first": 9e9, "done": 5e9, "total": 20e9, "updated": 1900.0},
+            "fetching 5.0 of 20.0 GB",
+        ),
         ({"done": 1, "total": 1000, "updated": 1100.0}, "compiling 1 of 1000, 0 %, 27.8 h left"),
     ],
 )

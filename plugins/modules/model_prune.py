@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Ansible module: remove models from the store of a tower."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_prune
+short_description: Remove models by name
+version_added: 0.1.0
+author: llamatower contributors
+description:
+  - Removes models from a store, and what unfinished fetches left of them.
+  - Refuses, and removes nothing, where one of them is declared, is what the service is to serve, is named by the settings
+    of any service, or is mapped or opened by a process.
+options:
+  path:
+    description: The directory of the models.
+    type: path
+    required: true
+  names:
+    description: The models to remove; those that are not there are passed over.
+    type: list
+    elements: str
+    required: true
+  declared:
+    description: The names of the models that stay.
+    type: list
+    elements: str
+    default: []
+  served:
+    description: The name of the model that the service is to serve.
+    type: str
+  service_path:
+    description: Where the settings of the services are.
+    type: path
+    default: /etc/llama-server
+attributes:
+  check_mode:
+    support: full
+    description: Says what it would remove.
+  diff_mode:
+    support: full
+    description: The models and their sizes.
+"""
+
+EXAMPLES = r"""
+- name: Make room
+  model_prune:
+    path: /var/lib/llama-models
+    names: [glm-4.5]
+"""
+
+RETURN = r"""
+removed:
+  description: Name and bytes of each model that is removed.
+  returned: success
+  type: list
+  elements: dict
+bytes:
+  description: What that frees.
+  returned: success
+  type: int
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.model_prune import found, instances, places, processes, prune_problem, remove, text_of
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str", "required": True},
+            "declared": {"type": "list", "elements": "str", "default": []},
+            "served": {"type": "str"},
+            "service_path": {"type": "path", "default": "/etc/llama-server"},
+        },
+        supports_check_mode=True,
+    )
+    store, names = module.params["path"], list(dict.fromkeys(module.params["names"]))
+    problems = []
+    for name in names:
+        directory = os.path.join(store, name)
+        settings = instances(directory, module.params["service_path"])
+        using = [process for place in places(store, name) for process in processes(place)]
+        problems.append(prune_problem(name, module.params["declared"], module.params["served"], settings, using))
+    if any(problems):
+        module.fail_json(msg="\n".join(problem for problem in problems if problem))
+    models = found(store, names)
+    if not module.check_mode:
+        for model in models:
+            remove(store, model["name"])
+    module.exit_json(
+        changed=bool(models),
+        removed=models,
+        bytes=sum(model["bytes"] for model in models),
+        diff={"before_header": store, "after_header": store, "before": text_of(models), "after": ""},
+    )
+
+
+if __name__ == "__main__":
+    main()

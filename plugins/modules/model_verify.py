@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Ansible module: hash the models of a store again."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_verify
+short_description: Hash the models of a store again
+version_added: 0.1.0
+author: llamatower contributors
+description:
+  - Reads every file of every model, several at once and past the page cache, and compares its SHA-256 with the manifest.
+  - Fails where one is wrong, missing or unreadable. It stays where it is, and counts as changed from then on, so that
+    the next run of C(playbooks/models.yml) fetches it again.
+  - Runs detached from the connection and shows how far it is.
+options:
+  path:
+    description: The directory of the models.
+    type: path
+    required: true
+  workers:
+    description: Files that are hashed at once; by default as many as the host has CPUs.
+    type: int
+  progress_path:
+    description: The file that tells how far it is.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Reads and compares, and writes nothing down.
+  diff_mode:
+    support: none
+    description: Nothing but the time of the verification is written where all is well.
+"""
+
+EXAMPLES = r"""
+- name: Hash all models again
+  model_verify:
+    path: /var/lib/llama-models
+    progress_path: /var/lib/llama-models/.verify.json
+"""
+
+RETURN = r"""
+models:
+  description: One entry a model.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name: {description: Its name., type: str, returned: always}
+    time: {description: "When it was verified, in seconds since 1970.", type: int, returned: always}
+    files:
+      description: "file, state (ok, wrong, missing or unreadable), sha256 (of the manifest), found (what it is now, or null)."
+      type: list
+      elements: dict
+      returned: always
+changed:
+  description: Whether another file is known to be wrong than before.
+  returned: always
+  type: bool
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.model_verify import manifests, paths_of, problems, record, verify
+from ansible.module_utils.progress import Progress
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "workers": {"type": "int"},
+            "progress_path": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    store = module.params["path"]
+    models = manifests(store)
+    if not models:
+        module.exit_json(changed=False, models=[])
+    workers = max(1, module.params["workers"] or len(os.sched_getaffinity(0)))
+    total = sum(os.path.getsize(path) for path in paths_of(store, models))
+    if module.check_mode:
+        results, changed = verify(store, models, workers, lambda _done: None), False
+    else:
+        with Progress(module.params["progress_path"]) as progress:
+            results = verify(store, models, workers, lambda done: progress.tell("verifying:", done, total, "bytes"))
+            changed = record(store, models, results)
+    wrong = problems(results)
+    if wrong:
+        module.fail_json(msg="\n".join(wrong), changed=changed, models=results)
+    module.exit_json(changed=changed, models=results)
+
+
+if __name__ == "__main__":
+    main()
