@@ -18,6 +18,10 @@ from typing import Any, NamedTuple
 # address space of which little is touched).
 LARGE_BYTES = 32 * 2**20
 
+# At least so much of the memory in huge pages is as asked for: the rest of a buffer that is no multiple of a page, and
+# transparent huge pages that the kernel could not find, stay small. A pool that is too small shows much less.
+HUGE_SHARE = 0.8
+
 # Huge pages do not strictly take turns: nodes were up to 5 of them (2 MB each) apart after loading a model of 283 MB,
 # which is 4 % of that one and nothing of 300 GB. So many bytes apart is even, whatever the model's size.
 GRANULE_BYTES = 16 * 2**21
@@ -36,7 +40,8 @@ def parse_numa_maps(text: str) -> list[Mapping]:
     """The mappings of /proc/PID/numa_maps that hold pages, in address order."""
     mappings = []
     for line in text.splitlines():
-        words = line.split()
+        # The only policy whose name is two words (mm/mempolicy.c, policy_modes).
+        words = line.replace(" weighted interleave:", " weighted_interleave:", 1).split()
         if len(words) < 2 or not re.fullmatch(r"[0-9a-f]+", words[0]):
             continue
         fields = dict(word.split("=", 1) for word in words[2:] if "=" in word)
@@ -46,7 +51,7 @@ def parse_numa_maps(text: str) -> list[Mapping]:
         # The kernel gives anonymous static huge pages a file of its own making.
         file = None if fields.get("file", "").startswith("/anon_hugepage") else fields.get("file")
         if nodes:
-            mappings.append(Mapping(int(words[0], 16), words[1], file, nodes))
+            mappings.append(Mapping(int(words[0], 16), words[1].replace("_", " "), file, nodes))
     return mappings
 
 
@@ -65,26 +70,27 @@ def parse_smaps(text: str) -> dict[int, dict[str, int]]:
     return sizes
 
 
-def imbalance(nodes: dict[int, int], expected: list[int]) -> float | None:
+def imbalance(nodes: dict[int, int], expected: list[int], weights: dict[int, int] | None = None) -> float | None:
     """How far the nodes are apart: the largest minus the smallest share over the mean.
 
     0.0 is an even spread, 2.0 everything on one node of two. ``expected`` names the nodes that
     should hold pages; one node or none is balanced by definition, nothing to weigh is None.
+    With ``weights``, a share is the node's bytes over its weight (1 where it has none).
     """
     if len(expected) < 2:
         return 0.0
-    shares = [nodes.get(node, 0) for node in expected]
-    total = sum(nodes.values())
-    if not total:
+    shares = [nodes.get(node, 0) / (weights or {}).get(node, 1) for node in expected]
+    total = sum(shares)
+    if not sum(nodes.values()):
         return None
-    return (max(shares) - min(shares)) * len(expected) / total
+    return (max(shares) - min(shares)) * len(expected) / total if total else 2.0
 
 
 def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[str, Any]:
     """Bytes of weights and large buffers per node, their page sizes and policies.
 
-    ``huge_bytes`` counts what lies in huge pages of any kind; ``swapped_bytes`` what is swapped
-    out; ``policies`` the kernel's policy strings with the bytes under each.
+    ``huge_bytes`` counts what lies in huge pages of any kind, ``pool_bytes`` those of them from a pool;
+    ``swapped_bytes`` what is swapped out; ``policies`` the kernel's policy strings with the bytes under each.
     """
     chosen = [
         mapping
@@ -95,27 +101,21 @@ def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[s
     sizes = parse_smaps(smaps)
     nodes: dict[int, int] = {}
     policies: dict[str, int] = {}
-    huge = swapped = 0
+    kinds = dict.fromkeys(
+        ("AnonHugePages", "FilePmdMapped", "ShmemPmdMapped", "Private_Hugetlb", "Shared_Hugetlb", "Swap"), 0
+    )
     for mapping in chosen:
         for node, count in mapping.nodes.items():
             nodes[node] = nodes.get(node, 0) + count
         policies[mapping.policy] = policies.get(mapping.policy, 0) + sum(mapping.nodes.values())
-        size = sizes.get(mapping.address, {})
-        huge += sum(
-            size.get(kind, 0)
-            for kind in (
-                "AnonHugePages",
-                "FilePmdMapped",
-                "ShmemPmdMapped",
-                "Private_Hugetlb",
-                "Shared_Hugetlb",
-            )
-        )
-        swapped += size.get("Swap", 0)
+        for kind in kinds:
+            kinds[kind] += sizes.get(mapping.address, {}).get(kind, 0)
+    swapped = kinds.pop("Swap")
     return {
         "nodes": {str(node): nodes[node] for node in sorted(nodes)},
         "bytes": sum(nodes.values()),
-        "huge_bytes": huge,
+        "huge_bytes": sum(kinds.values()),
+        "pool_bytes": kinds["Private_Hugetlb"] + kinds["Shared_Hugetlb"],
         "swapped_bytes": swapped,
         "policies": policies,
         "files": sorted({mapping.file for mapping in chosen if mapping.file}),
@@ -123,22 +123,72 @@ def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[s
     }
 
 
-def placement_problem(placement: dict[str, Any], expected: list[int], tolerance: float) -> str | None:
-    """One sentence where the weights are not spread over the expected nodes, else None."""
-    spread = imbalance({int(node): count for node, count in placement["nodes"].items()}, expected)
-    held = ", ".join(f"node {node}: {count / 1e9:.2f} GB" for node, count in placement["nodes"].items())
-    if spread is None:
+def placement_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
+    """One sentence where the memory of a server is not what was intended, else None.
+
+    ``intent`` has ``nodes``, ``weights`` (by node; {} for equal ones), ``kernel_policy`` (None: whatever),
+    ``huge_pages`` (thp, hugetlb, none) and ``tolerance``: how far the nodes may be apart as a part of the mean, None
+    where it does not matter.
+    """
+    total = placement["bytes"]
+    if not total:
         return "No weights were found in the memory of the server; it has loaded no model, read its journal."
-    shares = [placement["nodes"].get(str(node), 0) for node in expected] or [0]
-    if spread > tolerance and max(shares) - min(shares) > GRANULE_BYTES:
-        return (
-            f"The weights are not spread evenly over the memory nodes ({held}; "
-            f"{spread:.1%} apart, at most {tolerance:.1%} is accepted): stop whatever else fills a node's memory "
-            "and restart the service, which drops the stale page cache and loads the model again."
-        )
     if placement["swapped_bytes"]:
         return (
             f"{placement['swapped_bytes'] / 1e9:.2f} GB of the weights are swapped out: "
             "turn swap off (swapoff -a) or choose a smaller model."
         )
+    return _page_problem(placement, intent) or _policy_problem(placement, intent) or _spread_problem(placement, intent)
+
+
+def _page_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
+    total = placement["bytes"]
+    if intent["huge_pages"] == "hugetlb" and placement["pool_bytes"] < HUGE_SHARE * total:
+        return (
+            f"Only {placement['pool_bytes'] / 1e9:.2f} of {total / 1e9:.2f} GB lie in huge pages of the pool, which "
+            "was too small, or partly in use: run playbooks/prepare.yml, which sizes it, and start the service again."
+        )
+    if intent["huge_pages"] == "thp" and placement["huge_bytes"] < HUGE_SHARE * total:
+        return (
+            f"Only {placement['huge_bytes'] / 1e9:.2f} of {total / 1e9:.2f} GB lie in huge pages: where "
+            "/sys/kernel/mm/transparent_hugepage/enabled is never, run playbooks/prepare.yml; else free or defragment "
+            "memory (echo 1 > /proc/sys/vm/compact_memory), or set hugepages_mode to none."
+        )
     return None
+
+
+def _policy_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
+    wanted, total = intent["kernel_policy"], placement["bytes"]
+    if wanted is None or placement["policies"].get(wanted, 0) >= 0.99 * total:
+        return None
+    found = ", ".join(f"{policy} ({count / 1e9:.2f} GB)" for policy, count in placement["policies"].items())
+    return (
+        f"The memory of the server has the policy {found}, not {wanted}: it was started in another way than by its "
+        "unit; restart the service."
+    )
+
+
+def _spread_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
+    held = ", ".join(f"node {node}: {count / 1e9:.2f} GB" for node, count in placement["nodes"].items())
+    nodes = {int(node): count for node, count in placement["nodes"].items()}
+    stray = sum(count for node, count in nodes.items() if node not in intent["nodes"])
+    if intent["tolerance"] is None:
+        return None
+    if stray > GRANULE_BYTES:
+        where = ", ".join(str(node) for node in intent["nodes"])
+        return (
+            f"{stray / 1e9:.2f} GB of the memory do not lie on node {where} ({held}): free memory there "
+            "and restart the service."
+        )
+    weights = {int(node): weight for node, weight in intent["weights"].items()}
+    spread = imbalance(nodes, intent["nodes"], weights) or 0.0
+    whole = sum(weights.get(node, 1) for node in intent["nodes"]) or 1
+    off = [abs(nodes.get(node, 0) - placement["bytes"] * weights.get(node, 1) / whole) for node in intent["nodes"]]
+    if spread <= intent["tolerance"] or max(off) <= GRANULE_BYTES / 2:
+        return None
+    shares = f", weighted {':'.join(str(weights.get(node, 1)) for node in intent['nodes'])}" if weights else ""
+    return (
+        f"The weights are not spread evenly over the memory nodes ({held}{shares}; "
+        f"{spread:.1%} apart, at most {intent['tolerance']:.1%} is accepted): stop whatever else fills a node's memory "
+        "and restart the service, which drops the stale page cache and loads the model again."
+    )

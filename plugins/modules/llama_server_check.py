@@ -92,19 +92,34 @@ from ansible.module_utils.llama_server import ServerError, complete, healthy, pr
 
 
 def unit_state(module: AnsibleModule) -> tuple[str, int]:
-    """Whether the unit is active, and how often systemd has restarted it."""
+    """How the unit is (active after its check), and how often systemd has restarted it.
+
+    While a start or restart is queued or going on, it is ``activating``, also where the process before it still stops.
+    """
     unit = module.params["unit"]
-    _rc, output, _error = module.run_command(
-        ["systemctl", "show", "--property=ActiveState,NRestarts", unit], check_rc=True
-    )
+    command = ["systemctl", "show", "--property=ActiveState,NRestarts,Job", unit]
+    _rc, output, _error = module.run_command(command, check_rc=True)
     fields = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-    return fields.get("ActiveState", "unknown"), int(fields.get("NRestarts") or 0)
+    state = "activating" if int(fields.get("Job") or 0) else fields.get("ActiveState", "unknown")
+    return state, int(fields.get("NRestarts") or 0)
 
 
 def fail(module: AnsibleModule, sentence: str) -> None:
-    unit = module.params["unit"]
-    _rc, output, _error = module.run_command(["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit])
-    module.fail_json(msg=sentence, journal=output.splitlines())
+    """Fail with the sentence of the check after the start, where it said one."""
+    journal = ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", module.params["unit"]]
+    _rc, output, _error = module.run_command(journal)
+    _rc, checked, _error = module.run_command(
+        [*journal, "-t", "python3", "_SYSTEMD_INVOCATION_ID=" + invocation(module)]
+    )
+    said = (checked.splitlines() or [""])[-1]
+    module.fail_json(msg=f"{sentence} {said}".strip(), journal=output.splitlines())
+
+
+def invocation(module: AnsibleModule) -> str:
+    """The name of the unit's last start."""
+    command = ["systemctl", "show", "--property=InvocationID", "--value", module.params["unit"]]
+    _rc, output, _error = module.run_command(command, check_rc=True)
+    return str(output).strip()
 
 
 def main() -> None:
@@ -125,12 +140,14 @@ def main() -> None:
         key = Path(options["api_key_file"]).read_text(encoding="utf-8").split("\n", 1)[0].strip()
     started = time.monotonic()
     _state, restarts = unit_state(module)
-    while not healthy(options["url"]):
+    while True:
         state, now = unit_state(module)
+        if state == "active" and healthy(options["url"]):
+            break
         if state not in ("active", "activating", "reloading") or now > restarts:
             fail(
                 module,
-                f"{options['unit']} stopped while it loaded its model: its last words are under journal.",
+                f"{options['unit']} did not start: its last words are under journal.",
             )
         if time.monotonic() - started > options["timeout"]:
             fail(

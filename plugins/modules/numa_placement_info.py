@@ -23,6 +23,9 @@ options:
   path:
     description: A directory with saved C(numa_maps) and C(smaps) files to read instead of a process.
     type: path
+  intent:
+    description: Where the memory should lie, as M(llama_service_plan) returns it for an instance.
+    type: dict
 attributes:
   check_mode:
     support: full
@@ -54,18 +57,25 @@ numa_placement:
     nodes: {description: Bytes by node number., type: dict, returned: always, sample: {"0": 141000000, "1": 141000000}}
     bytes: {description: Sum over the nodes., type: int, returned: always}
     huge_bytes: {description: Bytes of them in huge pages of any kind., type: int, returned: always}
+    pool_bytes: {description: Bytes of them in pages of a pool (hugetlb)., type: int, returned: always}
     swapped_bytes: {description: Bytes swapped out., type: int, returned: always}
     policies: {description: Bytes by the kernel's policy string., type: dict, returned: always, sample: {"interleave:0-1": 282000000}}
     files: {description: Model files that are mapped., type: list, elements: str, returned: always}
     mappings: {description: Number of mappings counted., type: int, returned: always}
+problem:
+  description: One sentence where the memory does not lie as O(intent) says; null where it does, or without O(intent).
+  returned: always
+  type: str
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.placement import summarize
+from ansible.module_utils.placement import placement_problem, summarize
 
-NOTHING = dict.fromkeys(("nodes", "bytes", "huge_bytes", "swapped_bytes", "policies", "files", "mappings"))
+NOTHING = dict.fromkeys(
+    ("nodes", "bytes", "huge_bytes", "pool_bytes", "swapped_bytes", "policies", "files", "mappings")
+)
 
 
 def main() -> None:
@@ -74,6 +84,7 @@ def main() -> None:
             "unit": {"type": "str"},
             "pid": {"type": "int"},
             "path": {"type": "path"},
+            "intent": {"type": "dict"},
         },
         mutually_exclusive=[("unit", "pid", "path")],
         required_one_of=[("unit", "pid", "path")],
@@ -99,7 +110,9 @@ def main() -> None:
             module.fail_json(
                 msg=f"{error.filename} cannot be read ({error.strerror}): run as root, and give a process that runs."
             )
-    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **found})
+    intent = module.params["intent"]
+    problem = placement_problem(found, intent) if intent else None
+    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **found}, problem=problem)
 
 
 if __name__ == "__main__":

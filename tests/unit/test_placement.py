@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.module_utils.placement import imbalance, parse_numa_maps, placement_problem, summarize
 
 MEBIBYTE = 2**20
@@ -69,36 +71,96 @@ def test_imbalance_is_relative_to_the_mean() -> None:
     assert imbalance({}, [0, 1]) is None
 
 
+def intent(**changes: Any) -> dict[str, Any]:
+    """An interleaved server on two nodes without huge pages."""
+    return {
+        "nodes": [0, 1],
+        "weights": {},
+        "kernel_policy": "interleave:0-1",
+        "huge_pages": "none",
+        "tolerance": 0.01,
+    } | changes
+
+
+def placed(*sizes: int, **changes: Any) -> dict[str, Any]:
+    """A placement with these MiB on the nodes."""
+    total = sum(sizes) * MEBIBYTE
+    return {
+        "nodes": {str(node): size * MEBIBYTE for node, size in enumerate(sizes)},
+        "bytes": total,
+        "huge_bytes": 0,
+        "pool_bytes": 0,
+        "swapped_bytes": 0,
+        "policies": {"interleave:0-1": total},
+    } | changes
+
+
 def test_an_even_spread_is_no_problem() -> None:
-    assert placement_problem(summarize(ANONYMOUS, ANONYMOUS_SMAPS), [0, 1], 0.02) is None
+    assert placement_problem(summarize(ANONYMOUS, ANONYMOUS_SMAPS), intent(huge_pages="thp")) is None
 
 
 def test_a_few_huge_pages_apart_are_even_whatever_the_size() -> None:
-    small = {"nodes": {"0": 150 * MEBIBYTE, "1": 140 * MEBIBYTE}, "swapped_bytes": 0}
-    assert placement_problem(small, [0, 1], 0.02) is None
-    large = {"nodes": {"0": 190 * MEBIBYTE, "1": 140 * MEBIBYTE}, "swapped_bytes": 0}
-    assert "30.3% apart" in str(placement_problem(large, [0, 1], 0.02))
+    assert placement_problem(placed(150, 140), intent()) is None
+    assert "30.3% apart" in str(placement_problem(placed(190, 140), intent()))
+
+
+def test_shares_are_judged_by_the_weights_of_the_nodes() -> None:
+    weighted = {"kernel_policy": None, "weights": {"0": 3, "1": 1}}
+    assert placement_problem(placed(3000, 1000), intent(**weighted)) is None
+    assert "weighted 3:1; 100.0% apart" in str(placement_problem(placed(2000, 2000), intent(**weighted)))
+
+
+def test_weighted_interleave_is_the_policy_of_two_words() -> None:
+    text = "7f0000000000 weighted interleave:0-1 anon=69120 dirty=69120 N0=51840 N1=17280 kernelpagesize_kB=4\n"
+    found = summarize(text, "")
+    assert found["policies"] == {"weighted interleave:0-1": 270 * MEBIBYTE}
+    weighted = intent(kernel_policy="weighted interleave:0-1", weights={"0": 3, "1": 1})
+    assert placement_problem(found, weighted) is None
 
 
 def test_weights_on_one_node_are_named_with_their_bytes() -> None:
-    problem = placement_problem(summarize(MAPPED, ""), [0, 1], 0.02)
+    problem = placement_problem(summarize(MAPPED, ""), intent())
     assert problem is not None
     assert "node 0: 0.21 GB" in problem
     assert "200.0% apart" in problem
     assert "restart the service" in problem
 
 
+def test_memory_beside_the_node_that_it_is_bound_to_is_a_problem() -> None:
+    bound = intent(nodes=[1], kernel_policy="bind:1")
+    assert placement_problem(placed(0, 300, policies={"bind:1": 300 * MEBIBYTE}), bound) is None
+    problem = placement_problem(placed(100, 200, policies={"bind:1": 300 * MEBIBYTE}), bound)
+    assert "0.10 GB of the memory do not lie on node 1" in str(problem)
+
+
+def test_another_policy_than_the_unit_s_is_named() -> None:
+    problem = placement_problem(placed(150, 150, policies={"default": 300 * MEBIBYTE}), intent())
+    assert "has the policy default (0.31 GB), not interleave:0-1" in str(problem)
+
+
+def test_where_nothing_is_promised_of_nodes_nothing_is_demanded() -> None:
+    free = intent(kernel_policy=None, tolerance=None)
+    assert placement_problem(placed(300, 0, policies={"default": 300 * MEBIBYTE}), free) is None
+
+
+def test_small_pages_where_huge_ones_were_asked_for_are_a_problem() -> None:
+    small = summarize(ANONYMOUS, ANONYMOUS_SMAPS.replace("270336", "20000"))
+    problem = placement_problem(small, intent(huge_pages="thp"))
+    assert "Only 0.02 of 0.28 GB lie in huge pages" in str(problem)
+    assert "prepare.yml" in str(problem)
+
+
+def test_a_pool_that_was_too_small_is_a_problem_even_with_transparent_huge_pages() -> None:
+    problem = placement_problem(summarize(ANONYMOUS, ANONYMOUS_SMAPS), intent(huge_pages="hugetlb"))
+    assert "Only 0.00 of 0.28 GB lie in huge pages of the pool" in str(problem)
+    smaps = "7f0000000000-7f0011800000 rw-p 00000000 00:00 0\nPrivate_Hugetlb:   286720 kB\n"
+    assert placement_problem(summarize(HUGETLB, smaps), intent(huge_pages="hugetlb")) is None
+
+
 def test_a_server_without_weights_is_a_problem() -> None:
-    problem = placement_problem(summarize("", ""), [0, 1], 0.02)
-    assert problem is not None
-    assert "no model" in problem
+    assert "no model" in str(placement_problem(summarize("", ""), intent()))
 
 
 def test_swapped_weights_are_a_problem() -> None:
-    problem = placement_problem(
-        summarize(ANONYMOUS, ANONYMOUS_SMAPS.replace("Swap:                  0", "Swap:            1000000")),
-        [0, 1],
-        0.02,
-    )
-    assert problem is not None
-    assert "swapoff" in problem
+    smaps = ANONYMOUS_SMAPS.replace("Swap:                  0", "Swap:            1000000")
+    assert "swapoff" in str(placement_problem(summarize(ANONYMOUS, smaps), intent()))

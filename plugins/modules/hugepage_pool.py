@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Ansible module: the pool of huge pages of each memory node."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hugepage_pool
+short_description: Reserve huge pages on each memory node, or give them back
+version_added: 0.2.0
+author: llamatower contributors
+description:
+  - Sets C(nr_hugepages) of each node and reads back what the kernel reserved. Memory is compacted first.
+  - Where a pool must grow beyond the free memory, the units in O(units) are stopped for it.
+  - A node that cannot give its part fails the module with one sentence; the pool is then put back as it was, and the
+    units are started again.
+  - Pages that are in use when a pool shrinks are given back when their process ends.
+options:
+  page_bytes:
+    description: Size of a page.
+    type: int
+    choices: [2097152, 1073741824]
+    required: true
+  pages:
+    description: Number of pages by node number.
+    type: dict
+    required: true
+  units:
+    description: Pattern of systemd units whose memory is in the way.
+    type: str
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    description: Shows the pages of each node.
+"""
+
+EXAMPLES = r"""
+- name: Reserve 300 GB on two nodes
+  hugepage_pool:
+    page_bytes: 1073741824
+    pages: {0: 150, 1: 150}
+    units: llama-server@*.service
+"""
+
+RETURN = r"""
+before:
+  description: Pages of each node before.
+  returned: always
+  type: dict
+  sample: {"0": 0, "1": 0}
+after:
+  description: Pages of each node now; in check mode those that are wanted.
+  returned: always
+  type: dict
+  sample: {"0": 150, "1": 150}
+stopped:
+  description: Units that were stopped.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.hugepages import could_give, shortfall
+from ansible.module_utils.tower import parse_meminfo, read_int, read_text
+
+NODES = Path("/sys/devices/system/node")
+COMPACT = Path("/proc/sys/vm/compact_memory")
+# Compaction moves what it can at the moment; what was pinned then may be movable a moment later.
+ATTEMPTS = 3
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "page_bytes": {"type": "int", "required": True, "choices": [2**21, 2**30]},
+            "pages": {"type": "dict", "required": True},
+            "units": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    page_bytes = module.params["page_bytes"]
+    wanted = {int(node): int(count) for node, count in module.params["pages"].items()}
+
+    def pool(node: int) -> Path:
+        return NODES / f"node{node}/hugepages/hugepages-{page_bytes // 1024}kB/nr_hugepages"
+
+    def counts() -> dict[int, int]:
+        return {node: read_int(pool(node)) or 0 for node in wanted}
+
+    def reserve(numbers: dict[int, int]) -> None:
+        for node, count in numbers.items():
+            if (read_int(pool(node)) or 0) != count:
+                pool(node).write_text(f"{count}\n", encoding="ascii")
+
+    missing = [str(pool(node)) for node, count in wanted.items() if count and not pool(node).exists()]
+    if missing:
+        module.fail_json(msg=f"{missing[0]} is not there: this CPU or kernel has no huge pages of that size; use 2M.")
+    before = counts()
+    stopped: list[str] = []
+    diff = {"before": before, "after": wanted}
+    if module.check_mode or before == wanted:
+        module.exit_json(changed=before != wanted, before=before, after=wanted, stopped=stopped, diff=diff)
+
+    def free_bytes(node: int) -> int:
+        return parse_meminfo(read_text(NODES / f"node{node}/meminfo") or "").get("MemFree", 0)
+
+    if module.params["units"] and any((wanted[n] - before[n]) * page_bytes > free_bytes(n) for n in wanted):
+        listing = ["systemctl", "list-units", "--state=active,activating", "--plain", "--no-legend"]
+        _rc, text, _error = module.run_command([*listing, module.params["units"]], check_rc=True)
+        stopped = [line.split()[0] for line in text.splitlines() if line.strip()]
+        if stopped:
+            module.run_command(["systemctl", "stop", *stopped], check_rc=True)
+    meminfo = {node: parse_meminfo(read_text(NODES / f"node{node}/meminfo") or "") for node in wanted}
+    found = {node: min(wanted[node], could_give(meminfo[node], before[node], page_bytes)) for node in wanted}
+    # A pool that takes the last page of a node has the kernel kill others for it: that is not even tried.
+    for _attempt in range(ATTEMPTS if found == wanted else 0):
+        if any(wanted[node] > count for node, count in counts().items()):
+            COMPACT.write_text("1\n", encoding="ascii")
+        reserve(wanted)
+        found = counts()
+        if found == wanted:
+            break
+    problem = shortfall(wanted, found, page_bytes)
+    if problem:
+        reserve(before)
+        if stopped:
+            module.run_command(["systemctl", "start", "--no-block", *stopped])
+        module.fail_json(msg=problem, before=before, found=found)
+    module.exit_json(changed=True, before=before, after=found, stopped=stopped, diff=diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""The unit of the server: what it may do, wrong starts, crashes and hangs; and the wrapper for other commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from tests.integration.vm_site import MODEL, UNIT, Site, active, cache_on_one_node, last_words, pid, restart, wait_until
+
+WRONG = "/etc/systemd/system/llama-server@main.service.d/wrong.conf"
+
+
+def test_a_start_outside_of_the_preparation_fails_with_the_sentence(site: Site) -> None:
+    command = site.ssh("systemctl cat llama-server@main | sed -n 's/^ExecStart=.*--interleave=\\S* //p'")
+    site.ssh(
+        f"sudo mkdir -p {os.path.dirname(WRONG)}; "
+        f"printf '[Service]\\nExecStart=\\nExecStart={command}\\n' | sudo tee {WRONG} > /dev/null; "
+        "sudo systemctl daemon-reload"
+    )
+    assert "FAILED" in restart(site)
+    assert "has the policy default" in last_words(site)
+    assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
+    site.ssh(f"sudo rm {WRONG}; sudo systemctl daemon-reload")
+    assert restart(site) == "", last_words(site)
+
+
+def test_memory_that_wanders_is_reported_by_the_timer(site: Site) -> None:
+    record = "/var/lib/llama-server/main.json"
+    process = pid(site)
+    site.ssh(f"sudo migratepages {process} 0 1; sudo rm -f {record}")
+    wait_until(lambda: not site.tower.fails(f"sudo test -s {record}"), "the timer has recorded the placement", 180)
+    found = json.loads(site.ssh(f"sudo cat {record}"))
+    assert "not spread evenly" in found["problem"]
+    assert found["pid"] == process
+    assert "not spread evenly" in last_words(site, "llama-server-check@main.service")
+    assert restart(site) == ""
+
+
+PROBE = r"""
+import ctypes, json, mmap, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+size = 64 << 20
+address = libc.mmap(None, size, 3, 0x22, -1, 0)
+def call(*arguments):
+    ctypes.set_errno(0)
+    return "ok" if libc.syscall(*arguments) >= 0 else os.strerror(ctypes.get_errno())
+def attempt(function, *arguments):
+    try:
+        function(*arguments)
+        return "ok"
+    except OSError as error:
+        return error.strerror
+mask = (ctypes.c_ulong * 2)(3, 0)
+pages = libc.mmap(None, 2 << 20, 3, 0x40022, -1, 0)
+print(json.dumps({
+    "mlock": call(149, ctypes.c_void_p(address), ctypes.c_ulong(size)),
+    "set_mempolicy": call(238, 3, mask, 65),
+    "mbind": call(237, ctypes.c_void_p(address), ctypes.c_ulong(size), 3, mask, 65, 0),
+    "sched_setaffinity": attempt(os.sched_setaffinity, 0, {0}),
+    "madvise_huge": call(28, ctypes.c_void_p(address), ctypes.c_ulong(size), 14),
+    "map_hugetlb": "ok" if pages != ctypes.c_void_p(-1).value else os.strerror(ctypes.get_errno()),
+    "write_etc": attempt(open, "/etc/llama-server/written", "w"),
+    "write_model": attempt(open, "/var/lib/llama-models/written", "w"),
+    "write_home": attempt(open, "/root/written", "w"),
+    "namespace": call(272, 0x10000000),
+    "ptrace": call(101, 0, 0, 0, 0),
+    "packet": attempt(socket.socket, 17, socket.SOCK_RAW),
+    "unix": attempt(socket.socket, socket.AF_UNIX),
+    "netlink": attempt(socket.socket, 16, socket.SOCK_RAW),
+    "code": attempt(mmap.mmap, -1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7),
+}))
+"""
+
+
+# The real unit with another program: everything else stays.
+PROBE_UNIT = """
+[Service]
+Type=oneshot
+Restart=no
+ExecStartPre=
+ExecStartPost=
+ExecStart=
+ExecStart=/usr/bin/numactl --interleave=0-1 /usr/bin/python3 /opt/probe.py
+"""
+
+
+def test_the_sandbox_lets_inference_do_what_it_needs_and_nothing_else(site: Site) -> None:
+    exposure = site.ssh("systemd-analyze security llama-server@main --no-pager | tail -n 1")
+    assert float(re.findall(r"\d+\.\d+", exposure)[0]) <= 1.2
+    drop_in = "/etc/systemd/system/llama-server@probe.service.d/probe.conf"
+    site.ssh(f"sudo tee /opt/probe.py > /dev/null <<'END'\n{PROBE}\nEND")
+    site.ssh(f"sudo mkdir -p {os.path.dirname(drop_in)}; sudo tee {drop_in} > /dev/null <<'END'\n{PROBE_UNIT}\nEND")
+    site.ssh("sudo cp /etc/llama-server/main.env /etc/llama-server/probe.env; sudo sysctl --quiet vm.nr_hugepages=4")
+    site.ssh("sudo systemctl daemon-reload; sudo systemctl start llama-server@probe || true")
+    said = last_words(site, "llama-server@probe.service")
+    site.ssh(f"sudo rm -rf {os.path.dirname(drop_in)} /etc/llama-server/probe.env /opt/probe.py")
+    site.ssh("sudo systemctl daemon-reload; sudo systemctl reset-failed; sudo sysctl --quiet vm.nr_hugepages=0")
+    found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    needed = {"mlock", "set_mempolicy", "mbind", "sched_setaffinity", "madvise_huge", "map_hugetlb"}
+    assert {name for name, outcome in found.items() if outcome == "ok"} == needed, found
+
+
+def test_a_server_that_hangs_is_killed_and_serves_again(site: Site) -> None:
+    process = pid(site)
+    site.ssh(f"sudo kill -STOP {process}")
+    # 30 s until the timer, 32 s of asking, 6 s of waiting, and the start.
+    wait_until(lambda: pid(site) not in (0, process) and site.healthy(), "another process answers", 300)
+    assert "gave no answer on /health" in last_words(site, "llama-server-check@main.service")
+
+
+def test_a_server_that_is_killed_while_it_loads_serves_again(site: Site) -> None:
+    site.ssh(f"sudo systemctl restart --no-block {UNIT}")
+    before = pid(site)
+    wait_until(lambda: pid(site) not in (0, before), "the server loads", 60)
+    process = pid(site)
+    site.ssh(f"sudo kill -KILL {process}")
+    wait_until(lambda: pid(site) not in (0, process) and site.healthy(), "another process answers", 300)
+
+
+def test_ten_restarts_in_a_row_end_in_a_running_server(site: Site) -> None:
+    site.ssh(f"for n in 1 2 3 4 5 6 7 8 9 10; do sudo systemctl restart --no-block {UNIT}; sleep 0.5; done")
+    wait_until(lambda: active(site), "the unit is active", 300)
+    assert site.healthy()
+
+
+def test_a_missing_shard_ends_in_a_failed_unit_that_says_so(site: Site) -> None:
+    site.ssh(f"sudo mv {MODEL} {MODEL}.away")
+    assert "FAILED" in restart(site)
+    assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
+    assert re.search(r"failed to (open|load)|No such file", last_words(site))
+    site.ssh(f"sudo mv {MODEL}.away {MODEL}")
+    assert restart(site) == ""
+
+
+def test_the_wrapper_runs_any_command_over_the_nodes_and_warns_of_a_cached_file(site: Site) -> None:
+    cache_on_one_node(site)
+    said = site.ssh(f"sudo interleave grep -a -c --max-count=1 ^ {MODEL} 2>&1")
+    assert re.search(r"interleave: \d+% of the cached pages of \S+ are on node 0 and will stay there", said)
+    assert "interleave:0-1" in site.ssh("interleave cat /proc/self/numa_maps | head -n 3")
