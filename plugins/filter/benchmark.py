@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""Filters over what benchmarks and the tuner found; each is described in the file of its name beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+
+# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils.benchmark_text import benchmark_text, tuning_text
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "benchmark_text": benchmark_text,
+            "tuning_text": tuning_text,
+        }

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: MIT
+"""Which settings a model decodes fastest with: a search that is bounded, and a pure function of what was measured.
+
+An arm is a dict of all settings. What needs a new process and a new load of the model (``LOAD_KEYS``) is
+varied first, with a few tokens each; loads that cannot win any more are dropped; then threads and flash attention
+are varied within one load of the best. :func:`next_step` tells from the measurements what to measure next,
+so a search that was killed goes on by reading its measurements again.
+
+``evidence.measurements`` has an entry for each setting of each process: ``stage``, the settings, ``prompt`` (tokens
+read, 0 where it decodes), ``tokens_per_second`` of its steady repetitions, ``first_tokens_per_second`` of the first
+one, which may fault in what a mapped file has on the disk, ``load_seconds`` from the disk, ``disturbed`` where the
+service was used meanwhile, and ``problem`` where nothing could be measured.
+
+The stored document (``/var/lib/llamatower/tuning.json``) is::
+
+    {schema_version: 1, measured: "2026-01-31T12:00:00Z", model: {name, sha256: [of each file]}, build: KEY,
+     conditions: {kernel, bios, cpu, cores, threads_per_core, nodes, thp, governor},
+     space: {loads, threads, threads_batch, flash_attention},
+     winner: {numa_policy, load_mode, huge_pages, threads, threads_batch, flash_attention},
+     confidence: "certain" | "likely" | "tie",
+     evidence: {decode_tokens_per_second: quantity, prompt_tokens_per_second: quantity | null, load_seconds: […],
+                runner_up: {arm, decode_tokens_per_second} | null, measurements: […]}}
+
+``flash_attention`` is a boolean; ``numa_policy``, ``load_mode`` and ``huge_pages`` are values of the role's variables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from statistics import median
+from typing import Any, NamedTuple, Optional
+
+SCHEMA_VERSION = 1
+LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
+# An arm that is so far behind the best, beyond what its own samples differ by, is not measured again.
+HOPELESS = 0.03
+# Loads that are measured a second time, and repetitions of a first look and of a second one.
+FINALISTS = 3
+SCREEN_REPETITIONS = 2
+FINAL_REPETITIONS = 4
+# Tokens decoded and read in one repetition. A prompt is computation, so a short one tells as much as a long one.
+GENERATED = 24
+PROMPT = 128
+
+Load = tuple[str, str, str]
+
+
+class Step(NamedTuple):
+    """One process: what it loads, and the settings that it goes through. ``prompt`` tokens are read; 0 decodes."""
+
+    stage: str  # screen, final, threads, prompt
+    load: Load
+    threads: tuple[int, ...]
+    flash_attention: tuple[bool, ...]
+    repetitions: int
+    prompt: int = 0
+
+
+class Space(NamedTuple):
+    """What there is to choose from; the first of each is the setting without a measurement, which wins ties."""
+
+    loads: tuple[Load, ...]
+    threads: tuple[int, ...]
+    threads_batch: tuple[int, ...]
+    flash_attention: tuple[bool, ...] = (True, False)
+
+
+def thread_counts(cores: int, cpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Candidates for decoding and for prompts: all cores first, then fewer, and every hyper-thread if there are any.
+
+    Decoding is bound by memory: three quarters or half of the cores may saturate it with less waiting.
+    """
+    fewer = [count for count in (cores * 3 // 4, cores // 2, cores - 1) if 0 < count < cores]
+    more = [cpus] if cpus > cores else []
+    return tuple(dict.fromkeys([cores, *fewer, *more])), tuple(dict.fromkeys([cores, *more]))
+
+
+def loads(
+    policies: Iterable[str], load_modes: Iterable[str], huge_pages: Iterable[str], default: Optional[Load] = None
+) -> tuple[Load, ...]:
+    """The combinations that mean something, the default first.
+
+    The file's own pages (mmap) are never huge, and the policy distribute places those and no others.
+    """
+    pages = tuple(huge_pages)
+    found = [
+        (policy, mode, page)
+        for policy in policies
+        for mode in load_modes
+        for page in pages
+        if not (mode == "mmap" and page != "none") and (policy != "distribute" or mode == "mmap")
+    ]
+    return tuple(dict.fromkeys([*([default] if default in found else []), *found]))
+
+
+def best_and_spread(samples: list[float]) -> tuple[float, float]:
+    """Median, and half the distance between the largest and the smallest sample, over the median."""
+    middle = median(samples)
+    return middle, (max(samples) - min(samples)) / 2 / middle
+
+
+def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str, ...]) -> dict[Load, list[float]]:
+    """Decode samples of each load with the default threads and flash attention, of these stages."""
+    found: dict[Load, list[float]] = {}
+    for entry in measurements:
+        same = entry["threads"] == space.threads[0] and entry["flash_attention"] == space.flash_attention[0]
+        if entry["stage"] in stages and same and not entry["prompt"]:
+            found.setdefault(load_of(entry), []).extend(entry["tokens_per_second"])
+    return found
+
+
+def load_of(entry: dict[str, Any]) -> Load:
+    """The part of an arm or a measurement that needs a load of its own."""
+    policy, mode, pages = (entry[key] for key in LOAD_KEYS)
+    return policy, mode, pages
+
+
+def hopeful(samples: dict[Load, list[float]], order: tuple[Load, ...]) -> list[Load]:
+    """The loads that may still be the best, best first, at most ``FINALISTS``; equal ones in the order of the space."""
+    if not samples:
+        return []
+    top = max(median(values) for values in samples.values())
+    kept = []
+    for load, values in samples.items():
+        middle, spread = best_and_spread(values)
+        if middle * (1 + HOPELESS + min(spread, HOPELESS)) >= top:
+            kept.append((-middle, order.index(load), load))
+    return [load for _speed, _index, load in sorted(kept)][:FINALISTS]
+
+
+def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Load]:
+    """The load with the best median of all its samples, or the default one where nothing speaks against it."""
+    both = _by_load(measurements, space, ("screen", "final"))
+    if not both:
+        return None
+    best = max(both, key=lambda load: (median(both[load]), -space.loads.index(load)))
+    default = space.loads[0]
+    stays = default in both and median(both[default]) * (1 + HOPELESS / 3) >= median(both[best])
+    return default if stays else best
+
+
+def next_step(space: Space, measurements: list[dict[str, Any]]) -> Optional[Step]:
+    """What to measure next, or None when the search is over.
+
+    A load that failed has measurements too, with ``tokens_per_second`` empty and ``problem`` set.
+    """
+    first = (space.threads[0],), (space.flash_attention[0],)
+    seen = {(entry["stage"], load_of(entry)) for entry in measurements}
+    for load in space.loads:
+        if ("screen", load) not in seen:
+            return Step("screen", load, *first, SCREEN_REPETITIONS)
+    usable = [entry for entry in measurements if entry["tokens_per_second"]]
+    finalists = hopeful(_by_load(usable, space, ("screen",)), space.loads)
+    for load in finalists if len(finalists) > 1 else []:
+        if ("final", load) not in seen:
+            return Step("final", load, *first, FINAL_REPETITIONS)
+    best = chosen_load(space, usable)
+    if best is None:
+        return None
+    if ("threads", best) not in seen and len(space.threads) * len(space.flash_attention) > 1:
+        return Step("threads", best, space.threads, space.flash_attention, FINAL_REPETITIONS)
+    if ("prompt", best) not in seen:
+        return Step("prompt", best, space.threads_batch, space.flash_attention, SCREEN_REPETITIONS, PROMPT)
+    return None
+
+
+def steps_left(space: Space, measurements: list[dict[str, Any]]) -> int:
+    """How many steps there are left, at most."""
+    screened = len({load_of(entry) for entry in measurements if entry["stage"] == "screen"})
+    if screened < len(space.loads):
+        return len(space.loads) - screened + min(FINALISTS, len(space.loads)) + 2
+    done = {(entry["stage"], load_of(entry)) for entry in measurements}
+    kept = hopeful(_by_load([e for e in measurements if e["tokens_per_second"]], space, ("screen",)), space.loads)
+    finals = [load for load in kept if len(kept) > 1 and ("final", load) not in done]
+    return len(finals) + sum(all(stage != name for stage, _load in done) for name in ("threads", "prompt"))
+
+
+def seconds_left(space: Space, measurements: list[dict[str, Any]]) -> Optional[float]:
+    """How long the rest of the search takes, at most; None before the first load was measured."""
+    usable = [entry for entry in measurements if entry["tokens_per_second"]]
+    decoded = [entry for entry in usable if not entry["prompt"] and entry.get("load_seconds")]
+    if not decoded:
+        return None
+    load = float(median(entry["load_seconds"] for entry in decoded))
+    token = 1 / float(median(rate for entry in decoded for rate in entry["tokens_per_second"]))
+    done = {(entry["stage"], load_of(entry)) for entry in measurements}
+    screens = sum(("screen", one) not in done for one in space.loads)
+    stages = {stage for stage, _load in done}
+    last = {"threads", "prompt"} - stages
+    finals = steps_left(space, measurements) - screens - len(last)
+    spent = screens * (load + (SCREEN_REPETITIONS + 1) * GENERATED * token)
+    spent += finals * (load + (FINAL_REPETITIONS + 1) * GENERATED * token)
+    if "threads" in last:
+        arms = len(space.threads) * len(space.flash_attention)
+        spent += load + arms * (FINAL_REPETITIONS + 1) * GENERATED * token
+    if "prompt" in last:
+        # A prompt is read at least as fast as an answer is written.
+        arms = len(space.threads_batch) * len(space.flash_attention)
+        spent += load + arms * (SCREEN_REPETITIONS + 2) * PROMPT * token
+    return spent
+
+
+def exhaustive(space: Space) -> list[Step]:
+    """Every arm with full repetitions, for comparison: each in a process of its own, as separate runs by hand would."""
+    return [
+        Step("sweep", load, (threads,), (flash,), FINAL_REPETITIONS, prompt)
+        for load in space.loads
+        for counts, prompt in ((space.threads, 0), (space.threads_batch, PROMPT))
+        for threads in counts
+        for flash in space.flash_attention
+    ]
+
+
+def decide(space: Space, measurements: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
+    """``winner``, ``confidence`` and ``evidence`` of the stored document; None where nothing could be measured."""
+    usable = [entry for entry in measurements if entry["tokens_per_second"]]
+    best = chosen_load(space, usable)
+    if best is None:
+        return None
+    decode: dict[tuple[Load, int, bool], list[float]] = {}
+    prompt: dict[tuple[int, bool], list[float]] = {}
+    for entry in usable:
+        rates = entry["tokens_per_second"]
+        if entry["prompt"]:
+            prompt.setdefault((entry["threads"], entry["flash_attention"]), []).extend(rates)
+        elif entry["stage"] == "threads" or load_of(entry) != best or len(space.threads) == 1:
+            # Within the best load only samples of the same process are compared.
+            decode.setdefault((load_of(entry), entry["threads"], entry["flash_attention"]), []).extend(rates)
+    within = {key: values for key, values in decode.items() if key[0] == best} or {
+        (best, space.threads[0], space.flash_attention[0]): _by_load(usable, space, ("screen", "final"))[best]
+    }
+    top = max(within, key=lambda key: median(within[key]))
+    default = (best, space.threads[0], space.flash_attention[0])
+    # What nothing speaks against stays as it is.
+    if default in within and median(within[default]) * (1 + HOPELESS / 3) >= median(within[top]):
+        top = default
+    load, threads, flash = top
+    batch = {count: median(values) for (count, used), values in prompt.items() if used == flash}
+    threads_batch = max(batch, key=lambda count: batch[count]) if batch else threads
+    others = {key: values for key, values in {**decode, **within}.items() if key != top}
+    runner = max(others, key=lambda key: median(others[key])) if others else None
+    return {
+        "winner": {
+            **dict(zip(LOAD_KEYS, load)),
+            "threads": threads,
+            "threads_batch": threads_batch,
+            "flash_attention": flash,
+        },
+        "confidence": confidence(within[top], others[runner] if runner else []),
+        "evidence": {
+            "decode_tokens_per_second": _summary(within[top]),
+            "prompt_tokens_per_second": _summary(prompt[(threads_batch, flash)]) if batch else None,
+            "load_seconds": [
+                entry["load_seconds"] for entry in usable if load_of(entry) == best and entry.get("load_seconds")
+            ],
+            "runner_up": runner
+            and {
+                **dict(zip(LOAD_KEYS, runner[0])),
+                "threads": runner[1],
+                "flash_attention": runner[2],
+                "decode_tokens_per_second": _summary(others[runner]),
+            },
+            "measurements": measurements,
+        },
+    }
+
+
+def _summary(samples: list[float]) -> dict[str, Any]:
+    return {"median": round(median(samples), 3), "low": min(samples), "high": max(samples), "samples": len(samples)}
+
+
+def confidence(winner: list[float], runner_up: list[float]) -> str:
+    """``certain``: every sample beats all of the runner-up's; ``likely``: the medians are 1 % apart; else ``tie``."""
+    if not runner_up or min(winner) > max(runner_up):
+        return "certain"
+    return "likely" if median(winner) > 1.01 * median(runner_up) else "tie"
+
+
+def stored_winner(document: Any, build: str, sha256: list[str]) -> Optional[dict[str, Any]]:
+    """The winner in what tuning.json holds, where it is of this build and this model; else None."""
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        return None
+    same = document.get("build") == build and (document.get("model") or {}).get("sha256") == sha256
+    winner = document.get("winner") if same else None
+    return winner if isinstance(winner, dict) else None
+
+
+def read_stored(path: str) -> Optional[dict[str, Any]]:
+    """What tuning.json holds; None where it is not there or no document of this schema."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except (OSError, ValueError):
+        return None
+    known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
+    return document if known and "winner" in document else None
+
+
+def without_measurements(document: dict[str, Any]) -> dict[str, Any]:
+    """The stored document without the list of all measurements."""
+    evidence = {key: value for key, value in document["evidence"].items() if key != "measurements"}
+    return {**document, "evidence": evidence}

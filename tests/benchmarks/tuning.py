@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""How good what the tuner finds is, and how near a server with those settings comes to what the memory allows.
+
+    python3 tests/benchmarks/tuning.py [--rounds N] [--work DIR] [--patience SECONDS]
+
+Builds llama.cpp for this CPU and for any with AVX2 (x86-64-v3), makes a model of 507 MB in Q6_K, lets the tuner search,
+and then, with the same build and model,
+
+- measures every arm of the same search, each in a process of its own, as one would by hand: the exhaustive sweep;
+- runs the server with the settings that were found, and beside it the generic build with no settings at all, and asks
+  both in turns with llama-bench, with the best settings of the sweep, and the read probe: a round.
+
+Prints a table of ratios and one JSON document. A machine that does other work as well is only ever slower, so the best
+round of each counts; the median of the ratios within the rounds, what rounds differ by, and for which part of the time
+somebody waited for a CPU, are told besides. Two threads that wait for each other get nothing done on a busy machine: it
+waits until this one is quiet, and says so where it never was. Needs gcc, cmake and ninja, 4 GB of memory, and 20
+minutes, most of them for building.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
+from module_utils import llama_bench, measure, tune, tune_run  # type: ignore[import-not-found]
+from module_utils.gguf import file_reader, read_header, summary  # type: ignore[import-not-found]
+from module_utils.llama_server import healthy  # type: ignore[import-not-found]
+from module_utils.uncached import drop  # type: ignore[import-not-found]
+
+from tests.benchmarks.benchmark_model import make
+
+REPO = Path(__file__).resolve().parents[2]
+TOKENS, WORDS = 64, 8
+
+
+def build(cpu: str, cache: Path, work: Path) -> Path:
+    """The directory of the binaries, built once and kept."""
+
+    def module(name: str, **arguments: Any) -> dict[str, Any]:
+        words = ["ansible", "localhost", "-c", "local", "-m", name, "-a", json.dumps(arguments)]
+        settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+        done = subprocess.run(
+            [*words, "-e", f"ansible_python_interpreter={sys.executable}"],
+            cwd=REPO, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("=> ") + 3 :])
+        return found
+
+    defaults = yaml.safe_load((REPO / "roles/llama_build/defaults/main.yml").read_text())
+    places = {"work_dir": str(cache / "builds")}
+    plan = module("llama_build_info", source=defaults["llama_build_source"], cpu=cpu, **places)["llama_build"]
+    if not plan["present"]:
+        progress = {"progress_path": str(cache / "builds/progress.json"), "ccache_dir": str(cache / "ccache")}
+        module("llama_build", build=plan, **places, **progress)
+    place = work / plan["key"]
+    if not (place / "bin").exists():
+        with tarfile.open(plan["artefact"]) as archive:
+            archive.extractall(place, filter="data")
+    return place / "bin"
+
+
+class Server:
+    """A llama-server on a port of its own."""
+
+    def __init__(self, binaries: Path, model: Path, log: Path, settings: dict[str, str], options: list[str]) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        with open(log, "w") as file:
+            self.process = subprocess.Popen(
+                [binaries / "llama-server", "--model", model, "--port", str(port), "--ctx-size", "2048", *options],
+                env={**os.environ, **settings}, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        while not healthy(self.address):
+            if self.process.poll() is not None:
+                raise SystemExit(f"{binaries}/llama-server ended with {self.process.returncode}: {log} says why.")
+            time.sleep(0.1)
+
+    def ask(self) -> float:
+        """Tokens a second of one answer."""
+        (answer,) = measure.completions(self.address, None, TOKENS, WORDS, 1, 600)
+        return float(answer["decode"])
+
+    def read(self) -> float:
+        """Tokens a second of one prompt."""
+        (answer,) = measure.completions(self.address, None, 1, 256, 1, 600)
+        return float(answer["prompt"])
+
+
+@contextlib.contextmanager
+def serving(*arguments: Any) -> Iterator[Server]:
+    server = Server(*arguments)
+    try:
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait()
+
+
+def environment(arm: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The server's settings and those of glibc for an arm."""
+    settings = {
+        "LLAMA_ARG_THREADS": str(arm["threads"]),
+        "LLAMA_ARG_LOAD_MODE": arm["load_mode"],
+        "LLAMA_ARG_FLASH_ATTN": "on" if arm["flash_attention"] else "off",
+    }
+    return settings, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if arm["huge_pages"] == "thp" else {}
+
+
+def sweep(tuner: Any) -> tuple[list[dict[str, Any]], float]:
+    """Measurements of every arm, and the seconds that they took."""
+    began, found = time.monotonic(), []
+    for step in tune.exhaustive(tuner.space):
+        found += tuner.measure(step, [])
+    return found, time.monotonic() - began
+
+
+def waited() -> float:
+    """Seconds since the start of the machine in which a task waited for a CPU."""
+    return int(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+
+
+def wait_until_quiet(patience: float) -> None:
+    """Return when nobody waits for a CPU (less than 5 % of two seconds), or when patience ends."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        before = waited()
+        time.sleep(2)
+        if waited() - before < 0.1:
+            return
+    print(f"this machine was not quiet within {patience:.0f} s: what follows is noise", file=sys.stderr)
+
+
+def arm_of(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return (*tune.load_of(entry), entry["threads"], entry["flash_attention"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=8)
+    cache = Path(os.environ.get("LLAMATOWER_CACHE") or Path.home() / ".cache/llamatower")
+    parser.add_argument("--work", type=Path, default=cache / "benchmark", help="where model and builds are kept")
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine, each time")
+    given = parser.parse_args()
+    work: Path = given.work
+    work.mkdir(parents=True, exist_ok=True)
+    native, generic = (build(cpu, cache, work) for cpu in ("native", "x86-64-v3"))
+    model, probe = work / "benchmark-Q6_K.gguf", work / "read_probe"
+    if not model.exists():
+        make(model)
+    flags = ["-std=gnu11", "-O3", "-march=native", "-pthread"]
+    subprocess.run(["gcc", *flags, REPO / "roles/benchmark/files/read_probe.c", "-o", probe], check=True)
+    active = summary([read_header(*file_reader(str(model)))])["active_bytes"]
+
+    unit = {
+        "name": "none", "active": False, "maps_model": False, "prefix": [], "binaries": str(native),
+        "model": str(model), "settings": {"LLAMA_ARG_LOAD_MODE": "dio"},
+        "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+    }  # fmt: skip
+    stored = work / "tuning.json"
+    for old in work.glob("tuning.json*"):
+        old.unlink()
+    tuner = tune_run.Tuner(unit, str(stored), str(work / "lock"), {}, lambda line: print(line, file=sys.stderr))
+    wait_until_quiet(given.patience)
+    began, lost = time.monotonic(), waited()
+    document = tuner.search()
+    searched = time.monotonic() - began
+    swept, seconds = sweep(tuner)
+    rates: dict[tuple[Any, ...], list[float]] = {}
+    for entry in swept:
+        if not entry["prompt"]:
+            rates.setdefault(arm_of(entry), []).extend(entry["tokens_per_second"])
+    winner, best = document["winner"], max(rates, key=lambda arm: median(rates[arm]))
+    best_arm = dict(zip((*tune.LOAD_KEYS, "threads", "flash_attention"), best, strict=True))
+
+    settings, tunables = environment(winner)
+    bench_settings, bench_tunables = environment(best_arm)
+    words = llama_bench.command(str(native / "llama-bench"), str(model), bench_settings, 3, TOKENS)
+    again = llama_bench.command(str(native / "llama-bench"), str(model), settings, 3, TOKENS)
+    rounds: list[dict[str, float]] = []
+    with open(model, "rb") as file:
+        drop(file.fileno())
+    options = ["--threads-batch", str(winner["threads_batch"])]
+    with (
+        serving(native, model, work / "tuned.log", {**settings, **tunables}, options) as tuned,
+        serving(generic, model, work / "generic.log", {}, []) as untuned,
+    ):
+        for number in range(given.rounds):
+            wait_until_quiet(given.patience)
+            samples = {
+                "roofline": max(measure.probe(str(probe), 256, 3)["whole"]["gb_s"]) * 1e9 / active,
+                "bench": max(llama_bench.run(words, bench_tunables).tests[0]["tokens_per_second"]),
+                "service": max(tuned.ask() for _ in range(3)),
+                "generic": max(untuned.ask() for _ in range(3)),
+                "winner": max(llama_bench.run(again, tunables).tests[0]["tokens_per_second"]),
+                "service_prompt": tuned.read(),
+                "generic_prompt": untuned.read(),
+            }
+            rounds.append(samples)
+            print(f"round {number + 1} of {given.rounds}: {samples}", file=sys.stderr)
+
+    lost = (waited() - lost) / (time.monotonic() - began)
+    table: dict[str, tuple[float, float | None]] = {
+        "stored winner / best arm of the sweep, in the sweep": (
+            median(rates[arm_of(winner)]) / median(rates[best]),
+            None,
+        ),
+        "time of the search / time of the sweep": (searched / seconds, None),
+    }
+    for title, above, below in (
+        ("stored winner / best arm of the sweep, in the rounds", "winner", "bench"),
+        ("running service / best llama-bench", "service", "bench"),
+        ("running service / roofline", "service", "roofline"),
+        ("native and tuned / generic and untuned, decoding", "service", "generic"),
+        ("native and tuned / generic and untuned, prompts", "service_prompt", "generic_prompt"),
+    ):
+        top = {name: max(entry[name] for entry in rounds) for name in (above, below)}
+        table[title] = (top[above] / top[below], median(entry[above] / entry[below] for entry in rounds))
+    spread = {
+        name: 1 - min(entry[name] for entry in rounds) / max(entry[name] for entry in rounds) for name in rounds[0]
+    }
+    for title, (ratio, middle) in table.items():
+        print(f"{title:<56}{ratio:>7.3f}" + (f"   median of rounds {middle:.3f}" if middle else ""))
+    print(f"rounds differ by at most {max(spread.values()):.0%}; somebody waited for a CPU {lost:.0%} of the time")
+    print(f"{len(rates)} arms; {active / 1e6:.0f} MB a token")
+    print(
+        json.dumps(
+            {
+                "winner": winner, "confidence": document["confidence"], "best": best_arm,
+                "search_seconds": searched, "sweep_seconds": seconds, "ratios": table, "rounds": rounds,
+                "spread": spread, "waited": lost,
+                "arms": {", ".join(map(str, arm)): values for arm, values in rates.items()},
+            },
+            indent=1,
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
