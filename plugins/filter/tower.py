@@ -11,11 +11,17 @@ import ansible.module_utils
 # Filters and modules share their pure code; Ansible itself adds this directory for modules only.
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.placement import placement_problem
+from ansible.module_utils.hugepages import pool_plan
+from ansible.module_utils.numa_policy import policy_problem
 from ansible.module_utils.preflight import tower_problems
 from ansible.module_utils.report import build_report, report_text
 from ansible.module_utils.tower import format_cpu_list
 from ansible.module_utils.tuning import kernel_differences
+
+
+def numa_policy_problem(tower: dict[str, Any], policy: str, needed_bytes: int) -> str | None:
+    """What policy_problem says; ``auto`` takes a policy that can work."""
+    return None if policy == "auto" else policy_problem(policy, tower, needed_bytes)
 
 
 class FilterModule:
@@ -24,8 +30,9 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "cpu_list": format_cpu_list,
+            "hugepage_plan": pool_plan,
             "kernel_differences": kernel_differences,
-            "placement_problem": placement_problem,
+            "numa_policy_problem": numa_policy_problem,
             "report_text": report_text,
             "tower_problems": tower_problems,
             "tower_report": build_report,

@@ -4,7 +4,7 @@
 Everything is read from /etc/os-release, /proc and /sys below a root directory, so that a saved
 copy of those files answers like the machine itself. Nothing is executed and nothing is written.
 A value that the machine does not show is None, never a guess. Sizes are bytes unless a name says
-otherwise; CPU and node numbers are the kernel's.
+otherwise; CPU, package and node numbers are the kernel's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ SYSCTLS = (
     "vm.zone_reclaim_mode",
     "vm.swappiness",
     "vm.overcommit_memory",
+)
+
+# Guests: their CPUs and nodes are what somebody configured, and what their SMBIOS table says of slots is made up.
+VIRTUAL = re.compile(
+    r"QEMU|KVM|Bochs|VMware|VirtualBox|innotek|\bXen\b|HVM domU|Virtual|Parallels|Google Compute|OpenStack|oVirt|RHEV"
+    r"|AHV|Alibaba Cloud|Tencent Cloud|bhyve|OpenNebula|DigitalOcean|vServer|Amazon EC2(?!.*metal)|Standard PC"
+    r"|Cloud Hypervisor",
+    re.I,
 )
 
 
@@ -134,27 +142,98 @@ def _container(root: Path) -> str | None:
         return "podman"
     if (root / ".dockerenv").exists():
         return "docker"
-    return None
+    # containerd and CRI-O leave no file of their own; Kubernetes does, and cgroups of version 1 have their names.
+    if (root / "run/secrets/kubernetes.io").exists() or (root / "var/run/secrets/kubernetes.io").exists():
+        return "kubernetes"
+    inside = re.search(r"/(docker|kubepods|lxc|libpod|containerd)\b", read_text(root / "proc/1/cgroup") or "")
+    return inside.group(1).replace("kubepods", "kubernetes") if inside else None
+
+
+def _architecture(root: Path, processor: dict[str, Any]) -> str | None:
+    """As ``uname -m`` says it; of saved files, what the kernel (since 6.1) or the CPU's flags tell."""
+    told = read_text(root / "proc/sys/kernel/arch") or (platform.machine() if str(root) == "/" else None)
+    return told or ("x86_64" if "lm" in processor["flags"] else None)
+
+
+def _machine(root: Path, processor: dict[str, Any]) -> dict[str, Any]:
+    """Board, system and firmware by their DMI names, and whether this is a guest (None where nothing tells)."""
+    dmi = root / "sys/class/dmi/id"
+    board = {"vendor": read_text(dmi / "board_vendor"), "name": read_text(dmi / "board_name")}
+    system = {"vendor": read_text(dmi / "sys_vendor"), "product": read_text(dmi / "product_name")}
+    names = " ".join(name for name in (board["vendor"], system["vendor"], system["product"]) if name)
+    guest = "hypervisor" in processor["flags"] or bool(VIRTUAL.search(names))
+    return {
+        "hypervisor": guest if guest or names or "lm" in processor["flags"] else None,
+        "board": board,
+        "system": system,
+        "bios": {name: read_text(dmi / f"bios_{name}") for name in ("vendor", "version", "date")},
+    }
+
+
+def _size(text: str | None) -> int | None:
+    """Bytes of a cache's size: ``"32768K"`` is 33554432."""
+    match = re.fullmatch(r"(\d+)([KMG]?)", text or "")
+    return int(match.group(1)) * 1024 ** " KMG".index(match.group(2) or " ") if match else None
+
+
+def _l3_caches(system: Path, packages: dict[int, int | None]) -> list[dict[str, Any]] | None:
+    """Every L3 cache with its package, CPUs and size; None unless each online CPU shows one.
+
+    CPUs that an earlier one has named as sharing its cache are not asked: 24 reads instead of 768.
+    """
+    caches: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for cpu in packages:
+        if cpu in seen:
+            continue
+        cache = system / f"cpu/cpu{cpu}/cache/index3"
+        shared = parse_cpu_list(read_text(cache / "shared_cpu_list") or "")
+        if cpu not in shared or read_text(cache / "level") not in (None, "3"):
+            return None
+        seen.update(shared)
+        size = _size(read_text(cache / "size"))
+        caches.append({"package": packages[cpu], "cpus": format_cpu_list(shared), "size_bytes": size})
+    return caches or None
 
 
 def _topology(root: Path) -> dict[str, Any]:
     system = root / "sys/devices/system"
-    online = parse_cpu_list(read_text(system / "cpu/online") or "")
-    packages = set()
-    cores = set()
-    for cpu in online:
+    packages: dict[int, int | None] = {}
+    cores: set[str | None] = set()
+    for cpu in parse_cpu_list(read_text(system / "cpu/online") or ""):
         topology = system / f"cpu/cpu{cpu}/topology"
-        package = read_int(topology / "physical_package_id")
-        packages.add(package)
+        packages[cpu] = read_int(topology / "physical_package_id")
         siblings = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
-        cores.add(siblings or str(cpu))
+        cores.add(siblings)
     smt = read_int(system / "cpu/smt/active")
+    # ARM says -1 where the firmware names no package.
+    known = packages and all(package is not None and package >= 0 for package in packages.values())
     return {
-        "cpus": len(online) or None,
-        "cores": len(cores) or None,
-        "sockets": len(packages) or None,
+        "cpus": len(packages) or None,
+        "cores": len(cores) if cores and None not in cores else None,
+        "sockets": len(set(packages.values())) if known else None,
         "smt_active": None if smt is None else smt == 1,
+        "smt_control": read_text(system / "cpu/smt/control"),
+        "l3": _l3_caches(system, packages),
     }
+
+
+def _nodes_per_socket(root: Path, nodes: list[dict[str, Any]], sockets: int | None) -> int | None:
+    """Nodes with CPUs in each socket; 0 where one node spans the sockets, which AMD calls NPS0.
+
+    None unless every online CPU is in a node: then a part of the nodes was not to be seen. Nodes
+    without CPUs are memory of another kind (CXL, HBM), or nodes whose CPUs are all offline: None where some are.
+    """
+    system = root / "sys/devices/system/cpu"
+    online, present = (parse_cpu_list(read_text(system / name) or "") for name in ("online", "present"))
+    if set(present) - set(online) and any(node["memory_bytes"] and not node["cpus"] for node in nodes):
+        return None
+    if not sockets or not online or sorted(cpu for node in nodes for cpu in node["cpus"]) != sorted(online):
+        return None
+    count = sum(1 for node in nodes if node["cpus"])
+    if count == 1 < sockets:
+        return 0
+    return None if count % sockets else count // sockets
 
 
 def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
@@ -213,11 +292,42 @@ def _frequency(root: Path) -> dict[str, Any] | None:
         values = {read_text(policy / name) for policy in policies} - {None}
         return ",".join(sorted(str(value) for value in values)) or None
 
+    cpu = root / "sys/devices/system/cpu"
+    boost, no_turbo = read_int(cpu / "cpufreq/boost"), read_int(cpu / "intel_pstate/no_turbo")
     return {
         "driver": every("scaling_driver"),
         "governor": every("scaling_governor"),
         "governors": (read_text(policies[0] / "scaling_available_governors") or "").split(),
         "energy_performance_preference": every("energy_performance_preference"),
+        "boost": boost == 1 if boost is not None else no_turbo == 0 if no_turbo is not None else None,
+        "amd_pstate": read_text(cpu / "amd_pstate/status"),
+        "intel_pstate": read_text(cpu / "intel_pstate/status"),
+    }
+
+
+def _iommu(root: Path) -> dict[str, Any] | None:
+    """IOMMUs that Linux uses, their groups, and what kinds of translation these have."""
+    units = root / "sys/class/iommu"
+    if not units.is_dir():
+        return None
+    groups = list((root / "sys/kernel/iommu_groups").glob("*"))
+    kinds = {read_text(group / "type") for group in groups} - {None}
+    return {"units": len(list(units.iterdir())), "groups": len(groups), "types": sorted(map(str, kinds))}
+
+
+def _hsmp(root: Path) -> dict[str, Any] | None:
+    """What AMD's Host System Management Port shows; None where its driver is not loaded.
+
+    The clocks are those of this moment, one of each socket, from the files of hsmp_acpi (Linux 6.16 and
+    later; Documentation/arch/x86/amd_hsmp.rst); older drivers show none.
+    """
+    if not (root / "dev/hsmp").exists():
+        return None
+    ports = sorted((root / "sys/devices/platform").glob("AMDI0097:*"))
+    return {
+        "protocol": read_int(ports[0] / "protocol_version") if ports else None,
+        "fabric_mhz": [read_int(port / "fclk_input") for port in ports],
+        "memory_mhz": [read_int(port / "mclk_input") for port in ports],
     }
 
 
@@ -272,25 +382,27 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> dict[s
     root = Path(root)
     memory = parse_meminfo(read_text(root / "proc/meminfo") or "")
     processor = parse_cpuinfo(read_text(root / "proc/cpuinfo") or "")
+    topology, nodes = _topology(root), _nodes(root)
     return {
         "source": str(root),
         "os": _operating_system(root),
         "kernel": read_text(root / "proc/sys/kernel/osrelease"),
-        "architecture": platform.machine() if str(root) == "/" else None,
+        "boot_id": read_text(root / "proc/sys/kernel/random/boot_id"),
+        "architecture": _architecture(root, processor),
         "command_line": read_text(root / "proc/cmdline"),
         "container": _container(root),
-        "hypervisor": "hypervisor" in processor["flags"],
-        "board": {
-            "vendor": read_text(root / "sys/class/dmi/id/board_vendor"),
-            "name": read_text(root / "sys/class/dmi/id/board_name"),
-        },
+        **_machine(root, processor),
         "cpu": processor,
-        **_topology(root),
-        "nodes": _nodes(root),
+        **topology,
+        "x2apic": "x2apic" in processor["flags"] if "lm" in processor["flags"] else None,
+        "nodes": nodes,
+        "nodes_per_socket": _nodes_per_socket(root, nodes, topology["sockets"]),
         "memory_bytes": memory.get("MemTotal"),
         "swap_bytes": memory.get("SwapTotal"),
         "thp": _transparent_huge_pages(root),
         "frequency": _frequency(root),
+        "iommu": _iommu(root),
+        "hsmp": _hsmp(root),
         "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
         "disks": {path: disk_of(path, root) for path in paths or []},
     }

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.tower import disk_of, format_cpu_list, parse_cpu_list, parse_cpuinfo, read_tower, selected
+
+from tests.boards.machine import files, write
 
 TREE = {
     "etc/os-release": 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian GNU/Linux 12"\n',
@@ -130,3 +133,130 @@ def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp
     assert absent["bytes"] == present["bytes"]
     assert absent["device"] == present["device"]
     assert absent["free_bytes"] > 0
+
+
+def test_nodes_caches_and_threads_of_a_machine_with_four_nodes_a_socket(tmp_path: Path) -> None:
+    tower = read_tower(write(tmp_path, files({"nodes": 4})))
+    assert tower["nodes_per_socket"] == 4
+    assert tower["l3"][:2] == [
+        {"package": 0, "cpus": "0-3,32-35", "size_bytes": 32 * 2**20},
+        {"package": 0, "cpus": "4-7,36-39", "size_bytes": 32 * 2**20},
+    ]
+    assert len(tower["l3"]) == 8
+    assert (tower["smt_control"], tower["x2apic"], tower["architecture"]) == ("on", True, "x86_64")
+
+
+def test_one_node_over_two_sockets_is_none_of_each(tmp_path: Path) -> None:
+    assert read_tower(write(tmp_path, files({"nodes": 0})))["nodes_per_socket"] == 0
+
+
+@pytest.mark.parametrize("missing", ["node3/cpulist", "cpu5/topology/physical_package_id", "cpu/online"])
+def test_a_topology_with_a_hole_is_unknown(missing: str, tmp_path: Path) -> None:
+    whole = files({"nodes": 4})
+    tower = read_tower(write(tmp_path, {path: text for path, text in whole.items() if not path.endswith(missing)}))
+    assert tower["nodes_per_socket"] is None
+
+
+def test_caches_are_unknown_where_a_cpu_shows_none(tmp_path: Path) -> None:
+    whole = files({"threads": 1})
+    rest = {path: text for path, text in whole.items() if "/cpu4/cache/" not in path}
+    assert read_tower(write(tmp_path, rest))["l3"] is None
+
+
+def test_memory_without_cpus_is_no_node_of_a_socket(tmp_path: Path) -> None:
+    write(tmp_path, files({}))
+    cxl = {"online": "0-2", "node2/cpulist": "", "node2/meminfo": "Node 2 MemTotal: 1048576 kB"}
+    write(tmp_path, {f"sys/devices/system/node/{name}": text for name, text in cxl.items()})
+    tower = read_tower(tmp_path)
+    assert (len(tower["nodes"]), tower["nodes_per_socket"]) == (3, 1)
+
+
+def test_firmware_frequency_and_iommu(tmp_path: Path) -> None:
+    write(tmp_path, files({"frequency": {"driver": "amd-pstate-epp", "governor": "powersave", "epp": "power"}}))
+    write(
+        tmp_path,
+        {
+            "sys/devices/system/cpu/amd_pstate/status": "active",
+            "sys/kernel/iommu_groups/0/type": "DMA-FQ",
+            "sys/kernel/iommu_groups/1/type": "identity",
+        },
+    )
+    tower = read_tower(tmp_path)
+    assert tower["bios"] == {"vendor": "American Megatrends International, LLC.", "version": "R10_F22", "date": None}
+    assert tower["system"] == {"vendor": "Giga Computing", "product": "R283-Z90-AAE1-000"}
+    assert tower["frequency"] == {
+        "driver": "amd-pstate-epp",
+        "governor": "powersave",
+        "governors": ["performance", "powersave"],
+        "energy_performance_preference": "power",
+        "boost": True,
+        "amd_pstate": "active",
+        "intel_pstate": None,
+    }
+    assert tower["iommu"] == {"units": 1, "groups": 2, "types": ["DMA-FQ", "identity"]}
+
+
+def test_turbo_of_intel_pstate_is_the_other_way_around(tmp_path: Path) -> None:
+    whole = files({"frequency": {"driver": "intel_pstate", "governor": "powersave"}})
+    del whole["sys/devices/system/cpu/cpufreq/boost"]
+    write(tmp_path, whole | {"sys/devices/system/cpu/intel_pstate/no_turbo": "1"})
+    frequency = read_tower(tmp_path)["frequency"]
+    assert (frequency["boost"], frequency["intel_pstate"]) == (False, None)
+
+
+def test_hsmp_shows_the_clocks_of_each_socket(tmp_path: Path) -> None:
+    assert read_tower(tmp_path)["hsmp"] is None
+    ports = {
+        f"sys/devices/platform/AMDI0097:0{socket}/{name}": text
+        for socket in (0, 1)
+        for name, text in (("protocol_version", "7"), ("fclk_input", "2000"), ("mclk_input", "2400"))
+    }
+    write(tmp_path, ports | {"dev/hsmp": ""})
+    assert read_tower(tmp_path)["hsmp"] == {"protocol": 7, "fabric_mhz": [2000, 2000], "memory_mhz": [2400, 2400]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "guest"),
+    [
+        ({}, False),
+        ({"flags": "lm hypervisor"}, True),
+        ({"system": ["QEMU", "Standard PC"], "arm": True}, True),
+        ({"system": ["Amazon EC2", "c7g.metal"], "arm": True, "maker": "Amazon EC2"}, False),
+        ({"system": ["Amazon EC2", "c7g.large"], "arm": True}, True),
+    ],
+)
+def test_guests_are_known_by_flag_or_name(changes: dict[str, Any], guest: bool, tmp_path: Path) -> None:
+    assert read_tower(write(tmp_path, files(changes)))["hypervisor"] is guest
+
+
+def test_nodes_without_cpus_are_of_another_kind_unless_cpus_are_offline(tmp_path: Path) -> None:
+    whole = files({"nodes": 2, "threads": 1, "cores": 8})
+    system = "sys/devices/system"
+    whole |= {f"{system}/node/node{node}/cpulist": "" for node in (1, 3)}
+    whole |= {f"{system}/cpu/present": "0-15", f"{system}/cpu/online": "0-3,8-11"}
+    assert read_tower(write(tmp_path / "offline", whole))["nodes_per_socket"] is None
+    whole[f"{system}/cpu/present"] = "0-3,8-11"
+    assert read_tower(write(tmp_path / "memory", whole))["nodes_per_socket"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        (".dockerenv", "", "docker"),
+        ("run/.containerenv", "", "podman"),
+        ("run/systemd/container", "lxc", "lxc"),
+        ("run/secrets/kubernetes.io/serviceaccount/namespace", "default", "kubernetes"),
+        ("proc/1/cgroup", "12:cpu:/kubepods/burstable/pod1/2", "kubernetes"),
+        ("proc/1/cgroup", "0::/init.scope", None),
+    ],
+)
+def test_containers_are_known_by_what_their_managers_leave(
+    path: str, text: str, kind: str | None, tmp_path: Path
+) -> None:
+    assert read_tower(write(tmp_path, {path: text}))["container"] == kind
+
+
+def test_what_nothing_tells_is_unknown(tmp_path: Path) -> None:
+    nothing = read_tower(tmp_path)
+    for key in ("hypervisor", "sockets", "l3", "nodes_per_socket", "x2apic", "iommu", "hsmp", "architecture"):
+        assert nothing[key] is None, key

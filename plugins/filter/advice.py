@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Filters that judge towers by the rules in catalog/bios.yml; each is described in the file of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import yaml
+
+# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.advice import advice_text, advise
+from ansible.module_utils.fleet import fleet_differences
+from ansible.module_utils.redfish_bios import measured_problems
+
+CATALOG = Path(__file__).resolve().parents[2] / "catalog/bios.yml"
+
+
+def tower_advice(
+    tower: dict[str, Any],
+    channels: dict[str, Any] | None = None,
+    rules: list[dict[str, Any]] | None = None,
+    most: str = "info",
+) -> list[dict[str, Any]]:
+    """The advice by the catalog's rules and the given ones, which replace those of the same code."""
+    table = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
+    own = {rule.get("code") for rule in rules or []}
+    table["rules"] = [rule for rule in table["rules"] if rule["code"] not in own] + list(rules or [])
+    try:
+        return advise(tower, channels, table, most)
+    except ValueError as error:
+        raise AnsibleFilterError(f"numa_advice_rules: {error}") from error
+
+
+def differences(documents: list[Any]) -> list[dict[str, Any]]:
+    """The odd ones out, of documents or of lists of a host's name, its tower and its memory channels."""
+    names = ("host", "tower", "memory_channels")
+    return fleet_differences([row if isinstance(row, dict) else dict(zip(names, row)) for row in documents])
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "advice_text": advice_text,
+            "bios_problems": measured_problems,
+            "fleet_differences": differences,
+            "tower_advice": tower_advice,
+        }
