@@ -64,8 +64,7 @@ SERVERS = (
     ("Xeon SP 4 (Sapphire Rapids)",    8, 4800, 4400, r"Xeon\(R\) (?:Gold 6|Platinum 8)4\d\d"),
     ("Xeon Gold 5400",                 8, 4400, 4400, r"Xeon\(R\) Gold 54\d\d"),
     ("Xeon Silver 4400 and Bronze",    8, 4000, 4000, r"Xeon\(R\) (?:Silver 4|Bronze 3)4\d\d"),
-    ("Xeon SP 3 (Cooper Lake)",        6, 3200, 2933, r"Xeon\(R\) (?:Gold|Platinum) (?:5318H|5320H|6328H|6330H|6348H"
-                                                      r"|8353H|8354H|8356H|8360H|8376H|8380H)"),
+    ("Xeon SP 3 (Cooper Lake)",        6, 3200, 2933, r"Xeon\(R\) (?:Gold|Platinum) [568]3\d\dH"),
     ("Xeon SP 3 (Ice Lake)",           8, 3200, 3200, r"Xeon\(R\) (?:Gold 6|Platinum 8)3\d\d"),
     ("Xeon Gold 5300",                 8, 2933, 2933, r"Xeon\(R\) Gold 53\d\d"),
     ("Xeon Silver 4300",               8, 2666, 2666, r"Xeon\(R\) Silver 43\d\d"),
@@ -107,6 +106,7 @@ CLIENTS = (
     ("Core",                        2,    0,    0, r"Core\(TM\) (?:\d \d{3}|i[3579][- ]|m[357]?-|2 |M-)|Core\(TM\)2"),
     ("Pentium and Celeron",         2,    0,    0, r"Pentium\(R\) (?:CPU +)?(?:G\d|Gold|Silver)"
      r"|Celeron\(R\) (?:CPU +)?[GNJ]\d{4}"),
+    ("Xeon 6300",                   2, 4800, 3600, r"Xeon\(R\) 63\d\dP"),
     ("Xeon E3, E and W-1000",       2,    0,    0, r"Xeon\(R\)(?: CPU)? (?:E3-|E-\d{4}|W-1\d{3,4})"),
 )
 # Engineering samples, whose brand says nothing, by the family and model of CPUID as decimal numbers in /proc/cpuinfo.
@@ -136,9 +136,14 @@ def cpu_memory(brand: str, family: Optional[int] = None, model: Optional[int] = 
 # (llama.cpp discussion 11530). Zen 5: about 60 narrow, 99.8 over two links (Chips and Cheese, EPYC 9355P). Zen 3 is
 # taken to be like Zen 2, not measured.
 GMI_GB_S = {"zen2": (36.0, 40.0), "zen3": (36.0, 40.0), "zen4": (49.9, 66.0), "zen5": (60.0, 100.0)}
-# What the memory controllers themselves reach of the theoretical bandwidth: 0.80 on the EPYC 9354P above, up to 0.99
-# on an EPYC 9575F (Chips and Cheese).
-DRAM_EFFICIENCY = (0.80, 0.95)
+# Links between two sockets, GB/s each way, low and high. Infinity Fabric: three or four links of 16 lanes at 16 (Zen 2,
+# Zen 3) and 32 GT/s, of which 0.8 to 0.9 are data; calculated, not measured. Xeons are not in it: two Xeon 6980P
+# measured 248 each way (ik_llama.cpp discussion 201), others are unknown.
+SOCKET_LINK_GB_S = {"zen2": (77.0, 115.0), "zen3": (77.0, 115.0), "zen4": (154.0, 230.0), "zen5": (154.0, 230.0)}
+# What the memory controllers themselves reach of the theoretical bandwidth, by a read probe: 0.78 on an EPYC 9654
+# (likwid, llama.cpp discussion 11733), 0.79 on two Xeon 4510 (colibri issue 537), 0.80 on the EPYC 9354P above, 0.83
+# on an EPYC 9575F (479 of 576, Chips and Cheese), 0.90 on a Xeon 6980P (mlc, ik_llama.cpp discussion 201).
+DRAM_EFFICIENCY = (0.75, 0.90)
 
 
 def ccd_links(family: Optional[int], model: Optional[int], brand: str) -> Optional[tuple[str, int]]:

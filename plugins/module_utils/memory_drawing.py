@@ -8,8 +8,8 @@ from typing import Any
 WIDTH = 80
 
 
-def _name(channel: str) -> str:
-    """A channel's name short enough for a cell: the first slot's, where it has none of its own."""
+def short_name(channel: str) -> str:
+    """A channel's name short enough for a cell or a label: the first slot's, where it has none of its own."""
     name = channel.split("+", 1)[0].replace("Controller", "C").replace("-Channel", "")
     return (name if len(name) <= 8 else " ".join(name.split()[-2:]))[-8:]
 
@@ -45,7 +45,7 @@ def draw(channels: dict[str, Any]) -> str:
             ]
             marks = " ".join(_mark(dimm) for dimm in sorted(slots, key=lambda dimm: dimm["slot"] or 0))
             empty = not any(dimm["populated"] for dimm in slots)
-            cells.append(f"{_name(name)}:[{marks}]" if empty else f"{_name(name)}: {marks} ")
+            cells.append(f"{short_name(name)}:[{marks}]" if empty else f"{short_name(name)}: {marks} ")
         width = max((len(cell) for cell in cells), default=0) + 1
         each = max((WIDTH - 2) // width, 1)
         for start in range(0, len(cells), each):

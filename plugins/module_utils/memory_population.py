@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Optional
 
 from .cpu_memory import DRAM_EFFICIENCY, GMI_GB_S, CpuMemory, ccd_links, cpu_memory
 from .smbios import Machine, MemoryDevice, Processor
+from .tower import VIRTUAL
 
 # Bytes that a channel of 64 bits moves a transfer.
 CHANNEL_BYTES = 8
@@ -24,13 +25,6 @@ NOT_DRAM = re.compile(r"Flash|ROM|non-volatile|HBM", re.I)
 NOT_A_SLOT = re.compile(r"CXL|System ROM|BIOS|SPI", re.I)
 # What firmware writes where it knows no name.
 NAMELESS = re.compile(r"^\s*$|NO DIMM|Not Specified|^Unknown$|BAD INDEX", re.I)
-# Guests: what their table says of slots is made up, and their CPU's channels belong to the host.
-VIRTUAL = re.compile(
-    r"QEMU|KVM|Bochs|VMware|VirtualBox|innotek|\bXen\b|HVM domU|Virtual|Parallels|Google Compute|OpenStack|oVirt|RHEV"
-    r"|AHV|Alibaba Cloud|Tencent Cloud|bhyve|OpenNebula|DigitalOcean|vServer|Amazon EC2(?!.*metal)|Standard PC"
-    r"|Cloud Hypervisor",
-    re.I,
-)
 # No board has more slots on a channel than this.
 MOST_SLOTS = 3
 # Guests of unknown makers list each of their CPUs as a socket; the largest machines have 32.
@@ -38,7 +32,8 @@ MOST_SOCKETS = 32
 
 
 class Rule(NamedTuple):
-    """One way of naming slots. Patterns have the groups s (socket), c (channel), d (slot of a channel) and n (number).
+    """One way of naming slots. Patterns have the groups s (socket), c (channel), d (slot of a channel) and n (number);
+    k instead of s is a node, which may be a socket or a part of one.
 
     ``order`` is what a number means: ``own`` where a name has a channel of its own; ``channel`` where the slots of a
     channel follow each other; ``slot`` where the first slots of all channels come first.
@@ -53,13 +48,19 @@ class Rule(NamedTuple):
     trap: str
 
 
+# The parts of names that say everything, however they are written: CPU0_C0D0, SOCKET 0 CHANNEL 0 DIMM 0, P1_CHA_DIMM1.
+SOCKET = r"(?i:CPU|PROC|SOCKET|P)[-_ ]?(?P<s>\d)[-_ ]?"
+NODE = r"(?:NODE|CPU) ?(?P<k>\d)[-_ ]?"
+CHANNEL = r"(?i:CHANNEL|CH|C)[-_ ]?(?P<c>\d+|[A-X])[-_ ]?"
+SLOT = r"(?i:DIMM|SLOT|D)[-_ ]?(?P<d>\d)"
+
 # Tried from the top; the first that fits every populated slot, and that no slot of the machine contradicts, answers.
 # fmt: off
 RULES = tuple(Rule(*row) for row in (
     # name, vendor, locator, bank locator, order, example, trap
     ("dell-letter-number", r"Dell", r"^(?:DIMM[_ ]?)?(?P<s>[A-H])(?P<n>\d{1,2})$", r"", "slot",
      "A1 ~", "the letter is the socket, and numbers go over all channels before a channel's second slot"),
-    ("letter-many-numbers", r"", r"^(?P<s>[A-H])(?P<n>\d{1,2})$", r"^$", "slot",
+    ("letter-many-numbers", r"^\W*$", r"^(?P<s>[A-H])(?P<n>\d{1,2})$", r"^$", "slot",
      "A1 … A16 ~", "Dell's, where the vendor was left out; only with more numbers than a channel has slots"),
     ("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "channel",
      "DIMM1_CPU1 ~", ""),
@@ -73,17 +74,19 @@ RULES = tuple(Rule(*row) for row in (
      "P1-DIMMA1 ~ P0_Node0_Channel0_Dimm0", "banks count CPUs from 0, and repeat channels"),
     ("p-ch-letter", r"", r"^P(?P<s>\d)_(?:D\d_)?(?:UMC|MC)\d+_(?:DIM_)?CH_(?P<c>[A-X])(?P<d>\d)$", r"", "own",
      "P0_UMC0_CH_A0 ~ P0 CHANNEL A", "controllers are not in the order of the letters"),
-    ("cpu-c-d", r"", r"^CPU(?P<s>\d)_C(?P<c>\d+)D(?P<d>\d)$", r"", "own",
+    ("p-digit-letter", r"", r"^P(?P<s>\d)[-_ ]?DIMM_?(?P<c>\d)(?P<d>[A-C])$", r"", "own",
+     "P1-DIMM1A ~ BANK 0", "the digit is the channel, and the letter the slot"),
+    ("named-in-full", r"", rf"^{SOCKET}{CHANNEL}{SLOT}\b", r"", "own",
      "CPU0_C0D0 ~ NODE 0", ""),
-    ("cpu-channel-dimm", r"", r"^CPU(?P<s>\d) Channel(?P<c>\d+) DIMM(?P<d>\d)$", r"", "own",
-     "CPU0 Channel0 DIMM0 ~", ""),
     ("cpu-dimm-number", r"", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel",
      "CPU0-DIMM1 ~ CPU0", "numbers continue on CPU 2 of some"),
     ("cpu-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?:MC\d_)?(?:DIMM)?[_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own",
      "CPU0.A0 ~ BANK 0", "a node may be a quarter of a CPU"),
-    ("node-channel-dimm", r"", r"^NODE (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)", r"", "own",
+    ("cpu-controller-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?P<c>MC\d_(?:DIMM)?[_ ]?[A-X])(?P<d>\d)?$", r"", "own",
+     "CPU0_MC0_DIMM_A0 ~ NODE 0", "letters that start anew on each controller"),
+    ("node-in-full", r"", rf"^{NODE}{CHANNEL}{SLOT}\b", r"", "own",
      "NODE 0 CHANNEL 0 DIMM 0 (A0) ~ NODE 0", ""),
-    ("huawei-digits", r"", r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?: J\d+)?$", r"^_?(?:Node|SOCKET)", "own",
+    ("huawei-digits", r"", r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?:\(\w\))?(?: J\d+)?$", r"^_?(?:Node|SOCKET)", "own",
      "DIMM000 J27 ~ SOCKET 0 CHANNEL 0 DIMM 0", ""),
     ("dimm-letter-board-cpu", r"", r"^DIMM (?P<c>[A-X])(?P<d>\d)$", r"CPU (?P<s>\d)$", "own",
      "DIMM A1 ~ Primary Main Board/CPU 0", "locators repeat on every CPU"),
@@ -99,29 +102,37 @@ RULES = tuple(Rule(*row) for row in (
      "Slot 8 (Channel D / DIMM 2) ~", ""),
     ("controller-channel", r"", r"^(?P<c>Controller\d-Channel[A-D])(?:-DIMM(?P<d>\d))?$", r"", "own",
      "Controller0-ChannelA-DIMM0 ~ BANK 0", "a channel is controller and letter"),
-    ("controller-letter", r"", r"^Controller\d-DIMM(?P<c>[A-D])(?P<d>\d)$", r"", "own",
-     "Controller0-DIMMA1 ~ BANK 0", ""),
+    ("controller-letter", r"", r"^(?P<c>Controller\d-DIMM[A-D])(?P<d>\d)$", r"", "own",
+     "Controller0-DIMMA1 ~ BANK 0", "both controllers may have an A"),
     ("controller", r"", r"^(?P<c>Controller\d)-DIMM(?P<d>\d)$", r"", "own",
      "Controller0-DIMM0 ~ BANK 0", ""),
     ("coreboot", r"", r"^Channel-(?P<c>\d)-DIMM-(?P<d>\d)$", r"", "own",
      "Channel-0-DIMM-0 ~", "lists only what is filled, and may give all the same name"),
     ("channel-letter", r"", r"^Channel(?P<c>[A-P])(?:[-_ ]?D(?:IMM|imm)(?P<d>\d))?(?:_BOTTOM|_TOP)?$", r"", "own",
      "ChannelA-DIMM0 ~ BANK 0", "letters may continue on socket 2"),
+    ("letter-of-node", r"", r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$", rf"^{NODE}$", "own",
+     "DIMM_A1 ~ NODE 0", "letters may start anew on every CPU"),
     ("letter-node-socket", r"", r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$", r"", "own",
      "DIMM_A1 ~ NODE 0 CHANNEL 0 DIMM 0", "letters may continue on socket 2, and leave out the I"),
-    ("bank-node-channel", r"", r"", r"^(?:NODE|SOCKET|CPU) (?P<s>\d) CHANNEL (?P<c>\d+) DIMM (?P<d>\d)$", "own",
+    ("bank-in-full", r"", r"", rf"^{SOCKET}{CHANNEL}{SLOT}$", "own",
      "J27 ~ SOCKET 0 CHANNEL 0 DIMM 0", ""),
+    ("bank-node-in-full", r"", r"", rf"^{NODE}{CHANNEL}{SLOT}$", "own",
+     "J27 ~ NODE 0 CHANNEL 0 DIMM 0", ""),
 ))
 # fmt: on
 
 
 class Place(NamedTuple):
-    """Where a naming rule puts a device: labels as they are printed; ``number`` where only that is printed."""
+    """Where a naming rule puts a device: labels as they are printed; ``number`` where only that is printed.
+
+    Where ``node`` is true, what is printed of the socket is a node.
+    """
 
     socket: Optional[str]
     channel: Optional[str]
     slot: Optional[int]
     number: Optional[int]
+    node: bool
 
 
 class Answer(NamedTuple):
@@ -152,8 +163,14 @@ def place_of(rule: Rule, device: MemoryDevice) -> Optional[Place]:
         if not match:
             return None
         groups.update({name: value for name, value in match.groupdict().items() if value is not None})
-    slot, number = groups.get("d"), groups.get("n")
-    return Place(groups.get("s"), groups.get("c"), int(slot) if slot else None, int(number) if number else None)
+    slot, number, node = (groups.get(name) for name in "dnk")
+    return Place(
+        groups.get("s", node),
+        groups.get("c"),
+        int(slot, 36) if slot else None,
+        int(number) if number else None,
+        node is not None,
+    )
 
 
 def _rules_for(machine: Machine) -> list[Rule]:
@@ -161,12 +178,20 @@ def _rules_for(machine: Machine) -> list[Rule]:
     return [rule for rule in RULES if not rule.vendor or re.search(rule.vendor, vendor, re.I)]
 
 
-def _means_sockets(rule: Rule, places: list[Place]) -> bool:
-    """Whether letters can be sockets, where no vendor says so: only if they have more slots than a channel."""
-    return rule.name != "letter-many-numbers" or max(place.number or 0 for place in places) > MOST_SLOTS
+def _means_so(rule: Rule, places: list[Place], channels: Optional[int]) -> bool:
+    """Whether letters that nothing explains mean what a rule says.
+
+    They are sockets only if they have more slots than a channel, and channels only if there are several: A0 to A3 are
+    the four slots of two channels on some.
+    """
+    if rule.name == "letter-many-numbers":
+        return max(place.number or 0 for place in places) > MOST_SLOTS
+    if rule.name == "letter-node-socket":
+        return len(places) == 1 or channels == 1 or len({place.channel for place in places}) > 1
+    return True
 
 
-def _sockets_of(labels: list[str], populated: set[str], cpus: list[Processor]) -> Optional[dict[str, int]]:
+def _sockets_of(labels: list[str], populated: set[str], cpus: list[Processor], node: bool) -> Optional[dict[str, int]]:
     """Rank the socket labels of a board onto its CPUs, whether it counts from 0 or from 1."""
     ordered = sorted(labels, key=lambda label: (len(label), label))
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
@@ -175,6 +200,9 @@ def _sockets_of(labels: list[str], populated: set[str], cpus: list[Processor]) -
     if len(ordered) < len(cpus):
         # The slots of absent CPUs are not listed; otherwise nobody can tell whose slots are missing.
         return dict(zip(ordered, filled)) if len(ordered) == len(filled) else None
+    if node or len(cpus) > 1:
+        return None
+    # Boards for one CPU list the slots of a second one that they do not have.
     used = [label for label in ordered if label in populated]
     return dict(zip(used, filled)) if len(used) <= len(filled) else None
 
@@ -190,7 +218,9 @@ def _apply(
             named[index] = place
         elif device.size_bytes or not (NAMELESS.search(device.locator) or NAMELESS.search(device.bank)):
             return None
-    if not named or not _means_sockets(rule, list(named.values())):
+    # Two slots that would be the same one: what the rule takes for a channel is not all of its name.
+    whole = [place for place in named.values() if place.slot is not None]
+    if not named or len(set(whole)) < len(whole) or not _means_so(rule, list(named.values()), channels):
         return None
     labels = {place.socket for place in named.values()}
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
@@ -209,7 +239,8 @@ def _apply(
             result[index] = (owner[str(place.channel)], str(place.channel), place.slot or 0)
         return result
     used = {str(place.socket) for index, place in named.items() if devices[index].size_bytes}
-    sockets = _sockets_of([str(label) for label in labels], used, cpus)
+    node = any(place.node for place in named.values())
+    sockets = _sockets_of([str(label) for label in labels], used, cpus, node)
     if sockets is None:
         return None
     for label, socket in sockets.items():
@@ -218,10 +249,18 @@ def _apply(
             for index in mine:
                 result[index] = (socket, str(named[index].channel), named[index].slot or 0)
             continue
-        if not channels or (len(mine) % channels and len(mine) > channels):
+        if not channels:
             return None
         listed = mine[:]
         mine.sort(key=lambda index: named[index].number or 0)
+        if len(mine) % channels and len(mine) > channels:
+            # Not every channel has a second slot. Where first slots come first, these can be told as long as the
+            # others, whose channels cannot, add nothing.
+            first, rest = mine[:channels], mine[channels:]
+            full = all(devices[index].size_bytes for index in first)
+            if rule.order != "slot" or (not full and any(devices[index].size_bytes for index in rest)):
+                return None
+            mine = first
         each = max(len(mine) // channels, 1)
         if rule.order == "slot":
             groups = [mine[start::channels] for start in range(min(channels, len(mine)))]
@@ -247,7 +286,7 @@ def _groups(indexes: list[int], each: int) -> list[list[int]]:
 
 
 def _contradicts(places: dict[int, tuple[int, str, int]], devices: list[MemoryDevice]) -> bool:
-    """Whether two slots would be the same one, or a channel would have more slots than any board's."""
+    """Whether two slots have one name, or a channel would have more slots than any board's."""
     names = [(devices[index].locator, devices[index].bank) for index in places if devices[index].size_bytes]
     slots: dict[tuple[int, str], list[int]] = {}
     for socket, channel, slot in places.values():
@@ -309,14 +348,23 @@ def configured_speed(device: MemoryDevice) -> Optional[int]:
     return configured or None
 
 
+def _slots(machine: Machine, devices: list[MemoryDevice], channels: Optional[int]) -> int:
+    """How many slots the board has: some firmware lists only those that are filled, and counts all.
+
+    Not on boards of two channels, where the count is often that of another model, and larger.
+    """
+    counted = sum(array.devices or 0 for array in machine.arrays if array.system)
+    return max(counted, len(devices)) if channels and channels > 2 else len(devices)
+
+
 def _owners(machine: Machine, devices: list[MemoryDevice], cpus: list[Processor]) -> Optional[list[int]]:
     """The socket of each device, by the first rule that names sockets and fits all, whatever it says of channels."""
     for rule in _rules_for(machine):
         places = [place_of(rule, device) for device in devices] if "(?P<s>" in rule.locator + rule.bank else []
-        if not places or not all(places) or not _means_sockets(rule, [place for place in places if place]):
+        if not places or not all(places) or not _means_so(rule, [place for place in places if place], None):
             continue
         labels = [str(place.socket) for place in places if place]
-        sockets = _sockets_of(sorted(set(labels)), set(), cpus)
+        sockets = _sockets_of(sorted(set(labels)), set(), cpus, False)
         if sockets and set(labels) <= sockets.keys():
             return [sockets[label] for label in labels]
     return None
@@ -328,11 +376,12 @@ def _bounds_of_socket(
     cpus: list[Processor],
     channels: Optional[int],
     owners: Optional[list[int]],
+    slots: int,
 ) -> Optional[list[int]]:
-    """Bounds for a socket whose slots' channels are not named."""
+    """Bounds for a socket whose slots' channels are not named, on a board of so many slots."""
     count = sum(1 for device in devices if device.size_bytes)
     if len(cpus) == 1 or channels is None:
-        return bounds(count, len(devices), channels)
+        return bounds(count, slots, channels)
     if len(devices) == count and count >= channels * len(cpus) and count % len(cpus) == 0:
         return [channels, channels]
     if sum(1 for cpu in cpus if cpu.populated) == 1:
@@ -392,8 +441,9 @@ def describe(
     owners = None if answer or soldered else _owners(machine, devices, cpus)
     sockets = [_socket(index, cpu, channels) for index, cpu in enumerate(cpus)]
     populated = [socket for socket in sockets if socket["populated"]]
+    slots = _slots(machine, devices, channels)
     for socket in populated if countable else []:
-        _count(socket, devices, cpus, channels, answer, owners)
+        _count(socket, devices, cpus, channels, answer, owners, slots)
     if l3_domains and len(l3_domains) == len(populated):
         for socket, count in zip(populated, l3_domains):
             socket["l3_domains"] = count
@@ -469,6 +519,7 @@ def _count(
     channels: Optional[int],
     answer: Optional[Answer],
     owners: Optional[list[int]],
+    slots: int,
 ) -> None:
     """Fill in what is known of the channels of a socket."""
     present = [device for device in devices if device.size_bytes]
@@ -488,7 +539,7 @@ def _count(
             entry.update(channels_populated=count, channels_bounds=[count] * 2)
             entry["empty_channels"] = [] if count == channels else None
     else:
-        limits = entry["channels_bounds"] = _bounds_of_socket(entry["socket"], devices, cpus, channels, owners)
+        limits = entry["channels_bounds"] = _bounds_of_socket(entry["socket"], devices, cpus, channels, owners, slots)
         if limits and limits[0] == limits[1]:
             entry.update(channels_populated=limits[0], empty_channels=[] if limits[0] == channels else None)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.service_plan import make_plan
 
 REPO = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(str(path.relative_to(REPO)) for path in REPO.glob("roles/*/templates/*.j2"))
@@ -36,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "kernel_tuning_governor": None,
         "kernel_tuning_energy_performance_preference": None,
         "kernel_tuning_readahead_kb": None,
-        "llama_service_huge_pages": "none",
+        "hugepages_mode": "none",
     },
     "typical": {},
     "extreme": {
@@ -47,13 +49,37 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "llama_service_parallel": 64,
         "llama_service_context": 10_000_000,
         "llama_service_threads": 500,
+        "llama_service_threads_batch": 512,
         "llama_service_load_mode": "mmap",
+        "llama_service_tls_certificate": "/etc/ssl/tower.pem",
+        "llama_service_tls_key": "/etc/ssl/private/tower.pem",
     },
 }
 MODEL = {
     "bytes": 10**9,
     "files": [{"file": "m-00001-of-00002.gguf", "sha256": "0" * 64}, {"file": "m-2.gguf", "sha256": "1" * 64}],
 }
+
+
+def decided(case: str, variables: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """What llama_service_plan returns on this tower."""
+    given = variables | {
+        "__llama_service_name": "a-model",
+        "__llama_service_model_path": "/var/lib/llama-models/a-model",
+        "llama_service_huge_pages": variables["hugepages_mode"],
+    }
+    settings = {}
+    for key, text in variables["__llama_service_settings"].items():
+        name = re.search(r"__llama_service_\w+|llama_service_(?!instance)\w+", text)
+        settings[key] = given[name.group()] if name else text.replace("{{ llama_service_instance }}", "main")
+    build = {} if case == "minimal" else {"key": "0123456789abcdef"}
+    plan = make_plan({**settings, "weights": {}}, facts, build, {} if case == "minimal" else MODEL)
+    assert plan["problems"] == []
+    return {
+        "plan": {**plan, "weights": {0: 3, 1: 2} if case == "extreme" else {}},
+        "build": build,
+        "model": {} if case == "minimal" else MODEL,
+    }
 
 
 @pytest.fixture(scope="session", params=TOWERS)
@@ -70,12 +96,19 @@ def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in sorted(REPO.glob(f"roles/*/{name}/main.yml")):
             variables |= yaml.safe_load(path.read_text()) or {}
     facts = {"container": None, **TOWERS[case]}
+    facts |= {"kernel": "6.12.48", "memory_bytes": sum(node["memory_bytes"] for node in facts["nodes"])}
+    facts["cpus"] = facts["cores"]
+    for node in facts["nodes"]:
+        node["cpus"] = [node["node"]]
     facts["disks"] = {"/var/lib/llama-models": {"fs_uuid": None, "partition": False, **facts["disks"]}}
     variables |= {
         "__kernel_tuning_before": {"tower": facts},
-        "__llama_service_tower": {"tower": facts},
-        "__llama_service_build": {} if case == "minimal" else {"key": "0123456789abcdef"},
-        "__llama_service_weights": {} if case == "minimal" else MODEL,
+        "__hugepages_plan": {
+            "page_bytes": 2**30,
+            "pages": {node["node"]: 150 for node in facts["nodes"]},
+            "boot_parameters": "hugepagesz=1G hugepages=0:150,1:150",
+        },
+        "__llama_service_decided": decided(case, variables | SETTINGS[case], facts),
         "llama_build_root": str(out / "llama.cpp"),
         "model_store_models": [{"name": "a-model"}],
         "out": str(out),
@@ -96,11 +129,13 @@ def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 {
                     "name": "Render",
                     "ansible.builtin.template": {
-                        "src": "{{ item }}",
-                        "dest": "{{ out }}/{{ item | basename | splitext | first }}",
+                        "src": "{{ template }}",
+                        "dest": "{{ out }}/{{ template | basename | splitext | first }}",
                         "mode": "0644",
                     },
                     "loop": "{{ templates }}",
+                    "loop_control": {"loop_var": "template"},
+                    "vars": {"item": "{{ __llama_service_decided.plan.instances[0] }}"},
                 }
             ],
         }
@@ -134,23 +169,60 @@ def test_all_templates_are_checked_here() -> None:
         "llamatower.conf.j2",
         "instance.env.j2",
         "llama-server@.service.j2",
+        "llama-server-check@.service.j2",
+        "llama-server-check@.timer.j2",
+        "llama.slice.j2",
+        "llamatower-hugepages.conf.j2",
+        "llamatower-hugepages.cfg.j2",
+        "llama-models-verify.service.j2",
+        "llama-models-verify.timer.j2",
     }
 
 
-def test_systemd_accepts_the_unit(rendered: Path, case: str) -> None:
-    unit = rendered / "llama-server@.service"
-    instance = unit.with_name("llama-server@main.service")
-    shutil.copy(unit, instance)
-    done = subprocess.run(["systemd-analyze", "verify", instance], capture_output=True, text=True, check=False)
+def test_systemd_accepts_the_timer_and_what_it_starts(rendered: Path) -> None:
+    units = [rendered / f"llama-models-verify.{kind}" for kind in ("service", "timer")]
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "llama-models" not in done.stderr, done.stderr
+
+
+def test_systemd_accepts_the_units_of_the_server(rendered: Path) -> None:
+    instances = [rendered / "llama.slice"]
+    for name in ("llama-server", "llama-server-check"):
+        for template in rendered.glob(f"{name}@.*"):
+            instances.append(template.with_name(template.name.replace("@", "@main")))
+            # numactl comes with the role; systemd-analyze wants every program to be there.
+            instances[-1].write_text(template.read_text().replace("=/usr/bin/numactl ", "=/usr/bin/env "))
+    assert len(instances) == 4
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{rendered}:"}
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *instances], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     # Other units of this machine have their own faults; ours must have none.
-    assert "llama-server" not in done.stderr, done.stderr
+    assert "llama" not in done.stderr, done.stderr
+
+
+def test_the_unit_exposes_little(rendered: Path, case: str) -> None:
+    unit = rendered / "llama-server@exposure.service"
+    shutil.copy(rendered / "llama-server@.service", unit)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    level = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)
+    assert level, done.stdout + done.stderr
+    # A server that listens on the network cannot be kept from it.
+    assert float(level.group(1)) <= (1.3 if case == "extreme" else 1.2), done.stdout
 
 
 def test_the_unit_starts_the_server_over_the_nodes_that_have_memory(rendered: Path, case: str) -> None:
     (start,) = [value for key, value in settings_of_unit(rendered) if key == "ExecStart"]
     interleaved = {"minimal": None, "typical": "0-1", "extreme": "0-2,5-9"}[case]
-    expected = f"{rendered}/llama.cpp/current/bin/llama-server"
+    batch = {"minimal": 1, "typical": 64, "extreme": 512}[case]
+    expected = f"{rendered}/llama.cpp/current/bin/llama-server --threads-batch {batch}"
     assert start == (f"/usr/bin/numactl --interleave={interleaved} {expected}" if interleaved else expected)
 
 
@@ -169,9 +241,11 @@ def test_the_environment_has_each_setting_once_and_no_secret(rendered: Path, cas
     assert all(value and not re.search(r"[\"'\\\s]", value) for value in values.values()), values
     assert "LLAMA_API_KEY" not in names
     assert values["LLAMA_ARG_MODEL"].startswith("/var/lib/llama-models/a-model/")
-    assert ("GLIBC_TUNABLES" in values) == (case != "minimal")
+    assert ("GLIBC_TUNABLES" in values) == (case == "typical")
     assert values["LLAMA_ARG_THREADS"] == {"minimal": "1", "typical": "64", "extreme": "500"}[case]
-    assert values["LLAMA_ARG_LOAD_MODE"] == {"minimal": "mmap", "typical": "dio", "extreme": "mmap"}[case]
+    assert values["LLAMA_ARG_LOAD_MODE"] == {"minimal": "dio", "typical": "dio", "extreme": "mmap"}[case]
+    origin = {"extreme": "https://[::1]:8080"}.get(case, "http://127.0.0.1:8080")
+    assert values["LLAMA_ARG_CORS_ORIGINS"] == origin
     assert ("LLAMA_ARG_ENDPOINT_METRICS" in values) == (case == "extreme")
 
 
@@ -205,6 +279,30 @@ def test_tmpfiles_writes_what_was_asked_for(rendered: Path, case: str, tmp_path:
     written = [(tmp_path / "sys" / name).read_text().strip() for name in files]
     governor = "before" if case == "minimal" else "performance"
     assert written == ["always" if case == "extreme" else "madvise", "madvise", governor, governor]
+
+
+def test_tmpfiles_reserves_the_pool_of_each_node(rendered: Path, case: str, tmp_path: Path) -> None:
+    files = [
+        tmp_path / f"sys/devices/system/node/node{node['node']}/hugepages/hugepages-1048576kB/nr_hugepages"
+        for node in TOWERS[case]["nodes"]
+    ]
+    for path in files:
+        path.parent.mkdir(parents=True)
+        path.write_text("0")
+    done = subprocess.run(
+        ["systemd-tmpfiles", "--create", f"--root={tmp_path}", rendered / "llamatower-hugepages.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.read_text().strip() for path in files] == ["150"] * len(files)
+
+
+def test_grub_adds_the_pool_to_the_command_line_that_there_is(rendered: Path) -> None:
+    script = f'GRUB_CMDLINE_LINUX=quiet; . "{rendered}/llamatower-hugepages.cfg"; echo "$GRUB_CMDLINE_LINUX"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "quiet hugepagesz=1G hugepages=0:150,1:150", done.stderr
 
 
 def test_the_udev_rule_is_one_line_for_the_right_device(rendered: Path, case: str) -> None:

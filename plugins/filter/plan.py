@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Filters of playbooks/plan.yml; each is described in the file of its name beside this one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+from ansible.errors import AnsibleFilterError
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils import plan
+
+
+def forecast_plan(
+    models: list[dict[str, Any]],
+    machines: list[dict[str, Any]],
+    names: dict[str, list[str]],
+    sources: list[dict[str, Any]],
+    towers: list[dict[str, Any]],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    try:
+        found = [plan.from_source(entry) for entry in sources]
+        # Who names models or towers of their own wants those, and of the catalog only what they name.
+        chosen = [] if found and not names["models"] else plan.choose(models, names["models"], "model")
+        boxes = [] if towers and not names["machines"] else plan.choose(machines, names["machines"], "machine")
+    except plan.PlanError as error:
+        raise AnsibleFilterError(str(error)) from error
+    figures = plan.thread_figures(models, machines) if not found and not towers else []
+    document = plan.plan([*found, *chosen], [*(plan.from_tower(**tower) for tower in towers), *boxes], options, figures)
+    # Plain data: what Ansible hands over may be its own kinds of text.
+    plain: dict[str, Any] = json.loads(json.dumps(document))
+    return plain
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "forecast_plan": forecast_plan,
+            "forecast_text": plan.plan_text,
+        }

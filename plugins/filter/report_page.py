@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Filters that render the report as HTML and Markdown; each is described in the file of its name beside this one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import jinja2
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.module_utils import report_page
+from ansible.module_utils.fleet import fleet_differences
+from ansible.module_utils.plan import plan_view
+from ansible.module_utils.report import SCHEMA_VERSION, printable_data
+from ansible.module_utils.report_markdown import tower_markdown
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
+
+
+def _render(name: str, view: dict[str, Any]) -> str:
+    # Ansible's own templating does not escape, and names of DIMMs and models are whatever somebody wrote there.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Plain data: what Ansible hands over may be its own kinds of text, some of which count as escaped.
+    return environment.get_template(name).render(**printable_data(json.loads(json.dumps(view))))
+
+
+def tower_page(document: dict[str, Any]) -> str:
+    return _render("tower.html", report_page.tower_view(document))
+
+
+def fleet_page(documents: list[Any]) -> str:
+    # Of what lies in a directory of reports, those of towers, and of this version.
+    known = [
+        document
+        for document in documents
+        if isinstance(document, dict) and "host" in document and document.get("schema_version") == SCHEMA_VERSION
+    ]
+    return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known)))
+
+
+def forecast_page(document: dict[str, Any]) -> str:
+    return _render("plan.html", plan_view(document))
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "fleet_page": fleet_page,
+            "forecast_page": forecast_page,
+            "report_name": report_page.report_name,
+            "tower_markdown": tower_markdown,
+            "tower_page": tower_page,
+        }

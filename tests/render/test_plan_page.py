@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The page of playbooks/plan.yml in a real browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils import plan
+
+from tests.render.browser import Browser
+from tests.render.page_checks import check_accessible, check_whole
+
+REPO = Path(__file__).resolve().parents[2]
+HOSTILE = "<script>alert(1)</script>"
+
+
+def catalog(name: str) -> list[dict[str, Any]]:
+    entries: dict[str, list[dict[str, Any]]] = yaml.safe_load((REPO / f"catalog/{name}.yml").read_text())
+    return entries["models" if name == "models" else "machines"]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models on all machines of the catalog, of which one model and one machine have hostile names."""
+    models, machines = catalog("models"), catalog("hardware")
+    chosen = [*plan.choose(models, ["llama-3.1-405b"], "model"), models[0] | {"name": HOSTILE}]
+    options = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.3}
+    figures = plan.thread_figures(models, machines)
+    document = plan.plan(chosen, [*machines, machines[0] | {"name": HOSTILE, "title": HOSTILE}], options, figures)
+    spec = importlib.util.spec_from_file_location("report_page_filters", REPO / "plugins/filter/report_page.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path = tmp_path_factory.mktemp("plan") / "plan.html"
+    path.write_text(module.forecast_page(json.loads(json.dumps(document))))
+    return path
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_the_page_asks_for_nothing_complains_of_nothing_and_fits(page: Path, browser: Browser, width: int) -> None:
+    check_whole(browser, page, width, "plan")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(page: Path, browser: Browser, axe: str, scheme: str) -> None:
+    check_accessible(browser, axe, page, scheme)
+
+
+def test_names_stay_text(page: Path, browser: Browser) -> None:
+    browser.open(page, 1100)
+    assert browser.run("document.querySelectorAll('script').length") == 0
+    assert browser.run("document.querySelectorAll('h2')[1].textContent") == HOSTILE
+    assert HOSTILE in browser.run("document.querySelector('tbody').textContent")
+
+
+def test_every_machine_is_a_row_or_named_with_the_reason_and_every_figure_of_the_thread_is_there(
+    page: Path, browser: Browser
+) -> None:
+    browser.open(page, 1100)
+    rows = browser.run("[...document.querySelectorAll('tbody')].map(body => body.rows.length)")
+    others = browser.run(
+        "[...document.querySelectorAll('table + details + details')].map(each => each.children.length)"
+    )
+    count = len(catalog("hardware")) + 1
+    assert [row + other - 1 for row, other in zip(rows, others, strict=False)] == [count, count]
+    assert rows[2] == len(plan.thread_figures(catalog("models"), catalog("hardware")))
