@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What all levels share: this project's module_utils under Ansible's name, and a marker by directory."""
+"""What all levels share: this project's module_utils under Ansible's name, and a marker by directory or name."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import ansible.module_utils
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.render.browser import Browser
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -19,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         level = item.path.relative_to(REPO / "tests").parts[0]
         if level == "integration":
-            level = "container" if item.path.name.startswith("test_container_") else "vm"
+            level = item.path.stem.split("_")[1]
         item.add_marker(getattr(pytest.mark, level))
 
 
@@ -36,3 +42,20 @@ def sources() -> list[Path]:
         cwd=REPO, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     return [path for name in listed if (path := REPO / name).is_file() and not path.is_symlink()]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all pages."""
+    with Browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core."""
+    target = tmp_path_factory.mktemp("axe")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes", "--target", str(target), "-r", str(REPO / "tests/render/axe.txt")]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return (target / "axe_playwright_python/axe.min.js").read_text()

@@ -67,10 +67,6 @@ def hub(method: str, path: str, body: Any = None) -> Any:
         return json.loads(answer.read() or "null")
 
 
-def model_bytes_sent() -> int:
-    return sum(hub("GET", "/_hub/log")["bytes_sent"].values())
-
-
 def footprint(host: Any) -> set[str]:
     """Where the roles write every file with its time and size, every directory; the packages; the server's process."""
     places = "/etc /opt /usr/local /var/lib/llama-models /var/cache/llama.cpp /mnt/small"
@@ -81,6 +77,12 @@ def footprint(host: Any) -> set[str]:
     packages = host.check_output("dpkg-query --show")
     process = host.check_output(f"systemctl show --property=MainPID,ActiveState {UNIT}")
     return {*files.splitlines(), *packages.splitlines(), *process.splitlines()}
+
+
+def resident_pages(host: Any, path: str) -> int:
+    """Pages of a tower's file in its page cache; not every Debian has fincore."""
+    program = (REPO / "tests/page_cache.py").read_text() + f"\nprint(resident_pages(Path({path!r})))"
+    return int(host.check_output("python3 -c %s", program))
 
 
 def evidence(host: Any) -> str:

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.integration.container_site import playbook, start, tower
-from tests.integration.vm_site import wait_until
 
 # An option that llama.cpp does not know makes another build of the same objects, which ccache has.
 OTHER: dict[str, Any] = {"llama_build_cmake_options": {"LLAMATOWER_TEST": "cut short"}}
@@ -35,21 +33,24 @@ def is_whole(host: Any) -> bool:
     return all(host.file(f"{release}/bin/{name}").sha256sum == sha for name, sha in manifest["binaries"].items())
 
 
-def compilers(host: Any) -> list[str]:
-    return list(host.run("pgrep --exact ninja").stdout.split())
+def catch_ninja(host: Any, signal: str) -> str:
+    """Send a signal to ninja and to the module that runs it, as soon as there is one; the id of ninja.
 
-
-def started(host: Any, run: subprocess.Popen[str]) -> bool:
-    assert run.poll() is None, run.communicate()[0]
-    return bool(compilers(host))
+    Found and caught by one command on the tower: with all objects in ccache, a build lasts seconds. The ninja of
+    cmake, which tries the compiler, is another one.
+    """
+    script = f"""
+until pid=$(pgrep --full '^ninja -C'); do sleep 0.1; done
+kill -{signal} $pid $(ps -o ppid= -p $pid)
+echo $pid"""
+    return str(host.check_output("timeout 180 bash -c %s", script)).strip()
 
 
 def test_a_killed_build_leaves_the_release_and_the_next_run_builds(host: Any) -> None:
     before = current(host)
     run = start("site.yml", "--limit", "bookworm", **OTHER)
-    wait_until(lambda: started(host, run), "ninja runs", 180)
-    # The module and its ninja, as the kernel kills what uses too much memory.
-    host.run("kill -KILL %s $(ps -o ppid= -p %s)", *compilers(host)[:1] * 2)
+    # As the kernel kills what uses too much memory.
+    catch_ninja(host, "KILL")
     output, _ = run.communicate(timeout=300)
     assert run.returncode != 0
     assert "was killed before it ended" in " ".join(output.split()), output[-2000:]
@@ -65,11 +66,11 @@ def test_a_killed_build_leaves_the_release_and_the_next_run_builds(host: Any) ->
 def test_a_controller_that_went_away_finds_its_build_again(host: Any) -> None:
     options: dict[str, Any] = {"llama_build_cmake_options": {"LLAMATOWER_TEST": "left alone"}}
     first = start("playbooks/build.yml", "--limit", "bookworm", **options)
-    wait_until(lambda: started(host, first), "ninja runs", 180)
-    ninja = compilers(host)
+    # Held, so that it cannot end before its controller does.
+    ninja = catch_ninja(host, "STOP")
     first.kill()
     first.communicate()
-    assert compilers(host) == ninja, "the build goes on without its controller"
+    host.run_expect([0], "kill -CONT %s $(ps -o ppid= -p %s)", ninja, ninja)
 
     second = playbook("playbooks/build.yml", "--limit", "bookworm", **options)
     assert second.code == 0

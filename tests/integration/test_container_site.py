@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.container_site import (
+    INVENTORY,
     MODEL,
     MODEL_DIR,
     UNIT,
     evidence,
     footprint,
     hub,
-    model_bytes_sent,
     playbook,
+    resident_pages,
     tower,
 )
 
@@ -171,9 +174,23 @@ class TestAgain:
             run.host = name
             assert run.recap("changed") == 0
             assert run.recap("ok") <= 45
-        assert model_bytes_sent() == 0
-        assert bookworm.check_output(f"fincore --bytes --noheadings --output RES {MODEL}").strip() == "0"
+        assert hub("GET", "/_hub/log")["requests"] == []
+        assert resident_pages(bookworm, MODEL) == 0
         assert footprint(bookworm) == before
+
+    def test_fetching_a_model_leaves_nothing_of_it_in_the_page_cache_and_pruning_nothing_at_all(self) -> None:
+        bookworm, copy = tower("bookworm"), "/var/lib/llama-models/copy"
+        declared = yaml.safe_load(INVENTORY.read_text())["towers"]["vars"]["model_store_models"]
+        more = [*declared, {**declared[0], "name": "copy"}]
+        assert playbook("playbooks/models.yml", "--limit", "bookworm", model_store_models=more).code == 0
+        assert resident_pages(bookworm, f"{copy}/{Path(MODEL).name}") < 0.01 * 253113024 / 4096
+        assert playbook("playbooks/models.yml", "--limit", "bookworm", model_store_prune=["copy"]).code == 0
+        assert not bookworm.file(copy).exists
+
+    def test_verifying_a_model_leaves_nothing_of_it_in_the_page_cache(self) -> None:
+        assert playbook("playbooks/verify.yml").code == 0
+        for name in TOWERS:
+            assert resident_pages(tower(name), MODEL) == 0
 
     def test_a_dry_run_changes_nothing_and_says_so(self) -> None:
         before = footprint(tower("bookworm"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What cannot work is refused in one sentence before the tower is touched."""
+"""What cannot work on this tower is refused before it is touched; the other refusals are tested in containers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,11 @@ PATH = "/var/lib/llama-models/gemma-3-270m/gemma-3-270m-Q6_K.gguf"
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"model_store_models": [{**MODEL, "name": "other", "files": "*-Q9_K.gguf"}]}, r"Q9_K"),
-        ({"model_store_models": [{**MODEL, "name": "other", "repo": "demo/none"}]}, r"demo/none"),
         ({"model_store_models": [{"name": "other", "path": PATH, "sha256": "0" * 64}]}, r"0{64}"),
         ({"llama_service_memory_reserve_bytes": 7 * 2**30}, r"does not fit"),
         ({"model_store_models": [{**MODEL, "name": "other"}], "model_store_reserve_bytes": 2**45}, r"free"),
-        ({"model_store_models": [{"name": "other"}]}, r"other"),
-        ({"llama_service_metrics": "yes"}, r"llama_service_metrics is the text 'yes', not a boolean"),
-        ({"llama_service_contxt": 4096}, r"did you mean llama_service_context\?"),
     ],
-    ids=["file", "repo", "sha256", "memory", "disk", "source", "boolean", "name"],
+    ids=["sha256", "memory", "disk"],
 )
 def test_refused_in_one_sentence(site: Site, variables: dict[str, Any], sentence: str) -> None:
     before = site.state()

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from tests.integration.vm_site import MODEL_DIR, UNIT, Site, apart, wait_until
+from tests.integration.vm_site import MODEL, UNIT, Site, apart, cache_on_one_node, drop_caches, wait_until
 
-MODEL = f"{MODEL_DIR}/gemma-3-270m-Q6_K.gguf"
 TOLERANCE = 0.02
 
 
@@ -21,8 +20,7 @@ def test_weights_lie_evenly_on_both_nodes(site: Site) -> None:
 
 
 def test_a_model_cached_on_one_node_is_spread_again_by_a_restart(site: Site) -> None:
-    site.ssh("sudo sysctl --quiet vm.drop_caches=3")
-    site.ssh(f"sudo numactl --cpunodebind=0 --membind=0 sha256sum {MODEL}")
+    cache_on_one_node(site)
     assert cached_bytes(site) > 250e6
     site.restart_service()
     # Buffers that no request has used yet lie nowhere.
@@ -31,7 +29,7 @@ def test_a_model_cached_on_one_node_is_spread_again_by_a_restart(site: Site) -> 
 
 
 def test_a_second_run_changes_nothing_and_reads_no_byte_of_the_model(site: Site) -> None:
-    site.ssh("sync; sudo sysctl --quiet vm.drop_caches=3")
+    drop_caches(site)
     assert cached_bytes(site) == 0
     process = site.ssh(f"systemctl show --value --property=MainPID {UNIT}")
     run = site.playbook("site.yml")
@@ -45,7 +43,7 @@ def test_a_second_run_changes_nothing_and_reads_no_byte_of_the_model(site: Site)
 def test_settings_and_service_survive_a_reboot(site: Site) -> None:
     site.tower.stop()
     site.tower.start()
-    settings = site.ssh("sysctl -n kernel.numa_balancing vm.zone_reclaim_mode vm.swappiness").split()
+    settings = site.ssh("sudo sysctl -n kernel.numa_balancing vm.zone_reclaim_mode vm.swappiness").split()
     assert settings == ["0", "0", "10"]
     assert "[madvise]" in site.ssh("cat /sys/kernel/mm/transparent_hugepage/enabled")
     assert site.ssh("cat /sys/block/nvme0n1/queue/read_ahead_kb") == "4096"

@@ -15,7 +15,10 @@ from tests.virtual_tower.virtual_tower import Tower, cache_dir
 
 REPO = Path(__file__).resolve().parents[2]
 MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
+MODEL = f"{MODEL_DIR}/gemma-3-270m-Q6_K.gguf"
 UNIT = "llama-server@main.service"
+# The same model in four files.
+SHARDS = {"name": "shards", "repo": "demo/gemma-3-270m-shards-GGUF", "revision": "main", "files": "*.gguf"}
 
 
 class Run:
@@ -89,15 +92,18 @@ class Site:
         print(f"tower$ {command}\n{output}")
         return output
 
-    def shares(self) -> dict[int, int]:
+    def shares(self, unit: str = UNIT) -> dict[int, int]:
         """Bytes of weights and caches on each node, counted here and not by the project: large anonymous mappings."""
-        pid = self.ssh(f"systemctl show --value --property=MainPID {UNIT}")
+        pid = self.ssh(f"systemctl show --value --property=MainPID {unit}")
         shares: dict[int, int] = {}
         for line in self.ssh(f"sudo grep -E 'anon=|gguf' /proc/{pid}/numa_maps").splitlines():
             pages = {int(node): int(count) for node, count in re.findall(r" N(\d+)=(\d+)", line)}
-            if ".gguf" in line or ("file=" not in line and sum(pages.values()) * 4096 > 32 * 2**20):
+            size = int(line.rpartition("kernelpagesize_kB=")[2]) * 1024
+            if ".gguf" in line or (
+                "file=/" not in line.replace("file=/anon_hugepage", "") and sum(pages.values()) * size > 32 * 2**20
+            ):
                 for node, count in pages.items():
-                    shares[node] = shares.get(node, 0) + count * 4096
+                    shares[node] = shares.get(node, 0) + count * size
         print(f"bytes on each node: {shares}")
         return shares
 
@@ -128,6 +134,10 @@ class Site:
         """The release that the tower runs."""
         return self.ssh("readlink /opt/llama.cpp/current")
 
+    def artefact(self) -> Path:
+        """The artefact of that release, which this machine built."""
+        return cache_dir() / "builds" / "artefacts" / f"{Path(self.current()).name}.tar"
+
     def state(self) -> str:
         """What must not change when a run is refused: build, models, settings, and the process of the server."""
         return self.ssh(
@@ -136,6 +146,43 @@ class Site:
             "sudo sh -c 'sha256sum /etc/llama-server/* /etc/sysctl.d/90-llamatower.conf'; "
             f"systemctl show --value --property=MainPID {UNIT}"
         )
+
+
+def written_page(name: str, made_with: Path) -> Path:
+    """The page of a tower or of all towers that site.yml wrote, after the machine itself was made with a file."""
+    page = REPO / "reports" / f"{name}.html"
+    assert page.exists(), f"{page} is missing: run site.yml"
+    assert page.stat().st_mtime > made_with.stat().st_mtime, f"{page} is older than the machine: run site.yml"
+    return page
+
+
+def pid(site: Site, unit: str = UNIT) -> int:
+    """The process of a unit; 0 where it does not run."""
+    return int(site.tower.ssh(f"systemctl show --value --property=MainPID {unit}"))
+
+
+def drop_caches(site: Site) -> None:
+    site.ssh("sync; sudo sysctl --quiet vm.drop_caches=3")
+
+
+def cache_on_one_node(site: Site) -> None:
+    """Have the whole model in the page cache, on node 0."""
+    drop_caches(site)
+    site.ssh(f"sudo numactl --cpunodebind=0 --membind=0 sha256sum {MODEL}")
+
+
+def active(site: Site, unit: str = UNIT) -> bool:
+    return site.tower.ssh(f"systemctl is-active {unit} || true") == "active"
+
+
+def restart(site: Site, *units: str) -> str:
+    """Restart, and what systemctl says."""
+    return site.ssh(f"sudo systemctl restart {' '.join(units or (UNIT,))} 2>&1 || echo FAILED")
+
+
+def last_words(site: Site, unit: str = UNIT) -> str:
+    """The end of its journal."""
+    return site.ssh(f"sudo journalctl --no-pager -o cat -n 15 -u {unit}")
 
 
 def wait_until(condition: Any, what: str, seconds: float) -> None:

@@ -42,7 +42,7 @@ def test_right_variables_pass(tmp_path: Path) -> None:
         ({"llama_service_metrics": "false"}, "llama_service_metrics is the text 'false', not a boolean"),
         ({"llama_service_prot": 1}, "did you mean llama_service_port?"),
         ({"llama_service_port": "http"}, "llama_service_port"),
-        ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, none"),
+        ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
         ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
     ],
 )

@@ -143,8 +143,19 @@ class Tower:
         # Last, since it says that the rest is there.
         (self.dir / "profile.yml").write_text(yaml.safe_dump(profile))
 
+    def arrange(self, nodes: list[str]) -> None:
+        """Give it memory nodes of these sizes from its next start on, as another NPS setting of its BIOS would."""
+        (self.dir / "profile.yml").write_text(
+            yaml.safe_dump(self.profile | {"nodes": [{"memory": size} for size in nodes]})
+        )
+
     def start(self) -> None:
         """Boot it, unless it runs, and return when it answers on ssh."""
+        self.power_on()
+        self.wait()
+
+    def power_on(self) -> None:
+        """Boot it, unless it runs."""
         self.create()
         if not self.pid:
             port = free_port(self.dir / "ssh_port")
@@ -152,7 +163,6 @@ class Tower:
             host_key = (self.base / "host_key.pub").read_text()
             (self.dir / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
             run(self.qemu(port))
-        self.wait()
 
     def wait(self) -> None:
         """Return when it answers on ssh."""
@@ -282,7 +292,10 @@ def kvm_works(kernel: Path) -> bool:
     machine = ["-accel", "kvm", "-cpu", "max", "-m", "512M", "-nodefaults", "-display", "none"]
     boot = ["-serial", "stdio", "-no-reboot", "-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
     with contextlib.suppress(subprocess.TimeoutExpired):
-        result = subprocess.run(["qemu-system-x86_64", *machine, *boot], capture_output=True, timeout=15)
+        # Its own standard input: QEMU makes that non-blocking, and Ansible refuses one like that.
+        result = subprocess.run(
+            ["qemu-system-x86_64", *machine, *boot], capture_output=True, stdin=subprocess.DEVNULL, timeout=15
+        )
         # It has no root file system, so it ends in a panic, which is far enough.
         return b"Kernel panic" in result.stdout
     return False
