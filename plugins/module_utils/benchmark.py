@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any, Optional
 
 from .models import write_beside
+from .numa_policy import weights
 
 SCHEMA_VERSION = 1
 # Runs that are kept for one tower: a year of weekly ones.
@@ -162,6 +163,23 @@ def read_history(directory: str) -> list[dict[str, Any]]:
         if isinstance(run, dict) and run.get("schema_version") == SCHEMA_VERSION and "results" in run:
             runs.append(run)
     return runs
+
+
+def node_weights(runs: list[dict[str, Any]], nodes: list[int]) -> dict[int, int]:
+    """Weights of weighted interleave for these memory nodes, {} where no run, oldest first, has read all of them.
+
+    What counts of a node is its bandwidth for the cores that read it fastest: the links that the others come over are
+    shared by all policies that use every node.
+    """
+    for run in reversed(runs):
+        rates: dict[int, float] = {}
+        for name, result in run["results"].items():
+            cell = CELL.fullmatch(name)
+            if cell and int(cell[2]) in nodes:
+                rates[int(cell[2])] = max(rates.get(int(cell[2]), 0.0), result["median"])
+        if len(rates) == len(nodes) > 1:
+            return weights(rates)
+    return {}
 
 
 def trimmed(run: dict[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,11 @@ def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
                 f"llama_service_load_mode {settings['load_mode']} and the policy {policy}. Set the load mode to auto "
                 "and another policy, or hugepages_mode to none."
             )
+        elif policy == "weighted" and not weights:
+            problem = (
+                "A pool for the policy weighted is laid out by the weights, which a benchmark would change later: "
+                "set llama_service_numa_weights."
+            )
         elif not settings["bytes"] and not settings["needed_bytes"]:
             problem = (
                 "The pool cannot be sized without a model: declare one in model_store_models, or set hugepages_bytes."

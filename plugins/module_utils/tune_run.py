@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 from . import llama_bench, tune
-from .benchmark import conditions_of
+from .benchmark import conditions_of, node_weights, read_history
 from .benchmark_run import build_of, model_files, model_of
 from .llama_unit import available_bytes, cpu_seconds, stopped, too_large
 from .models import write_beside
@@ -24,6 +24,8 @@ from .tower import read_int, read_tower
 from .uncached import drop
 
 LOAD_MODES = ("dio", "none", "mmap")
+# Weighted interleave: a number for each node, of the whole machine.
+WEIGHTS = "/sys/kernel/mm/mempolicy/weighted_interleave/node{}"
 # per_node is another service, not another setting of this one.
 POLICIES = ("interleave", "weighted", "distribute", "bind", "none")
 # A service that used so much of one core while an arm ran was used by somebody: the arm is measured again, so often.
@@ -34,16 +36,20 @@ class TuneError(Exception):
     """The tuner cannot go on; the text is one sentence."""
 
 
-def policies(tower: dict[str, Any], needed_bytes: int) -> tuple[list[str], dict[str, str]]:
-    """The policies that can be compared on this tower, and why the others cannot."""
+def policies(tower: dict[str, Any], needed_bytes: int, weights: dict[int, int]) -> tuple[list[str], dict[str, str]]:
+    """The policies that can be compared on this tower, and why the others cannot.
+
+    ``weights`` are those of its nodes by a benchmark; {} leaves those of the kernel.
+    """
     if len(memory_nodes(tower)) < 2:
         return ["interleave"], {}
     problems = {policy: policy_problem(policy, tower, needed_bytes) for policy in POLICIES}
-    if not problems["weighted"]:
-        base = "/sys/kernel/mm/mempolicy/weighted_interleave"
-        weights = {read_int(f"{base}/node{node}") for node in memory_nodes(tower)}
-        if len(weights) < 2:
-            problems["weighted"] = "The weights of the nodes are equal, which is the policy interleave."
+    shares = {weights.get(node) or read_int(WEIGHTS.format(node)) for node in memory_nodes(tower)}
+    if not problems["weighted"] and len(shares) < 2:
+        problems["weighted"] = (
+            "The weights of the nodes are equal, which is the policy interleave: run playbooks/bench.yml, which measures "
+            "them."
+        )
     return [name for name in POLICIES if not problems[name]], {name: why for name, why in problems.items() if why}
 
 
@@ -63,14 +69,18 @@ def current_load(unit: dict[str, Any], tower: dict[str, Any], candidates: list[s
 
 
 def make_space(
-    unit: dict[str, Any], tower: dict[str, Any], limits: dict[str, Any], needed_bytes: int
+    unit: dict[str, Any],
+    tower: dict[str, Any],
+    limits: dict[str, Any],
+    needed_bytes: int,
+    weights: Optional[dict[int, int]] = None,
 ) -> tuple[tune.Space, dict[str, str]]:
     """What there is to choose from, the present settings first, and why some is left out.
 
     ``limits`` may name ``policies``, ``load_modes``, ``huge_pages``, ``threads``, ``threads_batch`` and
     ``flash_attention``; what it has not, or None, is everything that this tower can. Raises TuneError for nothing.
     """
-    possible, left_out = policies(tower, needed_bytes)
+    possible, left_out = policies(tower, needed_bytes, weights or {})
     wanted = limits.get("policies")
     chosen = [policy for policy in possible if policy in wanted] if wanted else possible
     now = current_load(unit, tower, possible)
@@ -100,10 +110,28 @@ def make_space(
     )
 
 
+@contextlib.contextmanager
+def weighted(weights: dict[int, int]) -> Iterator[None]:
+    """Have the kernel interleave by these weights meanwhile."""
+    before = {node: read_int(WEIGHTS.format(node)) for node in weights}
+    try:
+        _set(weights)
+        yield
+    finally:
+        _set({node: weight for node, weight in before.items() if weight})
+
+
+def _set(weights: dict[int, int]) -> None:
+    for node, weight in weights.items():
+        with open(WEIGHTS.format(node), "w", encoding="ascii") as file:
+            file.write(str(weight))
+
+
 class Tuner:
     """One search for a unit that read_unit described.
 
-    ``tell`` hears what is measured next; ``lock_path`` is the lock that :func:`stopped` needs.
+    Its result is stored in ``path``, and the runs of benchmarks are in ``benchmarks`` beside it. ``tell`` hears what is
+    measured next; ``lock_path`` is the lock that :func:`stopped` needs.
     """
 
     def __init__(
@@ -114,7 +142,10 @@ class Tuner:
         self.tower = read_tower()
         self.files = model_files(self.unit["model"])
         self.bytes = sum(os.path.getsize(file) for file in self.files)
-        self.space, self.left_out = make_space(self.unit, self.tower, limits, self.bytes + self.bytes // 10)
+        runs = read_history(os.path.join(os.path.dirname(path), "benchmarks"))
+        self.weights = node_weights(runs, memory_nodes(self.tower))
+        needed = self.bytes + self.bytes // 10
+        self.space, self.left_out = make_space(self.unit, self.tower, limits, needed, self.weights)
         self.identity: dict[str, Any] = {
             "schema_version": tune.SCHEMA_VERSION,
             "build": build_of(self.unit["binaries"]),
@@ -228,7 +259,8 @@ class Tuner:
         environment = {"GLIBC_TUNABLES": tunables[pages]} if pages in tunables else {}
         problem = None
         try:
-            outcome = llama_bench.run(words, environment, longest)
+            with weighted(self.weights if policy == "weighted" else {}):
+                outcome = llama_bench.run(words, environment, longest)
             if outcome.hopeless:
                 problem = f"{', '.join(step.load)} was stopped: it is less than half as fast as the best."
         except llama_bench.BenchError as error:

@@ -9,8 +9,9 @@ short_description: How llama-server is to be started on a tower, and whether it 
 version_added: 0.2.0
 author: llamatower contributors
 description:
-  - Reads the manifests of the build and of the model, what C(playbooks/tune.yml) measured, the memory nodes, and what
-    C(llama-server --help) and C(numactl --help) say, and decides NUMA policy, load mode, threads and all other settings.
+  - Reads the manifests of the build and of the model, what C(playbooks/tune.yml) and C(playbooks/bench.yml) measured,
+    the memory nodes, and what C(llama-server --help) and C(numactl --help) say, and decides NUMA policy, load mode,
+    threads and all other settings.
   - Refuses, in one sentence for each reason, what cannot work on this tower or with the installed build.
   - Changes nothing. What is not installed yet is not checked.
 options:
@@ -30,6 +31,10 @@ options:
     description: What C(playbooks/tune.yml) has stored.
     type: path
     default: /var/lib/llamatower/tuning.json
+  benchmark_dir:
+    description: Where C(playbooks/bench.yml) keeps its runs; weights of the nodes come from the last that read them all.
+    type: path
+    default: /var/lib/llamatower/benchmarks
 attributes:
   check_mode:
     support: full
@@ -92,6 +97,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.benchmark import node_weights, read_history
+from ansible.module_utils.numa_policy import memory_nodes
 from ansible.module_utils.service_plan import make_plan
 from ansible.module_utils.tower import read_int, read_tower
 
@@ -120,6 +127,7 @@ def main() -> None:
             "build_root": {"type": "path", "required": True},
             "config_dir": {"type": "path", "default": "/etc/llama-server"},
             "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
+            "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
         },
         supports_check_mode=True,
     )
@@ -127,11 +135,13 @@ def main() -> None:
     current = Path(module.params["build_root"]) / "current"
     manifests = [current / "manifest.json", Path(settings["model_path"]) / "manifest.json"]
     build, model = map(read_json, manifests)
+    tower = read_tower("/")
     wanted = {int(node): weight for node, weight in (settings["numa_weights"] or {}).items()}
+    wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
     present = {int(path.name[4:]): read_int(path) or 1 for path in WEIGHTS.glob("node*")}
     plan = make_plan(
         {**settings, "weights": wanted or present},
-        read_tower("/"),
+        tower,
         build,
         model,
         read_json(Path(module.params["tuning_path"])),

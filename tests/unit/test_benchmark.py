@@ -14,6 +14,7 @@ from ansible.module_utils.benchmark import (
     derived,
     keep,
     misplaced,
+    node_weights,
     probe_results,
     quantity,
     read_history,
@@ -46,6 +47,26 @@ def test_memory_on_another_node_than_asked_for_is_told() -> None:
     cell = {"cpu_node": 0, "memory_node": 1, "threads": 8, "gb_s": [1.0], "misplaced": 3}
     assert "0 to 1" in str(misplaced({"cells": [cell]}))
     assert misplaced({"cells": [{**cell, "misplaced": None}]}) is None
+
+
+def matrix(**rates: float) -> dict[str, Any]:
+    """A run with the bandwidth of cells: ``c0m1`` is what the cores of node 0 read from the memory of node 1."""
+    cells = [{"cpu_node": int(cell[1]), "memory_node": int(cell[3]), "gb_s": [rate]} for cell, rate in rates.items()]
+    return {"results": probe_results({"cells": cells, "whole": {"gb_s": [1.0]}})}
+
+
+def test_weights_of_the_nodes_are_their_bandwidth_for_the_cores_that_read_them_fastest() -> None:
+    run_of_two = matrix(c0m0=300.0, c1m0=90.0, c0m1=90.0, c1m1=200.0)
+    assert node_weights([run_of_two], [0, 1]) == {0: 3, 1: 2}
+    # Memory without cores of its own.
+    assert node_weights([matrix(c0m0=300.0, c0m2=100.0)], [0, 2]) == {0: 3, 2: 1}
+
+
+def test_weights_come_from_the_last_run_that_read_all_nodes() -> None:
+    older, newer = matrix(c0m0=100.0, c1m1=200.0), matrix(c0m0=200.0, c1m1=100.0)
+    assert node_weights([older, newer, matrix(c0m0=100.0), run([1.0])], [0, 1]) == {0: 2, 1: 1}
+    assert node_weights([newer], [0, 1, 2]) == {}
+    assert node_weights([newer], [0]) == {}
 
 
 def test_a_quantity_has_median_and_spread() -> None:

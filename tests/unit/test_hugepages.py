@@ -88,6 +88,7 @@ def test_pages_of_one_gigabyte_need_a_wider_margin() -> None:
         ({"needed_bytes": 500 * GB}, "node 0 has 192.0 GB and needs 250.5"),
         ({"needed_bytes": 0}, "cannot be sized without a model"),
         ({"reserve": "boot"}, "hugepages_boot_consent"),
+        ({"numa_policy": "weighted"}, "set llama_service_numa_weights"),
     ],
 )
 def test_a_pool_that_cannot_be_or_that_nothing_would_use_is_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils import tune_run
 from ansible.module_utils.benchmark_text import tuning_text
 from ansible.module_utils.llama_bench import BenchError, Outcome
-from ansible.module_utils.tune_run import TuneError, Tuner, current_load, make_space, policies
+from ansible.module_utils.tune_run import TuneError, Tuner, current_load, make_space, policies, weighted
 
 UNIT: dict[str, Any] = {
     "prefix": [],
@@ -34,11 +34,32 @@ def tower(nodes: int, kernel: str = "6.12.0") -> dict[str, Any]:
 
 
 def test_a_tower_with_one_node_has_one_policy_and_one_with_two_those_that_it_can() -> None:
-    assert policies(tower(1), 0) == (["interleave"], {})
-    possible, left_out = policies(tower(2, "6.1.0"), 15 * 10**10)
+    assert policies(tower(1), 0, {}) == (["interleave"], {})
+    possible, left_out = policies(tower(2, "6.1.0"), 15 * 10**10, {})
     assert possible == ["interleave", "distribute", "none"]
     assert "6.9" in left_out["weighted"]
     assert "bind needs 150.0 GB" in left_out["bind"]
+
+
+def test_weighted_is_compared_where_a_benchmark_found_nodes_unequal() -> None:
+    assert "weighted" in policies(tower(2), 0, {0: 3, 1: 2})[0]
+    possible, left_out = policies(tower(2), 0, {0: 1, 1: 1})
+    assert "weighted" not in possible
+    assert "playbooks/bench.yml" in left_out["weighted"]
+
+
+def test_the_kernel_has_its_weights_back_after_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune_run, "WEIGHTS", str(tmp_path / "node{}"))
+    for node in (0, 1):
+        (tmp_path / f"node{node}").write_text("1\n")
+
+    def now() -> list[str]:
+        return [(tmp_path / f"node{node}").read_text().strip() for node in (0, 1)]
+
+    with contextlib.suppress(BenchError), weighted({0: 3, 1: 2}):
+        assert now() == ["3", "2"]
+        raise BenchError("llama-bench ended with 1.")
+    assert now() == ["1", "1"]
 
 
 def test_the_present_settings_are_the_first() -> None:
