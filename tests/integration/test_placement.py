@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""NUMA policies and huge pages on a tower with two memory nodes, after everything that moves pages."""
+"""NUMA policies and huge pages on towers with two and eight memory nodes, after everything that moves pages."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Callable
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.integration.vm_site import (
+    REPO,
     SHARDS,
     UNIT,
     Site,
+    Tower,
     active,
     cache_on_one_node,
     drop_caches,
@@ -22,16 +28,45 @@ from tests.integration.vm_site import (
     wait_until,
 )
 
+STAGE = REPO / "tests" / "virtual_tower" / "stage"
+OTHER_MODEL = {"model_store_models": [SHARDS]}
+
 
 def serve(site: Site, **variables: Any) -> None:
     """Change variables of the service; the playbook itself fails where the placement is wrong."""
     assert site.playbook("playbooks/serve.yml", **variables).code == 0
 
 
+@pytest.fixture(scope="module")
+def two_nodes(site: Site) -> Site:
+    """The tower of this level, with both models."""
+    assert site.playbook("playbooks/models.yml", **OTHER_MODEL).code == 0
+    return site
+
+
+@pytest.fixture(scope="module")
+def eight_nodes() -> Iterator[Site]:
+    """A tower with eight memory nodes and both models, which is removed afterwards (not with KEEP=1)."""
+    name = "nps4"
+    subprocess.run([STAGE, "up", name], check=True)
+    try:
+        site = Site(Tower(name))
+        assert site.playbook("site.yml").code == 0
+        assert site.playbook("playbooks/models.yml", **OTHER_MODEL).code == 0
+        yield site
+    finally:
+        if not os.environ.get("KEEP"):
+            subprocess.run([STAGE, "down", name], check=True)
+
+
 def shares(site: Site, unit: str = UNIT) -> dict[int, float]:
     """The part of the memory on each node, counted here and not by the project."""
     counts = site.shares(unit)
     return {node: count / sum(counts.values()) for node, count in counts.items()}
+
+
+def nodes(site: Site) -> int:
+    return len(site.tower.profile["nodes"])
 
 
 def restarted(site: Site, units: list[str]) -> None:
@@ -57,12 +92,18 @@ def rebooted(site: Site, units: list[str]) -> None:
     site.tower.stop()
     site.tower.start()
     for unit in units:
-        wait_until(lambda unit=unit: active(site, unit), f"{unit} is active", 300)
+        wait_until(lambda unit=unit: active(site, unit), f"{unit} is active", 600)
 
 
 def evenly(site: Site) -> None:
     found = shares(site)
-    assert abs(found[0] - found[1]) <= 0.01
+    assert len(found) == nodes(site)
+    assert (max(found.values()) - min(found.values())) * len(found) <= 0.01
+
+
+def by_weight(site: Site) -> None:
+    found = shares(site)
+    assert {node: found[node] * 9 for node in found} == pytest.approx({0: 2, **dict.fromkeys(range(1, 8), 1)}, rel=0.01)
 
 
 def wholly_on_one(site: Site) -> None:
@@ -70,18 +111,36 @@ def wholly_on_one(site: Site) -> None:
 
 
 def each_on_its_own(site: Site) -> None:
-    for node in (0, 1):
+    for node in range(nodes(site)):
         assert shares(site, f"llama-server@main-node{node}.service") == {node: 1.0}
     assert not active(site, UNIT)
 
 
-def on_both(site: Site) -> None:
+def on_all(site: Site) -> None:
+    """Threads take the next piece of work when they are done with one, so that some bring more pages than others."""
     found = shares(site)
-    assert min(found[0], found[1]) >= 0.25
+    assert len(found) == nodes(site)
+    assert min(found.values()) * len(found) >= 0.5
 
 
 def anywhere(site: Site) -> None:
     assert sum(shares(site).values()) == pytest.approx(1)
+
+
+def check_promise(site: Site, promise: Callable[[Site], None], policy: str, **settings: Any) -> None:
+    variables = {"llama_service_numa_policy": policy, **settings}
+    units = [UNIT] if policy != "per_node" else [f"llama-server@main-node{node}.service" for node in range(nodes(site))]
+    serve(site, **OTHER_MODEL, **variables)
+    assert "shards" in site.ssh("sudo cat /etc/llama-server/*.env | grep LLAMA_ARG_MODEL=")
+    promise(site)
+    serve(site, **variables)
+    assert "shards" not in site.ssh("sudo cat /etc/llama-server/*.env | grep LLAMA_ARG_MODEL=")
+    promise(site)
+    for condition in (restarted, cold, cached_on_one_node, verified, rebooted):
+        print(f"{policy}: {condition.__name__}")
+        condition(site, units)
+        promise(site)
+    assert site.playbook("playbooks/serve.yml", **variables).recap("changed") == 0
 
 
 @pytest.mark.parametrize(
@@ -90,28 +149,48 @@ def anywhere(site: Site) -> None:
         # Pages of the mapped file: the hardest, since those that are cached stay on their node.
         ("interleave", "mmap", evenly),
         ("bind", "dio", wholly_on_one),
-        ("distribute", "auto", on_both),
+        ("distribute", "auto", on_all),
         ("none", "dio", anywhere),
         ("per_node", "dio", each_on_its_own),
     ],
 )
 def test_a_policy_keeps_its_promise_whatever_came_before(
-    site: Site, policy: str, load_mode: str, promise: Callable[[Site], None]
+    two_nodes: Site, policy: str, load_mode: str, promise: Callable[[Site], None]
 ) -> None:
-    variables = {"llama_service_numa_policy": policy, "llama_service_load_mode": load_mode}
-    units = [UNIT] if policy != "per_node" else [f"llama-server@main-node{node}.service" for node in (0, 1)]
-    serve(site, **variables)
-    for condition in (restarted, cold, cached_on_one_node, verified, rebooted):
-        condition(site, units)
-        print(condition.__name__)
-        promise(site)
-    assert site.playbook("playbooks/models.yml", model_store_models=[SHARDS]).code == 0
-    serve(site, model_store_models=[SHARDS], **variables)
-    assert "shards" in site.ssh("sudo cat /etc/llama-server/*.env | grep LLAMA_ARG_MODEL=")
-    promise(site)
-    serve(site, **variables)
-    promise(site)
-    assert site.playbook("playbooks/serve.yml", **variables).recap("changed") == 0
+    check_promise(two_nodes, promise, policy, llama_service_load_mode=load_mode)
+
+
+@pytest.mark.parametrize(
+    ("policy", "load_mode", "threads", "promise"),
+    [
+        ("interleave", "mmap", 2, evenly),
+        ("bind", "dio", 1, wholly_on_one),
+        # One on each node.
+        ("distribute", "auto", 8, on_all),
+        ("none", "dio", 2, anywhere),
+        ("per_node", "dio", 1, each_on_its_own),
+    ],
+)
+def test_a_policy_keeps_its_promise_on_eight_nodes(
+    eight_nodes: Site,
+    policy: str,
+    load_mode: str,
+    threads: int,
+    promise: Callable[[Site], None],
+) -> None:
+    settings = {"llama_service_load_mode": load_mode, "llama_service_threads": threads}
+    check_promise(eight_nodes, promise, policy, **settings)
+
+
+def test_weighted_interleave_follows_the_bandwidth_that_was_measured(eight_nodes: Site) -> None:
+    rates = {f"read_node{node}_node{node}": {"median": 80.0 if node == 0 else 40.0} for node in range(8)}
+    run = {"schema_version": 1, "started": "2026-01-01T00:00:00Z", "conditions": {}, "results": rates}
+    kept = "/var/lib/llamatower/benchmarks"
+    eight_nodes.ssh(f"sudo mkdir -p {kept}; echo {shlex.quote(json.dumps(run))} | sudo tee {kept}/planted.json")
+    try:
+        check_promise(eight_nodes, by_weight, "weighted")
+    finally:
+        eight_nodes.ssh(f"sudo rm {kept}/planted.json")
 
 
 def test_one_instance_a_node_gives_way_to_one_for_all(site: Site) -> None:
