@@ -16,7 +16,7 @@ from .cpu_memory import ccd_links, cpu_memory
 from .kv_cache import context_that_fits, kv_bytes
 from .models import gigabytes
 from .report import clean
-from .roofline import Machine, Model, calibrated, forecast, machine_of, model_of, sensitivity_text
+from .roofline import Machine, Model, Use, calibrated, forecast, machine_of, model_of, sensitivity_text
 
 SCHEMA_VERSION = 1
 # The part of a GPU's bandwidth that decoding reaches. Mac Studio M3 Ultra: 0.55 (Llama 3.1 405B), 0.69 (70B); RTX 4090:
@@ -182,7 +182,8 @@ def _cpu(
     if known is None:
         return None
     machine, factor = known
-    said = forecast(machine, weights, policy if machine.sockets > 1 else "none", None, context, kv_type, factor)
+    use = Use(policy if machine.sockets > 1 else "none", None, context, kv_type)
+    said = forecast(machine, weights, use, factor)
     return {
         **{key: said[key] for key in ("tokens_per_second", "limited_by", "why", "sensitivity", "ideal")},
         "prefill_tokens_per_second": said["prefill_tokens_per_second"],

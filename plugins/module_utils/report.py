@@ -13,7 +13,7 @@ from typing import Any, Optional
 from .bandwidth_steps import runs_of_model, steps
 from .benchmark import name_of
 from .benchmark_history import slower
-from .roofline import calibrated, forecast, machine_of, model_of, sensitivity_text
+from .roofline import Use, calibrated, forecast, machine_of, model_of, sensitivity_text
 
 # Raised when a key is renamed, removed or changes its meaning, and when a page cannot do without a new one.
 SCHEMA_VERSION = 3
@@ -88,12 +88,12 @@ def _forecast(document: dict[str, Any]) -> Optional[dict[str, Any]]:
     weights = model_of({**(model.get("gguf") or {}), "bytes": model.get("bytes")})
     if not machine or not weights:
         return None
-    policy = _policy(document)
-    known, factor = calibrated(machine, runs_of_model(document), weights, policy)
+    use = Use(_policy(document))
+    known, factor = calibrated(machine, runs_of_model(document), weights, use)
     return {
-        **forecast(machine, weights, policy),
-        "policy": policy,
-        "calibrated": forecast(known, weights, policy, factor=factor) if known != machine else None,
+        **forecast(machine, weights, use),
+        "policy": use.policy,
+        "calibrated": forecast(known, weights, use, factor) if known != machine else None,
     }
 
 

@@ -84,6 +84,19 @@ class Model(NamedTuple):
     kv: Optional[dict[str, Any]] = None
 
 
+class Use(NamedTuple):
+    """How the machine decodes: ``policy`` is one of numa_policy.POLICIES; ``threads`` None is one for each core;
+    ``context`` tokens of KV cache of the type ``kv_type`` are read for each token, too."""
+
+    policy: str = "interleave"
+    threads: Optional[int] = None
+    context: int = 0
+    kv_type: str = "f16"
+
+
+INTERLEAVED = Use()
+
+
 def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> Optional[Machine]:
     """The machine that memory_channels_info described; None where its bandwidth is unknown.
 
@@ -180,19 +193,11 @@ def _seconds(model: Model, gb_s: float, share: float, synchronization: float, th
     return read / (gb_s * share * 1e9) + model.layers * threads * synchronization
 
 
-def speed(
-    machine: Machine,
-    model: Model,
-    policy: str = "interleave",
-    threads: Optional[int] = None,
-    context: int = 0,
-    kv_type: str = "f16",
-    factor: float = 1.0,
-) -> dict[str, float]:
-    """``low``, ``expected`` and ``high`` tokens a second; ``context`` tokens of KV cache are read for each, too."""
-    count = threads_of(machine, threads)
-    read = model.active_bytes + kv_bytes(model.kv, context, kv_type)
-    (low, high), _name, _why = reach(machine, policy)
+def speed(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> dict[str, float]:
+    """``low``, ``expected`` and ``high`` tokens a second."""
+    count = threads_of(machine, use.threads)
+    read = model.active_bytes + kv_bytes(model.kv, use.context, use.kv_type)
+    (low, high), _name, _why = reach(machine, use.policy)
     share, cost = SHARE[model.kind], SYNCHRONIZATION[model.kind]
     return {
         "low": factor / _seconds(model, low, share[0], cost[1], count, read),
@@ -201,15 +206,7 @@ def speed(
     }
 
 
-def forecast(
-    machine: Machine,
-    model: Model,
-    policy: str = "interleave",
-    threads: Optional[int] = None,
-    context: int = 0,
-    kv_type: str = "f16",
-    factor: float = 1.0,
-) -> dict[str, Any]:
+def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> dict[str, Any]:
     """How fast the machine decodes the model, and what would make it faster.
 
     ``tokens_per_second`` has ``low``, ``expected`` and ``high``; ``gb_s`` the reachable bandwidth, ``limited_by``
@@ -219,57 +216,51 @@ def forecast(
     ``costs_quality``, the most useful first; ``prefill_tokens_per_second`` a range, or None. ``factor`` is how much
     faster this machine was measured to be (:func:`calibrated`).
     """
-    said = speed(machine, model, policy, threads, context, kv_type, factor)
-    (low, high), name, why = reach(machine, policy)
-    fixed = model.layers * threads_of(machine, threads) * _middle(SYNCHRONIZATION[model.kind])
+    said = speed(machine, model, use, factor)
+    (low, high), name, why = reach(machine, use.policy)
+    fixed = model.layers * threads_of(machine, use.threads) * _middle(SYNCHRONIZATION[model.kind])
     return {
         "tokens_per_second": said,
         "gb_s": {"low": low, "high": high},
         "limited_by": name,
         "why": why,
-        "ceilings": ceilings(machine, policy),
+        "ceilings": ceilings(machine, use.policy),
         "seconds": {"reading": 1 / said["expected"] - fixed / factor, "fixed": fixed / factor},
-        "threads": threads_of(machine, threads),
+        "threads": threads_of(machine, use.threads),
         "ideal": machine.populated_gb_s * 1e9 / model.active_bytes,
-        "sensitivity": sensitivity(machine, model, policy, threads, context, kv_type),
+        "sensitivity": sensitivity(machine, model, use),
         "prefill_tokens_per_second": prefill(machine, model),
     }
 
 
-def sensitivity(
-    machine: Machine,
-    model: Model,
-    policy: str = "interleave",
-    threads: Optional[int] = None,
-    context: int = 0,
-    kv_type: str = "f16",
-) -> list[dict[str, Any]]:
+def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[dict[str, Any]]:
     """What each change alone would bring, the most useful first; without those that bring next to nothing."""
-    changes: list[tuple[str, Machine, Model, str, bool]] = []
+    changes: list[tuple[str, Machine, Model, Use, bool]] = []
     per_socket = machine.dies // machine.sockets if machine.dies else None
     if machine.channels < machine.most_channels:
         names = " and ".join([", ".join(machine.empty[:-1]), machine.empty[-1]] if machine.empty[1:] else machine.empty)
         what = f"filling {names or 'every channel'}"
         filled = machine._replace(channels=machine.most_channels, empty=(), read_gb_s=None)
-        changes.append((what, filled, model, policy, False))
+        changes.append((what, filled, model, use, False))
     if machine.mts < machine.fastest_mts:
         faster = machine._replace(mts=machine.fastest_mts, read_gb_s=None)
-        changes.append((f"DIMMs of {machine.fastest_mts} MT/s", faster, model, policy, False))
+        changes.append((f"DIMMs of {machine.fastest_mts} MT/s", faster, model, use, False))
     if per_socket and per_socket < ENOUGH_DIES:
         larger = machine._replace(dies=ENOUGH_DIES * machine.sockets, read_gb_s=None)
-        changes.append((f"CPUs with {ENOUGH_DIES} CCDs", larger, model, policy, False))
-    if machine.sockets > 1 and policy != "distribute":
-        changes.append(("the NUMA policy distribute", machine._replace(read_gb_s=None), model, "distribute", False))
+        changes.append((f"CPUs with {ENOUGH_DIES} CCDs", larger, model, use, False))
+    if machine.sockets > 1 and use.policy != "distribute":
+        distributed = use._replace(policy="distribute")
+        changes.append(("the NUMA policy distribute", machine._replace(read_gb_s=None), model, distributed, False))
     if model.parameters and model.bytes * 8 / model.parameters > SMALLER_BITS * 1.05:
         part = SMALLER_BITS * model.parameters / 8 / model.bytes
         smaller = model._replace(bytes=round(model.bytes * part), active_bytes=round(model.active_bytes * part))
-        changes.append((SMALLER_NAME, machine, smaller, policy, True))
+        changes.append((SMALLER_NAME, machine, smaller, use, True))
     # Against the estimate without a measurement, where the changed machine is not the one that was measured.
     found: list[dict[str, Any]] = []
-    for what, other, weights, other_policy, quality in changes:
+    for what, other, weights, other_use, quality in changes:
         base = machine if other.read_gb_s == machine.read_gb_s else machine._replace(read_gb_s=None)
-        before = speed(base, model, policy, threads, context, kv_type)["expected"]
-        after = speed(other, weights, other_policy, threads, context, kv_type)["expected"]
+        before = speed(base, model, use)["expected"]
+        after = speed(other, weights, other_use)["expected"]
         if after / before - 1 >= LEAST_GAIN:
             entry = {"change": what, "tokens_per_second": after, "gain": after / before - 1}
             found.append({**entry, "costs_quality": quality})
@@ -296,8 +287,7 @@ def calibrated(
     machine: Machine,
     runs: list[dict[str, Any]],
     model: Optional[Model] = None,
-    policy: str = "interleave",
-    threads: Optional[int] = None,
+    use: Use = INTERLEAVED,
 ) -> tuple[Machine, float]:
     """The machine as its own benchmarks show it, and how much faster than its forecast it decoded ``model``.
 
@@ -313,7 +303,7 @@ def calibrated(
     decode = _latest(runs, "bench_decode")
     if not decode or not model:
         return machine, 1.0
-    return machine, decode["median"] / speed(machine, model, policy, threads)["expected"]
+    return machine, decode["median"] / speed(machine, model, use)["expected"]
 
 
 def _latest(runs: list[dict[str, Any]], name: str) -> Optional[dict[str, Any]]:
@@ -332,7 +322,7 @@ def error_table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table = []
     for run in runs:
         machine, model = Machine(**run["machine"]), Model(**run["model"])
-        said = speed(machine, model, run.get("policy", "interleave"), run.get("threads"), run.get("context", 0))
+        said = speed(machine, model, Use(**{key: run[key] for key in ("policy", "threads", "context") if key in run}))
         table.append(
             {
                 **{key: run[key] for key in ("name", "set", "source")},

@@ -163,6 +163,49 @@ def _choices(
     }
 
 
+def _places(policy: str, settings: dict[str, Any], tower: dict[str, Any]) -> list[tuple[str, Optional[int]]]:
+    """Names of the instances, each with the node that it is bound to or None."""
+    name, bindable = settings["instance"], [entry["node"] for entry in bindable_nodes(tower)]
+    if policy == "per_node" and len(bindable) > 1:
+        return [(f"{name}-node{node}", node) for node in sorted(bindable)]
+    if policy == "bind" and bindable:
+        own = launch("bind", tower, settings["numa_node"]).nodes
+        return [(name, own[0] if len(own) == 1 else None)]
+    return [(name, None)]
+
+
+def _environment(settings: dict[str, Any], chosen: dict[str, Any], file: str, port: int, url: str) -> dict[str, str]:
+    """What every instance has in its environment besides what load mode and policy need."""
+    environment = {
+        "LLAMA_ARG_MODEL": f"{settings['model_path']}/{file}",
+        "LLAMA_ARG_ALIAS": settings["model"],
+        "LLAMA_ARG_HOST": settings["host"],
+        "LLAMA_ARG_PORT": str(port),
+        "LLAMA_ARG_API_KEY_FILE": settings["keys_file"],
+        "LLAMA_ARG_CTX_SIZE": str(settings["context"]),
+        "LLAMA_ARG_N_PARALLEL": str(settings["parallel"]),
+        "LLAMA_ARG_THREADS": str(chosen["threads"]),
+        # The default is a prompt cache of 8 GiB beside the KV cache, which no check of the memory has counted.
+        "LLAMA_ARG_CACHE_RAM": "0",
+        # /slots shows everybody's prompts to everybody who has a key.
+        "LLAMA_ARG_ENDPOINT_SLOTS": "0",
+        # The default lets every page in a user's browser ask; the server's own address is its web page.
+        "LLAMA_ARG_CORS_ORIGINS": settings["cors_origins"] or url,
+    }
+    if settings["metrics"]:
+        environment["LLAMA_ARG_ENDPOINT_METRICS"] = "1"
+    if chosen["flash_attention"] is not None:
+        environment["LLAMA_ARG_FLASH_ATTN"] = "on" if chosen["flash_attention"] else "off"
+    if settings["tls_certificate"]:
+        environment["LLAMA_ARG_SSL_CERT_FILE"] = settings["tls_certificate"]
+        environment["LLAMA_ARG_SSL_KEY_FILE"] = settings["tls_key"]
+    # glibc asks the kernel for huge pages in the buffers that hold the weights: 1 is madvise, a size is a pool.
+    tunable = {"thp": "1", "hugetlb": POOL.format(settings["huge_page_bytes"])}.get(chosen["huge_pages"])
+    if tunable:
+        environment["GLIBC_TUNABLES"] = f"glibc.malloc.hugetlb={tunable}"
+    return environment
+
+
 def make_plan(
     settings: dict[str, Any],
     tower: dict[str, Any],
@@ -183,24 +226,18 @@ def make_plan(
     tuned = stored_winner(tuning, str(build.get("key")), [entry["sha256"] for entry in files])
     chosen = _choices(settings, tower, needed, tuned)
     policy, mode, pages = chosen["numa_policy"], chosen["load_mode"], chosen["huge_pages"]
-    node = settings["numa_node"]
-    if policy == "per_node" and len(bindable_nodes(tower)) > 1:
-        places = [(f"{settings['instance']}-node{entry['node']}", entry["node"]) for entry in bindable_nodes(tower)]
-        places.sort(key=lambda place: place[1])
-    elif policy == "bind":
-        own = launch("bind", tower, node).nodes if bindable_nodes(tower) else []
-        places = [(settings["instance"], own[0] if len(own) == 1 else None)]
-    else:
-        places = [(settings["instance"], None)]
+    places = _places(policy, settings, tower)
+    for threads in ("threads", "threads_batch"):
+        chosen[threads] = chosen[threads] or node_cores(tower, places[0][1])
     reserve = settings["reserve_bytes"] // len(places)
-    threads = chosen["threads"] or node_cores(tower, places[0][1])
-    batch = chosen["threads_batch"] or node_cores(tower, places[0][1])
     problems = [
-        policy_problem(policy, tower, needed + reserve, threads, server_help, numactl_help, node),
+        policy_problem(
+            policy, tower, needed + reserve, chosen["threads"], server_help, numactl_help, settings["numa_node"]
+        ),
         combination_problem(policy, mode, pages),
     ]
     # The number of threads for prompts, and whether to warm up, have no name in the environment.
-    options = ["--threads-batch", str(batch)]
+    options = ["--threads-batch", str(chosen["threads_batch"])]
     if policy == "distribute":
         options.append("--no-warmup")
     try:
@@ -208,50 +245,23 @@ def make_plan(
     except KeyError:
         loading = {}
         problems.append(f"This build of llama-server cannot load in mode {mode}: set llama_service_load_mode to auto.")
-    instances = []
+    extra = {key: str(value) for key, value in settings["extra"].items()}
+    instances: list[dict[str, Any]] = []
     address = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(settings["host"], settings["host"])
-    for index, (name, place) in enumerate(places):
+    for port, (name, place) in enumerate(places, settings["port"]):
         start = launch(policy, tower, place)
-        url = f"{'https' if settings['tls_certificate'] else 'http'}://{address}:{settings['port'] + index}"
-        environment = {
-            "LLAMA_ARG_MODEL": f"{settings['model_path']}/{files[0]['file'] if files else 'not-installed-yet.gguf'}",
-            "LLAMA_ARG_ALIAS": settings["model"],
-            "LLAMA_ARG_HOST": settings["host"],
-            "LLAMA_ARG_PORT": str(settings["port"] + index),
-            "LLAMA_ARG_API_KEY_FILE": settings["keys_file"],
-            "LLAMA_ARG_CTX_SIZE": str(settings["context"]),
-            "LLAMA_ARG_N_PARALLEL": str(settings["parallel"]),
-            "LLAMA_ARG_THREADS": str(threads),
-            **loading,
-            **start.settings,
-            # The default is a prompt cache of 8 GiB beside the KV cache, which no check of the memory has counted.
-            "LLAMA_ARG_CACHE_RAM": "0",
-            # /slots shows everybody's prompts to everybody who has a key.
-            "LLAMA_ARG_ENDPOINT_SLOTS": "0",
-            # The default lets every page in a user's browser ask; the server's own address is its web page.
-            "LLAMA_ARG_CORS_ORIGINS": settings["cors_origins"] or url,
-        }
-        if settings["metrics"]:
-            environment["LLAMA_ARG_ENDPOINT_METRICS"] = "1"
-        if chosen["flash_attention"] is not None:
-            environment["LLAMA_ARG_FLASH_ATTN"] = "on" if chosen["flash_attention"] else "off"
-        if settings["tls_certificate"]:
-            environment["LLAMA_ARG_SSL_CERT_FILE"] = settings["tls_certificate"]
-            environment["LLAMA_ARG_SSL_KEY_FILE"] = settings["tls_key"]
-        environment.update({key: str(value) for key, value in settings["extra"].items()})
-        # glibc asks the kernel for huge pages in the buffers that hold the weights: 1 is madvise, a size is a pool.
-        tunable = {"thp": "1", "hugetlb": POOL.format(settings["huge_page_bytes"])}.get(pages)
-        if tunable:
-            environment["GLIBC_TUNABLES"] = f"glibc.malloc.hugetlb={tunable}"
+        url = f"{'https' if settings['tls_certificate'] else 'http'}://{address}:{port}"
+        file = files[0]["file"] if files else "not-installed-yet.gguf"
+        environment = _environment(settings, chosen, file, port, url)
         instances.append(
             {
                 "name": name,
                 "unit": f"llama-server@{name}.service",
-                "port": settings["port"] + index,
+                "port": port,
                 "node": place,
                 "url": url,
                 "prefix": start.prefix,
-                "environment": environment,
+                "environment": {**environment, **loading, **start.settings, **extra},
                 "intent": {
                     "url": url,
                     "key_file": settings["keys_file"],
@@ -276,8 +286,6 @@ def make_plan(
         problems.append("TLS needs both llama_service_tls_certificate and llama_service_tls_key: set both or neither.")
     return {
         **chosen,
-        "threads": threads,
-        "threads_batch": batch,
         "options": options,
         "needed_bytes": needed,
         "start_seconds": start_seconds(model.get("bytes") or 0, settings["bytes_per_second"]),

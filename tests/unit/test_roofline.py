@@ -14,6 +14,7 @@ from ansible.module_utils.kv_cache import context_that_fits, kv_bytes
 from ansible.module_utils.roofline import (
     Machine,
     Model,
+    Use,
     calibrated,
     ceilings,
     error_table,
@@ -89,7 +90,7 @@ def test_the_sample_build_wants_other_cpus_first() -> None:
 
 def test_empty_channels_are_named_and_worth_what_they_hold_back() -> None:
     machine = Machine(2, 20, 24, 4800, 4800, cores=128, dies=24, generation="zen4", empty=("K", "L"))
-    said = forecast(machine, LLAMA_405B, policy="distribute")["sensitivity"]
+    said = forecast(machine, LLAMA_405B, Use("distribute"))["sensitivity"]
     filling = next(entry for entry in said if entry["change"] == "filling K and L")
     assert filling["gain"] == pytest.approx(0.18, abs=0.01)
     # Where the dies are the limit, more DIMMs bring nothing.
@@ -160,7 +161,7 @@ def test_a_model_is_what_its_header_says() -> None:
 )
 def test_a_policy_decides_which_channels_are_read(policy: str, limit: str, part: float) -> None:
     machine = Machine(2, 24, 24, 4800, 4800, cores=192, dies=24, generation="zen4")
-    said = forecast(machine, LLAMA_405B, policy)
+    said = forecast(machine, LLAMA_405B, Use(policy))
     assert said["limited_by"] == limit
     assert said["gb_s"]["high"] == pytest.approx(921.6 * 0.9 * part)
 
@@ -176,7 +177,7 @@ def test_interleaving_is_limited_by_the_links_between_the_sockets_where_all_else
 def test_more_sockets_help_a_mixture_of_experts_less_than_a_dense_model() -> None:
     one, two = (Machine(n, 12 * n, 12 * n, 4800, 4800, cores=96 * n, dies=12 * n, generation="zen4") for n in (1, 2))
     dense, mixture = (
-        speed(two, model, "distribute")["expected"] / speed(one, model, "distribute")["expected"]
+        speed(two, model, Use("distribute"))["expected"] / speed(one, model, Use("distribute"))["expected"]
         for model in (LLAMA_405B, R1._replace(active_bytes=22_300_000_000))
     )
     # Measured: 1.81 to 1.90 and 1.02 to 1.11 (llama.cpp discussion 11733).
@@ -213,9 +214,9 @@ def test_nothing_measured_changes_nothing() -> None:
 
 def test_a_long_context_is_read_for_every_token() -> None:
     model = R1._replace(kv={"elements": 61 * 576, "window_elements": 0, "window": 0, "state_bytes": 0})
-    assert speed(SAMPLE, model, context=131_072)["expected"] < speed(SAMPLE, model)["expected"]
-    long = speed(SAMPLE, model, context=131_072)["expected"]
-    assert long < speed(SAMPLE, model, context=131_072, kv_type="q8_0")["expected"]
+    assert speed(SAMPLE, model, Use(context=131_072))["expected"] < speed(SAMPLE, model)["expected"]
+    long = speed(SAMPLE, model, Use(context=131_072))["expected"]
+    assert long < speed(SAMPLE, model, Use(context=131_072, kv_type="q8_0"))["expected"]
 
 
 def test_a_prompt_is_arithmetic() -> None:
