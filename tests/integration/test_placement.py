@@ -127,14 +127,18 @@ def anywhere(site: Site) -> None:
     assert sum(shares(site).values()) == pytest.approx(1)
 
 
+def served_model(site: Site) -> str:
+    return site.ssh("sudo sh -c 'grep -h LLAMA_ARG_MODEL= /etc/llama-server/*.env'")
+
+
 def check_promise(site: Site, promise: Callable[[Site], None], policy: str, **settings: Any) -> None:
     variables = {"llama_service_numa_policy": policy, **settings}
     units = [UNIT] if policy != "per_node" else [f"llama-server@main-node{node}.service" for node in range(nodes(site))]
     serve(site, **OTHER_MODEL, **variables)
-    assert "shards" in site.ssh("sudo cat /etc/llama-server/*.env | grep LLAMA_ARG_MODEL=")
+    assert "shards" in served_model(site)
     promise(site)
     serve(site, **variables)
-    assert "shards" not in site.ssh("sudo cat /etc/llama-server/*.env | grep LLAMA_ARG_MODEL=")
+    assert "shards" not in served_model(site)
     promise(site)
     for condition in (restarted, cold, cached_on_one_node, verified, rebooted):
         print(f"{policy}: {condition.__name__}")
