@@ -36,9 +36,11 @@ LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
 # An arm that is so far behind the best, beyond what its own samples differ by, is not measured again.
 HOPELESS = 0.03
 # Loads that are measured a second time, and repetitions of a first look and of a second one.
-FINALISTS = 3
+FINALISTS = 2
 SCREEN_REPETITIONS = 2
-FINAL_REPETITIONS = 4
+FINAL_REPETITIONS = 3
+# With the first one, which is left out, five: as many as llama-bench makes by itself.
+SWEEP_REPETITIONS = 4
 # Tokens decoded and read in one repetition. A prompt is computation, so a short one tells as much as a long one.
 GENERATED = 24
 PROMPT = 128
@@ -202,9 +204,9 @@ def seconds_left(space: Space, measurements: list[dict[str, Any]]) -> Optional[f
 
 
 def exhaustive(space: Space) -> list[Step]:
-    """Every arm with full repetitions, for comparison: each in a process of its own, as separate runs by hand would."""
+    """Every arm, each in a process of its own, as runs by hand would be: what the search is compared with."""
     return [
-        Step("sweep", load, (threads,), (flash,), FINAL_REPETITIONS, prompt)
+        Step("sweep", load, (threads,), (flash,), SWEEP_REPETITIONS, prompt)
         for load in space.loads
         for counts, prompt in ((space.threads, 0), (space.threads_batch, PROMPT))
         for threads in counts

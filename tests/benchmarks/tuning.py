@@ -11,11 +11,11 @@ and then, with the same build and model,
 - runs the server with the settings that were found, and beside it the generic build with no settings at all, and asks
   both in turns with llama-bench, with the best settings of the sweep, and the read probe: a round.
 
-Prints a table of ratios and one JSON document. A machine that does other work as well is only ever slower, so the best
-round of each counts; the median of the ratios within the rounds, what rounds differ by, and for which part of the time
-somebody waited for a CPU, are told besides. Two threads that wait for each other get nothing done on a busy machine: it
-waits until this one is quiet, and says so where it never was. Needs gcc, cmake and ninja, 4 GB of memory, and 20
-minutes, most of them for building.
+Prints a table of ratios and one JSON document. What the memory gives changes from one second to the next where other
+machines share it, so everything is compared within a round, each for about as long, and the median of the rounds
+counts; between which ratios the middle half of them lie, and for which part of the time somebody waited for a CPU, are
+told besides. Two threads that wait for each other get nothing done on a busy machine: it waits until this one is quiet,
+and says so where it never was. Needs gcc, cmake and ninja, 4 GB of memory, and 20 minutes, most of them for building.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import harmonic_mean, median, quantiles
 from typing import Any
 
 import yaml
@@ -124,6 +124,17 @@ def environment(arm: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     return settings, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if arm["huge_pages"] == "thp" else {}
 
 
+def reading(probe: Path) -> float:
+    """GB/s of all cores from memory, over a third of a second or so."""
+    # All repetitions read as many bytes, so that bytes over seconds is the harmonic mean of the rates.
+    return float(harmonic_mean(measure.probe(str(probe), 256, 24)["whole"]["gb_s"]))
+
+
+def benched(words: list[str], environment: dict[str, str]) -> float:
+    """Tokens a second of llama-bench."""
+    return float(llama_bench.run(words, environment).tests[0]["tokens_per_second"][0])
+
+
 def sweep(tuner: Any) -> tuple[list[dict[str, Any]], float]:
     """Measurements of every arm, and the seconds that they took."""
     began, found = time.monotonic(), []
@@ -154,7 +165,7 @@ def arm_of(entry: dict[str, Any]) -> tuple[Any, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=24)
     cache = Path(os.environ.get("LLAMATOWER_CACHE") or Path.home() / ".cache/llamatower")
     parser.add_argument("--work", type=Path, default=cache / "benchmark", help="where model and builds are kept")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine, each time")
@@ -192,8 +203,8 @@ def main() -> None:
 
     settings, tunables = environment(winner)
     bench_settings, bench_tunables = environment(best_arm)
-    words = llama_bench.command(str(native / "llama-bench"), str(model), bench_settings, 3, TOKENS)
-    again = llama_bench.command(str(native / "llama-bench"), str(model), settings, 3, TOKENS)
+    words = llama_bench.command(str(native / "llama-bench"), str(model), bench_settings, 1, TOKENS)
+    again = llama_bench.command(str(native / "llama-bench"), str(model), settings, 1, TOKENS)
     rounds: list[dict[str, float]] = []
     with open(model, "rb") as file:
         drop(file.fileno())
@@ -205,11 +216,11 @@ def main() -> None:
         for number in range(given.rounds):
             wait_until_quiet(given.patience)
             samples = {
-                "roofline": max(measure.probe(str(probe), 256, 3)["whole"]["gb_s"]) * 1e9 / active,
-                "bench": max(llama_bench.run(words, bench_tunables).tests[0]["tokens_per_second"]),
-                "service": max(tuned.ask() for _ in range(3)),
-                "generic": max(untuned.ask() for _ in range(3)),
-                "winner": max(llama_bench.run(again, tunables).tests[0]["tokens_per_second"]),
+                "roofline": reading(probe) * 1e9 / active,
+                "service": tuned.ask(),
+                "bench": benched(words, bench_tunables),
+                "generic": untuned.ask(),
+                "winner": benched(again, tunables),
                 "service_prompt": tuned.read(),
                 "generic_prompt": untuned.read(),
             }
@@ -217,12 +228,9 @@ def main() -> None:
             print(f"round {number + 1} of {given.rounds}: {samples}", file=sys.stderr)
 
     lost = (waited() - lost) / (time.monotonic() - began)
-    table: dict[str, tuple[float, float | None]] = {
-        "stored winner / best arm of the sweep, in the sweep": (
-            median(rates[arm_of(winner)]) / median(rates[best]),
-            None,
-        ),
-        "time of the search / time of the sweep": (searched / seconds, None),
+    table: dict[str, list[float]] = {
+        "stored winner / best arm of the sweep, in the sweep": [median(rates[arm_of(winner)]) / median(rates[best])],
+        "time of the search / time of the sweep": [searched / seconds],
     }
     for title, above, below in (
         ("stored winner / best arm of the sweep, in the rounds", "winner", "bench"),
@@ -231,21 +239,20 @@ def main() -> None:
         ("native and tuned / generic and untuned, decoding", "service", "generic"),
         ("native and tuned / generic and untuned, prompts", "service_prompt", "generic_prompt"),
     ):
-        top = {name: max(entry[name] for entry in rounds) for name in (above, below)}
-        table[title] = (top[above] / top[below], median(entry[above] / entry[below] for entry in rounds))
-    spread = {
-        name: 1 - min(entry[name] for entry in rounds) / max(entry[name] for entry in rounds) for name in rounds[0]
-    }
-    for title, (ratio, middle) in table.items():
-        print(f"{title:<56}{ratio:>7.3f}" + (f"   median of rounds {middle:.3f}" if middle else ""))
-    print(f"rounds differ by at most {max(spread.values()):.0%}; somebody waited for a CPU {lost:.0%} of the time")
-    print(f"{len(rates)} arms; {active / 1e6:.0f} MB a token")
+        table[title] = [entry[above] / entry[below] for entry in rounds]
+    for title, ratios in table.items():
+        print(f"{title:<56}{median(ratios):>7.3f}", end="")
+        if len(ratios) > 1:
+            first, _middle, last = quantiles(ratios, n=4)
+            print(f"   half of the rounds {first:.3f} to {last:.3f}", end="")
+        print()
+    print(f"{len(rates)} arms; {active / 1e6:.0f} MB a token; somebody waited for a CPU {lost:.0%} of the time")
     print(
         json.dumps(
             {
                 "winner": winner, "confidence": document["confidence"], "best": best_arm,
                 "search_seconds": searched, "sweep_seconds": seconds, "ratios": table, "rounds": rounds,
-                "spread": spread, "waited": lost,
+                "waited": lost,
                 "arms": {", ".join(map(str, arm)): values for arm, values in rates.items()},
             },
             indent=1,
