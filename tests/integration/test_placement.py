@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.benchmarks.benchmark_model import Size, make
 from tests.integration.vm_site import (
     REPO,
     SHARDS,
@@ -29,12 +31,12 @@ from tests.integration.vm_site import (
 )
 
 STAGE = REPO / "tests" / "virtual_tower" / "stage"
-OTHER_MODEL = {"model_store_models": [SHARDS]}
 # Emulated CPUs share fewer real ones: eight threads that wait for each other in a loop, as libgomp has them do, decoded
-# 0.08 tokens a second on two cores, and 0.29 where they sleep.
+# 0.08 tokens a second of the model of 283 MB on two cores, and 0.29 where they sleep.
 EMULATED = {"llama_service_extra": {"OMP_WAIT_POLICY": "passive"}, "llama_service_check_tokens": 4}
-# Of 1 GB each.
+# Nodes of 1 GB each, and a model of 64 MB.
 SMALL_NODES = {"llama_service_memory_reserve_bytes": 2**28}
+SMALL_MODEL = Size(blocks=4, width=1024, feed_forward=4096, vocabulary=8192)
 
 
 def serve(site: Site, **variables: Any) -> None:
@@ -42,23 +44,37 @@ def serve(site: Site, **variables: Any) -> None:
     assert site.playbook("playbooks/serve.yml", **variables).code == 0
 
 
-@pytest.fixture(scope="module")
-def two_nodes(site: Site) -> Site:
-    """The tower of this level, with both models."""
-    assert site.playbook("playbooks/models.yml", **OTHER_MODEL).code == 0
-    return site
+class Stand(NamedTuple):
+    """A tower, with the variables that declare one of the two models on it, and those that declare the other."""
+
+    site: Site
+    model: dict[str, Any]
+    other_model: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def eight_nodes() -> Iterator[Site]:
-    """A tower with eight memory nodes and both models, which is removed afterwards (not with KEEP=1)."""
-    name = "nps4"
+def two_nodes(site: Site) -> Stand:
+    """The tower of this level."""
+    other = {"model_store_models": [SHARDS]}
+    assert site.playbook("playbooks/models.yml", **other).code == 0
+    return Stand(site, {}, other)
+
+
+@pytest.fixture(scope="module")
+def eight_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A tower with eight memory nodes, which is removed afterwards (not with KEEP=1)."""
+    name, file = "nps4", tmp_path_factory.mktemp("models") / "small.gguf"
+    make(file, SMALL_MODEL)
     subprocess.run([STAGE, "up", name], check=True)
     try:
         site = Site(Tower(name))
-        assert site.playbook("site.yml").code == 0
-        assert site.playbook("playbooks/models.yml", **OTHER_MODEL).code == 0
-        yield site
+        kept = f"/srv/{file.name}"
+        site.module("ansible.builtin.copy", src=str(file), dest=kept)
+        source = {"path": kept, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        model, other = ({"model_store_models": [{"name": name, **source}]} for name in ("small", "other"))
+        assert site.playbook("playbooks/models.yml", **other).code == 0
+        assert site.playbook("site.yml", **model).code == 0
+        yield Stand(site, model, other)
     finally:
         if not os.environ.get("KEEP"):
             subprocess.run([STAGE, "down", name], check=True)
@@ -74,30 +90,30 @@ def nodes(site: Site) -> int:
     return len(site.tower.profile["nodes"])
 
 
-def restarted(site: Site, units: list[str]) -> None:
-    assert restart(site, *units) == "", last_words(site, units[0])
+def restarted(stand: Stand, units: list[str]) -> None:
+    assert restart(stand.site, *units) == "", last_words(stand.site, units[0])
 
 
-def cold(site: Site, units: list[str]) -> None:
-    drop_caches(site)
-    restarted(site, units)
+def cold(stand: Stand, units: list[str]) -> None:
+    drop_caches(stand.site)
+    restarted(stand, units)
 
 
-def cached_on_one_node(site: Site, units: list[str]) -> None:
-    cache_on_one_node(site)
-    restarted(site, units)
+def cached_on_one_node(stand: Stand, units: list[str]) -> None:
+    cache_on_one_node(stand.site, served_model(stand.site))
+    restarted(stand, units)
 
 
-def verified(site: Site, units: list[str]) -> None:
-    assert site.playbook("playbooks/verify.yml").code == 0
-    restarted(site, units)
+def verified(stand: Stand, units: list[str]) -> None:
+    assert stand.site.playbook("playbooks/verify.yml", **stand.model).code == 0
+    restarted(stand, units)
 
 
-def rebooted(site: Site, units: list[str]) -> None:
-    site.tower.stop()
-    site.tower.start()
+def rebooted(stand: Stand, units: list[str]) -> None:
+    stand.site.tower.stop()
+    stand.site.tower.start()
     for unit in units:
-        wait_until(lambda unit=unit: active(site, unit), f"{unit} is active", 600)
+        wait_until(lambda unit=unit: active(stand.site, unit), f"{unit} is active", 600)
 
 
 def evenly(site: Site) -> None:
@@ -133,23 +149,26 @@ def anywhere(site: Site) -> None:
 
 
 def served_model(site: Site) -> str:
-    return site.ssh("sudo sh -c 'grep -h LLAMA_ARG_MODEL= /etc/llama-server/*.env'")
+    """The first file of it."""
+    return site.ssh("sudo sh -c 'grep -hm1 LLAMA_ARG_MODEL= /etc/llama-server/*.env | head -n1'").partition("=")[2]
 
 
-def check_promise(site: Site, promise: Callable[[Site], None], policy: str, **settings: Any) -> None:
+def check_promise(stand: Stand, promise: Callable[[Site], None], policy: str, **settings: Any) -> None:
+    """That the placement is as promised after everything that could change it."""
+    site = stand.site
     variables = {"llama_service_numa_policy": policy, **EMULATED, **settings}
     units = [UNIT] if policy != "per_node" else [f"llama-server@main-node{node}.service" for node in range(nodes(site))]
-    serve(site, **OTHER_MODEL, **variables)
-    assert "shards" in served_model(site)
+    serve(site, **variables, **stand.other_model)
+    other = served_model(site)
     promise(site)
-    serve(site, **variables)
-    assert "shards" not in served_model(site)
+    serve(site, **variables, **stand.model)
+    assert served_model(site) != other
     promise(site)
     for condition in (restarted, cold, cached_on_one_node, verified, rebooted):
         print(f"{policy}: {condition.__name__}")
-        condition(site, units)
+        condition(stand, units)
         promise(site)
-    assert site.playbook("playbooks/serve.yml", **variables).recap("changed") == 0
+    assert site.playbook("playbooks/serve.yml", **variables, **stand.model).recap("changed") == 0
 
 
 @pytest.mark.parametrize(
@@ -164,7 +183,7 @@ def check_promise(site: Site, promise: Callable[[Site], None], policy: str, **se
     ],
 )
 def test_a_policy_keeps_its_promise_whatever_came_before(
-    two_nodes: Site, policy: str, load_mode: str, promise: Callable[[Site], None]
+    two_nodes: Stand, policy: str, load_mode: str, promise: Callable[[Site], None]
 ) -> None:
     check_promise(two_nodes, promise, policy, llama_service_load_mode=load_mode)
 
@@ -181,7 +200,7 @@ def test_a_policy_keeps_its_promise_whatever_came_before(
     ],
 )
 def test_a_policy_keeps_its_promise_on_eight_nodes(
-    eight_nodes: Site,
+    eight_nodes: Stand,
     policy: str,
     load_mode: str,
     threads: int,
@@ -192,15 +211,15 @@ def test_a_policy_keeps_its_promise_on_eight_nodes(
     )
 
 
-def test_weighted_interleave_follows_the_bandwidth_that_was_measured(eight_nodes: Site) -> None:
+def test_weighted_interleave_follows_the_bandwidth_that_was_measured(eight_nodes: Stand) -> None:
     rates = {f"read_node{node}_node{node}": {"median": 80.0 if node == 0 else 40.0} for node in range(8)}
     run = {"schema_version": 1, "started": "2026-01-01T00:00:00Z", "conditions": {}, "results": rates}
     kept = "/var/lib/llamatower/benchmarks"
-    eight_nodes.ssh(f"sudo mkdir -p {kept}; echo {shlex.quote(json.dumps(run))} | sudo tee {kept}/planted.json")
+    eight_nodes.site.ssh(f"sudo mkdir -p {kept}; echo {shlex.quote(json.dumps(run))} | sudo tee {kept}/planted.json")
     try:
         check_promise(eight_nodes, by_weight, "weighted", **SMALL_NODES)
     finally:
-        eight_nodes.ssh(f"sudo rm {kept}/planted.json")
+        eight_nodes.site.ssh(f"sudo rm {kept}/planted.json")
 
 
 def test_one_instance_a_node_gives_way_to_one_for_all(site: Site) -> None:

@@ -165,10 +165,10 @@ def drop_caches(site: Site) -> None:
     site.ssh("sync; sudo sysctl --quiet vm.drop_caches=3")
 
 
-def cache_on_one_node(site: Site) -> None:
+def cache_on_one_node(site: Site, model: str = MODEL) -> None:
     """Have the whole model in the page cache, on node 0."""
     drop_caches(site)
-    site.ssh(f"sudo numactl --cpunodebind=0 --membind=0 sha256sum {MODEL}")
+    site.ssh(f"sudo numactl --cpunodebind=0 --membind=0 sha256sum {model}")
 
 
 def active(site: Site, unit: str = UNIT) -> bool:
