@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from .benchmark import NAMES, name_of
-from .report import WIDTH, wrapped
+from .report import WIDTH, printable, wrapped
 
 
 def _previous(history: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
@@ -40,7 +40,7 @@ def benchmark_text(found: dict[str, Any], host: str) -> str:
         lines += wrapped("SLOWER", sentence)
     for name, why in latest["skipped"].items():
         lines += wrapped("NO", f"{name_of(name)}: {why}")
-    return "\n".join(line.rstrip() for line in lines).rstrip()
+    return "\n".join(printable(line).rstrip() for line in lines).rstrip()
 
 
 def arm_text(arm: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from .bandwidth_steps import runs_of_model, steps
 from .benchmark import name_of
+from .benchmark_history import said as three_figures
 from .benchmark_history import slower
 from .roofline import Use, calibrated, forecast, machine_of, model_of, sensitivity_text
 
@@ -160,8 +161,8 @@ def _bandwidth(document: dict[str, Any]) -> list[str]:
 
 
 def _forecast_text(found: dict[str, Any]) -> list[str]:
-    said = found["tokens_per_second"]
-    text = f"{said['low']:.3g} to {said['high']:.3g} tokens a second, limited by {found['limited_by']} ({found['why']})"
+    low, high = (three_figures(found["tokens_per_second"][end]) for end in ("low", "high"))
+    text = f"{low} to {high} tokens a second, limited by {found['limited_by']} ({found['why']})"
     changes = sensitivity_text((found["calibrated"] or found)["sensitivity"])
     return wrapped("FORECAST", text) + (wrapped("", changes) if changes else [])
 
@@ -218,7 +219,7 @@ def report_text(document: dict[str, Any], board: str = "") -> str:
     )
     lines += ["=" * WIDTH, *_memory(document)]
     if board:
-        lines += ["", *map(printable, board.split("\n")), ""]
+        lines += ["", *board.split("\n"), ""]
     lines += _bandwidth(document)
     if document["forecast"]:
         lines += _forecast_text(document["forecast"])
@@ -237,4 +238,5 @@ def report_text(document: dict[str, Any], board: str = "") -> str:
         lines += wrapped("", f"-> {entry['fix']}") if entry["fix"] else []
     if not document["advice"]:
         lines += wrapped("OK", "Nothing to mend was found.")
-    return "\n".join(line.rstrip() for line in lines)
+    # A terminal must not obey what a machine calls itself or its parts, wherever that stands.
+    return "\n".join(printable(line).rstrip() for line in lines)

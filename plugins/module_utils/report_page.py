@@ -76,7 +76,7 @@ def forecast(document: dict[str, Any]) -> Optional[dict[str, Any]]:
         "said": f"{said(speed['low'])} to {said(speed['high'])} tokens/s, {said(speed['expected'])} expected",
         "measured": compared,
         "limit": f"{found['limited_by'].replace('-', ' ')}: {found['why']}",
-        "token": f"{1000 * seconds['reading']:.3g} ms of reading, {1000 * seconds['fixed']:.3g} ms of waiting",
+        "token": f"{said(1000 * seconds['reading'])} ms of reading, {said(1000 * seconds['fixed'])} ms of waiting",
         "changes": [
             {
                 "change": entry["change"],
@@ -239,7 +239,7 @@ def figures(document: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "name": "Speed",
-            "value": f"{speed:.3g}" if speed else "none",
+            "value": said(speed) if speed else "none",
             "unit": "tokens/s" if speed else "",
             "against": clean(model.get("name") or "no model"),
         },
@@ -295,7 +295,7 @@ def fleet_view(documents: list[dict[str, Any]], odd: list[dict[str, Any]]) -> di
                 "populated": f"{known['populated_gb_s']:.0f} GB/s" if known.get("populated_gb_s") else "unknown",
                 "read": measured.get("Read") or "not measured",
                 "model": clean((document["model"] or {}).get("name") or "none"),
-                "speed": f"{speeds[host]:.3g}" if speeds[host] else "none",
+                "speed": said(speeds[host]) if speeds[host] else "none",
                 "bar": round(100 * speeds[host] / fastest, 1) if fastest else 0,
                 "problems": sum(1 for entry in document["advice"] if entry["severity"] == "problem"),
             }

@@ -107,6 +107,10 @@ def test_no_line_is_wider_than_a_terminal() -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in report_text(report())
+    memory = CHANNELS | {"bandwidth": CHANNELS["bandwidth"] | {"reachable_source": "\x1b[2J"}}
+    measured = run(read_whole=300.0) | {"started": "\x1b[2J\n\u202e"}
+    text = report_text(report(memory_channels=memory, benchmarks=[measured]))
+    assert "\x1b" not in text and "\u202e" not in text
 
 
 def test_a_tower_with_nothing_installed_still_has_a_report() -> None:
@@ -178,6 +182,13 @@ def test_the_forecast_says_what_limits_and_what_would_help() -> None:
     assert found["calibrated"] is None
     assert found["sensitivity"][0]["change"] == "CPUs with 8 CCDs"
     assert "FORECAST   " in report_text(document)
+
+
+def test_a_small_model_has_no_exponent_in_its_forecast() -> None:
+    header = {"active_bytes": 20_000_000, "block_count": 1, "bytes_by_type": {"Q6_K": 20_000_000}}
+    small = DENSE | {"bytes": 20_000_000, "gguf": header}
+    text = report_text(report(memory_channels=BOARD, model=small))
+    assert "FORECAST" in text and "e+0" not in text
 
 
 def test_a_benchmark_calibrates_the_forecast_and_leaves_the_first_one_to_compare_with() -> None:
