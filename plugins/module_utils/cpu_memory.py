@@ -61,6 +61,7 @@ SERVERS = (
     ("Xeon Gold 6500",                 8, 5200, 4400, r"Xeon\(R\) Gold 65\d\d"),
     ("Xeon Gold 5500",                 8, 4800, 4400, r"Xeon\(R\) Gold 55\d\d"),
     ("Xeon Silver 4500 and Bronze",    8, 4400, 4400, r"Xeon\(R\) (?:Silver 4|Bronze 3)5\d\d"),
+    ("Xeon Gold 6430",                 8, 4400, 4400, r"Xeon\(R\) Gold 6430"),
     ("Xeon SP 4 (Sapphire Rapids)",    8, 4800, 4400, r"Xeon\(R\) (?:Gold 6|Platinum 8)4\d\d"),
     ("Xeon Gold 5400",                 8, 4400, 4400, r"Xeon\(R\) Gold 54\d\d"),
     ("Xeon Silver 4400 and Bronze",    8, 4000, 4000, r"Xeon\(R\) (?:Silver 4|Bronze 3)4\d\d"),

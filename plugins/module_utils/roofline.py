@@ -39,8 +39,9 @@ MOST_THREADS = 64
 # 83 to 148 by type (discussion 164).
 PREFILL_GFLOPS: Range = (40.0, 110.0)
 # Sensitivity: what is compared with a larger type. Q4_K_M of a large model has about 4.85 bits a weight
-# (Llama 3.1 70B: 42.52 GB of 70.6e9 weights, 4.82); of Q6_K it keeps 4.85 / 6.56 of the bytes.
-SMALLER_BITS, SMALLER_NAME = 4.85, "Q4_K_M"
+# (Llama 3.1 70B: 42.52 GB of 70.6e9 weights, 4.82); of Q6_K it keeps 4.85 / 6.56 of the bytes. It has 5.4 where rows
+# are no multiple of 256 (GLM-4.5-Air: 72 GB of 106.9e9): what has no more than that may be Q4_K_M already.
+SMALLER_BITS, SMALLER_NAME, MAYBE_SMALLER = 4.85, "Q4_K_M", 5.45
 # The dies that an EPYC needs before its links carry what twelve channels give (EPYC 9354P: DRAMHiT, as in cpu_memory).
 ENOUGH_DIES = 8
 # A change that is worth less is not told.
@@ -98,7 +99,7 @@ INTERLEAVED = Use()
 
 
 def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> Optional[Machine]:
-    """The machine that memory_channels_info described; None where its bandwidth is unknown.
+    """The machine that memory_channels_info described; None where its bandwidth is unknown, or a CPU has no DIMMs.
 
     ``cores`` are the physical ones that decode, of all sockets together (tower_info).
     """
@@ -108,7 +109,8 @@ def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> 
     ]
     used = [socket["channels_populated"] for socket in sockets]
     known = [speed for speed in speeds if speed]
-    if not sockets or not known or None in used:
+    # A CPU without DIMMs reads all from another, through links that no ceiling here is of.
+    if not sockets or not known or None in used or 0 in used:
         return None
     brand = str(sockets[0]["cpu"] or "")
     memory, links = cpu_memory(brand), ccd_links(None, None, brand)
@@ -159,7 +161,8 @@ def ceilings(machine: Machine, policy: str = "interleave") -> list[dict[str, Any
     found.append({"name": "channels", "low": low, "high": high, "why": why})
     if machine.dies and machine.generation:
         low, high = (machine.dies * cores * link for link in GMI_GB_S[machine.generation])
-        why = f"{machine.dies * cores:.0f} dies of {machine.generation}, as measured on others of it"
+        each = "{:.0f} to {:.0f} GB/s".format(*GMI_GB_S[machine.generation])
+        why = f"{machine.dies * cores:.0f} dies of {machine.generation.replace('zen', 'Zen ')} read {each} each"
         found.append({"name": "ccd-links", "low": low, "high": high, "why": why})
     links = SOCKET_LINK_GB_S.get(machine.generation or "")
     if links and machine.sockets == 2 and policy in ("interleave", "weighted", "none"):
@@ -228,7 +231,10 @@ def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: flo
         "seconds": {"reading": 1 / said["expected"] - fixed / factor, "fixed": fixed / factor},
         "threads": threads_of(machine, use.threads),
         "ideal": machine.populated_gb_s * 1e9 / model.active_bytes,
-        "sensitivity": sensitivity(machine, model, use),
+        "sensitivity": [
+            {**entry, "tokens_per_second": said["expected"] * (1 + entry["gain"])}
+            for entry in sensitivity(machine, model, use)
+        ],
         "prefill_tokens_per_second": prefill(machine, model),
     }
 
@@ -251,7 +257,7 @@ def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[
     if machine.sockets > 1 and use.policy != "distribute":
         distributed = use._replace(policy="distribute")
         changes.append(("the NUMA policy distribute", machine._replace(read_gb_s=None), model, distributed, False))
-    if model.parameters and model.bytes * 8 / model.parameters > SMALLER_BITS * 1.05:
+    if model.parameters and model.bytes * 8 / model.parameters > MAYBE_SMALLER:
         part = SMALLER_BITS * model.parameters / 8 / model.bytes
         smaller = model._replace(bytes=round(model.bytes * part), active_bytes=round(model.active_bytes * part))
         changes.append((SMALLER_NAME, machine, smaller, use, True))

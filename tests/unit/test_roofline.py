@@ -77,7 +77,7 @@ def test_the_sample_build_decodes_one_to_two_tokens_because_of_its_dies() -> Non
     assert 1.0 <= speeds["low"] < speeds["expected"] < speeds["high"] <= 2.0, speeds
     assert said["limited_by"] == "ccd-links"
     assert said["ideal"] == pytest.approx(2.8, abs=0.05)  # what 24 channels would give, were they all that counts
-    assert "8 dies" in said["why"]
+    assert said["why"] == "8 dies of Zen 4 read 50 to 66 GB/s each"
 
 
 def test_the_sample_build_wants_other_cpus_first() -> None:
@@ -86,6 +86,14 @@ def test_the_sample_build_wants_other_cpus_first() -> None:
     assert 0.5 < said[0]["gain"] < 0.8
     text = sensitivity_text(said)
     assert "Q4_K_M: +3" in text and text.endswith(", at a quality cost")
+
+
+def test_a_cpu_is_not_told_to_take_dimms_that_it_runs_no_faster() -> None:
+    # Intel: the memory of a Xeon Gold 6430 runs at 4400 MT/s, that of most others of its generation at 4800.
+    gold = memory_channels([8], 1, "INTEL(R) XEON(R) GOLD 6430")
+    gold["dimms"] = [{"populated": True, "configured_mts": 4400, "rated_mts": 4800}] * 8
+    machine = machine_of(gold)
+    assert machine and machine.fastest_mts == 4400
 
 
 def test_empty_channels_are_named_and_worth_what_they_hold_back() -> None:
@@ -129,6 +137,7 @@ def test_a_machine_is_what_memory_channels_info_says() -> None:
         {"sockets": None, "dimms": None},
         {"sockets": [], "dimms": []},
         memory_channels([12], 4) | {"dimms": []},
+        memory_channels([12, 0], 4),
         {**memory_channels([12], 4), "sockets": [{"populated": True, "channels_populated": None}]},
     ],
 )
@@ -197,6 +206,14 @@ def test_a_tower_that_was_measured_is_forecast_from_that() -> None:
     said = forecast(machine, LLAMA_405B)
     assert said["limited_by"] == "measured" and "2026-01-31" in said["why"]
     assert said["tokens_per_second"]["expected"] > before
+
+
+def test_what_would_change_a_measured_speed_is_told_from_that_speed() -> None:
+    machine, factor = calibrated(SAMPLE, [run(read_whole=530.0, bench_decode=0.8)], LLAMA_405B)
+    said = forecast(machine, LLAMA_405B, factor=factor)["sensitivity"]
+    assert said
+    for entry in said:
+        assert entry["tokens_per_second"] == pytest.approx(0.8 * (1 + entry["gain"]))
 
 
 def test_a_decoded_model_corrects_the_forecast_of_others() -> None:
