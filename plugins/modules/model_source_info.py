@@ -27,6 +27,10 @@ options:
     type: list
     elements: dict
     default: []
+  headers_only:
+    description: Whether sizes and headers are all that is wanted. Files are then not hashed, and their C(sha256) is null.
+    type: bool
+    default: false
   progress_path:
     description:
       - The file that tells how far the hashing is. With it, the module runs detached from the connection, and shows that.
@@ -75,6 +79,7 @@ models:
 
 import contextlib
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.model_sources import ModelSourceError, misnamed, moved_revision, resolve
@@ -88,6 +93,7 @@ def main() -> None:
         argument_spec={
             "models": {"type": "list", "elements": "dict", "required": True},
             "locked": {"type": "list", "elements": "dict", "default": []},
+            "headers_only": {"type": "bool", "default": False},
             "progress_path": {"type": "path"},
             "endpoint": {"type": "str"},
             "token": {"type": "str", "no_log": True},
@@ -103,7 +109,9 @@ def main() -> None:
         if module.params["progress_path"] and not module.check_mode:
             progress = stack.enter_context(Progress(module.params["progress_path"]))
 
-        def digest(paths: list[str]) -> dict[str, str]:
+        def digest(paths: list[str]) -> dict[str, Any]:
+            if module.params["headers_only"]:
+                return dict.fromkeys(paths)
             total = sum(map(os.path.getsize, paths))
 
             def tell(done: int) -> None:

@@ -147,6 +147,14 @@ def test_a_file_on_the_tower_is_described(tmp_path: Path) -> None:
     assert result["models"][0]["gguf"]["quantization"] == "Q6_K"
 
 
+def test_who_wants_the_headers_only_does_not_wait_for_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "local.gguf"
+    path.write_bytes(gguf())
+    (found,) = run("model_source_info", models=[{"name": "tiny", "path": str(path)}], headers_only=True)["models"]
+    assert found["files"] == [{"file": str(path), "size": len(gguf()), "sha256": None}]
+    assert found["gguf"]["quantization"] == "Q6_K"
+
+
 @pytest.mark.parametrize("form", ["", "*Q6_K-*.gguf", "tiny-Q6_K-00001-of-00003.gguf"])
 def test_a_path_means_all_shards_and_they_are_hashed(hub: Hub, form: str) -> None:
     directory = hub.root / REPO / "Q6_K"
