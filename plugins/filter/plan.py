@@ -13,6 +13,18 @@ from ansible.errors import AnsibleFilterError
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.module_utils import plan
+from ansible.module_utils.plan_input import PlanError, check_catalog, options_of
+
+
+def forecast_problem(models: Any, machines: Any, names: dict[str, Any], options: dict[str, Any]) -> str | None:
+    try:
+        options_of(options)
+        check_catalog(models, machines)
+        plan.choose(models, names["models"], "model")
+        plan.choose(machines, names["machines"], "machine")
+    except PlanError as error:
+        return str(error)
+    return None
 
 
 def forecast_plan(
@@ -24,11 +36,13 @@ def forecast_plan(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     try:
+        options = options_of(options)
+        check_catalog(models, machines)
         found = [plan.from_source(entry) for entry in sources]
         # Who names models or towers of their own wants those, and of the catalog only what they name.
         chosen = [] if found and not names["models"] else plan.choose(models, names["models"], "model")
         boxes = [] if towers and not names["machines"] else plan.choose(machines, names["machines"], "machine")
-    except plan.PlanError as error:
+    except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
     figures = plan.thread_figures(models, machines) if not found and not towers else []
     document = plan.plan([*found, *chosen], [*(plan.from_tower(**tower) for tower in towers), *boxes], options, figures)
@@ -43,5 +57,6 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "forecast_plan": forecast_plan,
+            "forecast_problem": forecast_problem,
             "forecast_text": plan.plan_text,
         }

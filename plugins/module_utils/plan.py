@@ -15,7 +15,8 @@ from .benchmark import SCHEMA_VERSION as RUN_VERSION
 from .cpu_memory import ccd_links, cpu_memory
 from .kv_cache import context_that_fits, kv_bytes
 from .models import gigabytes
-from .report import clean
+from .plan_input import PlanError
+from .report import clean, printable
 from .roofline import Machine, Model, Use, calibrated, forecast, machine_of, model_of, sensitivity_text
 
 SCHEMA_VERSION = 1
@@ -42,17 +43,15 @@ BITS = {
 }
 
 
-class PlanError(Exception):
-    """What was asked for is not there; the text is one sentence."""
-
-
-def choose(entries: list[dict[str, Any]], names: list[str], what: str) -> list[dict[str, Any]]:
-    """The entries of these names, in their order; all of them for an empty list. ``NAME:TYPE`` is another type."""
+def choose(entries: list[dict[str, Any]], names: Any, what: str) -> list[dict[str, Any]]:
+    """The entries of these names, in their order; all of them for an empty list. ``NAME:TYPE`` is another type of a
+    model. One name, or several with commas between them, is what ``-e plan_models=NAME`` gives."""
     if not names:
         return entries
+    names = [str(name).strip() for name in (names if isinstance(names, list) else str(names).split(","))]
     chosen = []
     for name in names:
-        base, _colon, kind = name.partition(":")
+        base, _colon, kind = name.partition(":") if what == "model" else (name, "", "")
         entry = next((entry for entry in entries if entry["name"] == base), None)
         if entry is None:
             known = ", ".join(str(entry["name"]) for entry in entries)
@@ -62,10 +61,20 @@ def choose(entries: list[dict[str, Any]], names: list[str], what: str) -> list[d
 
 
 def quantized(entry: dict[str, Any], kind: str) -> dict[str, Any]:
-    """A model of the catalog in another type: its sizes follow the bits a weight."""
+    """A model of the catalog in another type: its sizes follow the bits a weight.
+
+    Rows that are no multiple of 256 fall back to a larger type in every type with blocks of 256 weights, so that from
+    one of these to another the sizes keep their ratio: GLM-4.5-Air in Q4_K_M has 72 GB, and by the bits alone 64.
+    """
     if kind not in BITS:
         raise PlanError(f"The type {kind} is not known: name one of {', '.join(BITS)}.")
-    part = BITS[kind] * entry["parameters"] / 8 / entry["bytes"]
+    files = str(entry.get("files"))
+    if "MXFP4" in files.upper():
+        raise PlanError(f"{entry['name']} is only made in MXFP4, and no other type makes it smaller: leave {kind} out.")
+    if "Q6_K" in files and kind not in ("F16", "Q8_0"):
+        part = BITS[kind] / BITS["Q6_K"]
+    else:
+        part = BITS[kind] * entry["parameters"] / 8 / entry["bytes"]
     sizes = {key: round(entry[key] * part) for key in ("bytes", "active_bytes")}
     return {**entry, **sizes, "name": f"{entry['name']}:{kind}"}
 
@@ -94,6 +103,7 @@ def from_tower(host: str, tower: dict[str, Any], memory_channels: dict[str, Any]
         "cores": tower["cores"],
         "memory_bytes": tower["memory_bytes"],
         "memory_channels": memory_channels,
+        "guest": bool(tower.get("hypervisor")),
         "runs": [run for run in runs if isinstance(run, dict) and run.get("schema_version") == RUN_VERSION],
         "watts": None,
         "parts": [],
@@ -103,7 +113,8 @@ def from_tower(host: str, tower: dict[str, Any], memory_channels: dict[str, Any]
 def hardware(entry: dict[str, Any]) -> Optional[tuple[Machine, float]]:
     """The machine of a CPU entry or a tower, and what its benchmarks say of the forecast; None where it is unknown."""
     if entry["kind"] == "tower":
-        machine = machine_of(entry["memory_channels"], entry["cores"])
+        # The board that a guest shows is what its host makes up.
+        machine = None if entry["guest"] else machine_of(entry["memory_channels"], entry["cores"])
         return calibrated(machine, entry["runs"]) if machine else None
     memory, links = cpu_memory(entry["cpu"]), ccd_links(None, None, entry["cpu"])
     most = entry["sockets"] * memory.channels if memory else entry["channels"]
@@ -200,7 +211,11 @@ def answer(
     policy: str = "interleave",
     price_kwh: float = 0.30,
 ) -> dict[str, Any]:
-    """One machine for one model. Where it does not fit, ``tokens_per_second`` is None and ``why`` has the figures."""
+    """One machine for one model. Where it does not fit, ``tokens_per_second`` is None and ``why`` has the figures.
+
+    ``context`` is at most what the model was made for.
+    """
+    context = min(context, model["context"] or context)
     blank: dict[str, Any] = {
         "model": clean(model["name"]),
         "machine": clean(entry["name"]),
@@ -224,7 +239,9 @@ def answer(
     else:
         found = _cpu(entry, model, weights, context, kv_type, policy)
     if found is None:
-        return blank | {"why": "how many of its memory channels are in use is unknown"}
+        if entry.get("guest"):
+            return blank | {"why": "it is a virtual machine, and what its board shows is made up by its host"}
+        return blank | {"why": "how many of its memory channels are in use is unknown, or one of its CPUs has none"}
     room = found.pop("room")
     cost = _cost(entry, found.get("count", 1))
     said = blank | {"cost_usd": cost, "count": found.get("count", 1), "remarks": _remarks(entry, cost)}
@@ -235,6 +252,7 @@ def answer(
             "why": f"{gigabytes(model['bytes'])} of weights and {gigabytes(needed)} of KV cache for {context} tokens "
             f"are {short} too much for it"
         }
+    found["why"] = clean(found["why"])
     most = model["context"] or context
     speed = found["tokens_per_second"]["expected"]
     said |= found | {
@@ -287,10 +305,28 @@ def plan(
 # --- The figures that the thread gave -------------------------------------------------------------------------------
 
 
+# The machines of the catalog that they are about.
+THREAD = {
+    "desktop-m2": "disk",
+    "desktop-2ch": "cpu",
+    "epyc-9124-1s": "cpu",
+    "epyc-9124-2s": "cpu",
+    "gpu-24gb": "gpu",
+    "gpu-80gb": "gpu",
+}
+
+
 def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The calculation that the project began with, made again: ``what``, ``told``, ``found`` and what to ``say``."""
+    """The calculation that the project began with, made again: ``what``, ``told``, ``found`` and what to ``say``.
+
+    Of a catalog that lacks what it is made of, as one's own may, there are none.
+    """
     named = {machine["name"]: machine for machine in machines}
-    model = next(model for model in models if model["name"] == "llama-3.1-405b")
+    model = next((model for model in models if model["name"] == "llama-3.1-405b"), None)
+    if model is None or not all(named.get(name, {}).get("kind") == kind for name, kind in THREAD.items()):
+        return []
+    if not all(named[name].get("told") or named[name].get("price_usd") for name in THREAD if "desktop" not in name):
+        return []
     told = 6 / 8 * 400e9
     rows: list[dict[str, str]] = []
 
@@ -301,7 +337,8 @@ def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]])
         "weights of a model of 400B at 6 bits",
         "300 GB",
         f"{told / 1e9:.0f} GB",
-        f"Q6_K has {BITS['Q6_K']} bits, it {model['parameters'] / 1e9:.1f}B weights: {gigabytes(model['bytes'])}.",
+        f"Q6_K has {BITS['Q6_K']} bits, and Llama 3.1 405B has {model['parameters'] / 1e9:.1f}B weights: "
+        f"{gigabytes(model['bytes'])}.",
     )
     disk = named["desktop-m2"]
     row("a token from an M.2 drive", "30 s", f"{told / disk['gb_s'] / 1e9:.0f} s", "At the drive's full rate.")
@@ -311,7 +348,7 @@ def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]])
         "a token from two channels",
         "80 GB/s, 4 s",
         f"{rate:.0f} GB/s, {told / rate / 1e9:.2f} s",
-        f"Its {gigabytes(desktop['memory_bytes'])} do not hold the model.",
+        f"The desktop's {desktop['memory_bytes'] / 2**30:.0f} GiB do not hold the model.",
     )
     for name, said in (("epyc-9124-1s", "480 GB/s"), ("epyc-9124-2s", "960 GB/s")):
         machine = named[name]
@@ -334,11 +371,12 @@ def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]])
     for name in ("epyc-9124-1s", "epyc-9124-2s"):
         machine = named[name]
         cost, price = _cost(machine, 1) or 0.0, machine["told"]["price_usd"]
+        off = f"{abs(price - cost):,.0f} {'less' if cost < price else 'more'}"
         row(
             f"cost of {machine['title'].partition(':')[0]}",
             f"${price:,}",
             f"${cost:,.0f}",
-            "" if price == cost else f"Its own parts add up to {price - cost:,.0f} less.",
+            "" if price == cost else f"Its parts add up to ${off}.",
         )
     row(
         "384 GB of memory",
@@ -361,11 +399,17 @@ def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]])
 
 
 def number(value: Optional[float], digits: int = 3) -> str:
-    """Three significant figures, without an exponent: ``1,240``, ``1.24``; ``-`` for what is unknown."""
-    if value is None:
-        return "-"
+    """Three significant figures, without an exponent: ``1,240``, ``1.24``, ``2.00``; ``-`` for what is unknown."""
+    if not value:
+        return "-" if value is None else "0"
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:.{digits}g}"
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}"
+
+
+def whole(value: Optional[float]) -> str:
+    """A sum of money or watts, as it is: ``1,999``; ``-`` for what is unknown."""
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
@@ -373,7 +417,9 @@ def _line(cells: list[str], widths: list[int]) -> str:
     return "  ".join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]).rstrip()
 
 
-HEADINGS = ["machine", "tokens/s", "range", "context", "$", "$ per token/s", "W", "J/token", "$ per 1M tokens", "limit"]
+HEADINGS = [
+    "machine", "tokens/s", "range", "context", "$", "$ per token/s", "W", "J/token", "energy $ per 1M tokens", "limit"
+]  # fmt: skip
 
 
 def cells(said: dict[str, Any]) -> list[str]:
@@ -387,18 +433,28 @@ def cells(said: dict[str, Any]) -> list[str]:
         number(speed["expected"]),
         f"{number(speed['low'])} - {number(speed['high'])}",
         f"{said['context']:,}" if said["context"] is not None else "-",
-        number(said["cost_usd"]),
+        whole(said["cost_usd"]),
         number(said["cost_per_token_s"]),
-        number(said["watts"]),
+        whole(said["watts"]),
         number(said["joules_per_token"]),
         number(said["energy_usd_per_million_tokens"]),
         said["limited_by"],
     ]
 
 
+def options_text(options: dict[str, Any]) -> str:
+    """What the forecast is of."""
+    return (
+        f"One stream of tokens with {options['context']:,} tokens of context or as many as the model was made for, a "
+        f"KV cache in {options['kv_type']}, the NUMA policy {options['policy']}, and {options['price_kwh']:g} dollars "
+        "a kWh"
+    )
+
+
 def plan_text(document: dict[str, Any]) -> str:
-    """The tables for a terminal: a model each, the best machine first, and what would help the best tower or build."""
-    lines = []
+    """The tables for a terminal: a model each, the best machine first, and what would help the best tower or build; or
+    why it fits none of them; at the end what is to be said of the machines."""
+    lines = [f"{options_text(document['options'])}.", ""]
     for model in document["models"]:
         lines.append(f"{model['name']}: {gigabytes(model['bytes'])}, {gigabytes(model['active_bytes'])} read a token")
         table = [HEADINGS, *(cells(said) for said in model["answers"])]
@@ -408,8 +464,12 @@ def plan_text(document: dict[str, Any]) -> str:
             if said["sensitivity"]:
                 lines.append(f"  {said['machine']}: {said['why']}; {sensitivity_text(said['sensitivity'])}")
                 break
+        if not any(said["fits"] for said in model["answers"]):
+            lines += [f"  {said['machine']}: {said['why']}" for said in model["answers"]]
         lines.append("")
-    return "\n".join(lines).rstrip()
+    shown = [said for model in document["models"] for said in model["answers"] if said["fits"]]
+    lines += dict.fromkeys(f"{said['machine']}: {remark}" for said in shown for remark in said["remarks"])
+    return "\n".join(map(printable, lines)).rstrip()
 
 
 def plan_view(document: dict[str, Any]) -> dict[str, Any]:
@@ -439,6 +499,6 @@ def plan_view(document: dict[str, Any]) -> dict[str, Any]:
     return {
         "headings": [heading for heading in HEADINGS if heading not in ("machine", "range", "tokens/s")],
         "models": models,
-        "options": document["options"],
+        "options": options_text(document["options"]),
         "figures": document["thread_figures"],
     }
