@@ -195,10 +195,12 @@ def _cpu(
     machine, factor = known
     use = Use(policy if machine.sockets > 1 else "none", None, context, kv_type)
     said = forecast(machine, weights, use, factor)
+    # On one node alone there is that node's memory, and one server a node has the whole model on each.
+    nodes = machine.sockets if use.policy in ("bind", "per_node") else 1
     return {
         **{key: said[key] for key in ("tokens_per_second", "limited_by", "why", "sensitivity", "ideal")},
         "prefill_tokens_per_second": said["prefill_tokens_per_second"],
-        "room": entry["memory_bytes"] - RESERVE - model["bytes"],
+        "room": entry["memory_bytes"] // nodes - RESERVE - model["bytes"],
         "watts": entry["watts"],
     }
 

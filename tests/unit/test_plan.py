@@ -97,6 +97,15 @@ def test_the_context_is_what_the_memory_leaves() -> None:
     assert answer(build, large, context=20_001)["fits"] is False
 
 
+@pytest.mark.parametrize(
+    ("policy", "fits"), [("interleave", True), ("distribute", True), ("bind", False), ("per_node", False)]
+)
+def test_a_policy_of_one_node_has_the_memory_of_one(policy: str, fits: bool) -> None:
+    build = machine("epyc-9124-2s")
+    assert answer(build, model("glm-4.6"), policy=policy)["fits"] is fits
+    assert answer(build, model("mistral-large-2411"), policy=policy)["fits"]
+
+
 def test_more_context_than_the_model_was_made_for_is_not_counted() -> None:
     machine_2s, large = machine("epyc-9124-2s"), model("llama-3.1-405b")
     assert answer(machine_2s, large, context=10**18) == answer(machine_2s, large, context=131_072)
