@@ -54,7 +54,7 @@ def parse_cpu_list(text: str) -> list[int]:
     numbers: list[int] = []
     for part in text.replace("\n", "").split(","):
         first, _, last = part.strip().partition("-")
-        if first.isdigit():
+        if first.isdigit() and (last or first).isdigit():
             numbers.extend(range(int(first), int(last or first) + 1))
     return numbers
 
@@ -218,15 +218,22 @@ def _topology(root: Path) -> dict[str, Any]:
     }
 
 
+def _cores_offline(system: Path) -> bool:
+    """Whether CPUs are offline (maxcpus=, or by hand) that are not merely the second threads of cores (nosmt)."""
+    online, present = (parse_cpu_list(read_text(system / "cpu" / name) or "") for name in ("online", "present"))
+    second_threads = read_text(system / "cpu/smt/control") in ("off", "forceoff") and len(present) <= 2 * len(online)
+    return bool(set(present) - set(online)) and not second_threads
+
+
 def _nodes_per_socket(root: Path, nodes: list[dict[str, Any]], sockets: int | None) -> int | None:
     """Nodes with CPUs in each socket; 0 where one node spans the sockets, which AMD calls NPS0.
 
     None unless every online CPU is in a node: then a part of the nodes was not to be seen. Nodes
     without CPUs are memory of another kind (CXL, HBM), or nodes whose CPUs are all offline: None where some are.
     """
-    system = root / "sys/devices/system/cpu"
-    online, present = (parse_cpu_list(read_text(system / name) or "") for name in ("online", "present"))
-    if set(present) - set(online) and any(node["memory_bytes"] and not node["cpus"] for node in nodes):
+    system = root / "sys/devices/system"
+    online = parse_cpu_list(read_text(system / "cpu/online") or "")
+    if _cores_offline(system) and any(node["memory_bytes"] and not node["cpus"] for node in nodes):
         return None
     if not sockets or not online or sorted(cpu for node in nodes for cpu in node["cpus"]) != sorted(online):
         return None
@@ -237,9 +244,15 @@ def _nodes_per_socket(root: Path, nodes: list[dict[str, Any]], sockets: int | No
 
 
 def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
-    """L3 caches of each CPU package, in the order of the package numbers; None where sysfs does not say."""
+    """L3 caches of each CPU package, in the order of the package numbers; None where sysfs does not say.
+
+    A core that is offline shows no cache, and there may be more caches than are seen.
+    """
     domains: dict[int, set[str]] = {}
-    for cpu in Path(sysfs).glob("devices/system/cpu/cpu[0-9]*"):
+    system = Path(sysfs) / "devices/system"
+    if _cores_offline(system):
+        return None
+    for cpu in system.glob("cpu/cpu[0-9]*"):
         package = read_int(cpu / "topology/physical_package_id")
         shared = read_text(cpu / "cache/index3/shared_cpu_list")
         if package is not None and shared:
@@ -273,7 +286,7 @@ def _node(path: Path, number: int) -> dict[str, Any]:
         "cpus": parse_cpu_list(read_text(path / "cpulist") or ""),
         "memory_bytes": memory.get("MemTotal", 0),
         "free_bytes": memory.get("MemFree", 0),
-        "distances": [int(value) for value in (read_text(path / "distance") or "").split()],
+        "distances": [int(value) for value in (read_text(path / "distance") or "").split() if value.isdigit()],
         "hugepages": pools,
     }
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.tower import disk_of, format_cpu_list, parse_cpu_list, parse_cpuinfo, read_tower, selected
+from ansible.module_utils.tower import (
+    disk_of,
+    format_cpu_list,
+    l3_domains,
+    parse_cpu_list,
+    parse_cpuinfo,
+    read_tower,
+    selected,
+)
 
 from tests.boards.machine import files, write
 
@@ -121,6 +129,15 @@ def test_kernel_lists_are_read_and_written(text: str, numbers: list[int]) -> Non
     assert format_cpu_list(numbers) == text.strip()
 
 
+def test_what_a_saved_file_says_instead_of_numbers_is_nothing(tmp_path: Path) -> None:
+    """Copies of /sys may hold the complaint of the command that made them."""
+    node = "sys/devices/system/node/node1"
+    complaint = "cat: 0-x: Permission denied"
+    broken = write(tmp_path, files({}) | {f"{node}/distance": complaint, f"{node}/cpulist": "0-x"})
+    assert read_tower(broken)["nodes"][1]["distances"] == []
+    assert read_tower(broken)["nodes_per_socket"] is None
+
+
 def test_the_chosen_word_is_the_bracketed_one() -> None:
     assert selected("always [madvise] never") == "madvise"
     assert selected("nothing chosen") is None
@@ -230,13 +247,22 @@ def test_guests_are_known_by_flag_or_name(changes: dict[str, Any], guest: bool, 
 
 
 def test_nodes_without_cpus_are_of_another_kind_unless_cpus_are_offline(tmp_path: Path) -> None:
-    whole = files({"nodes": 2, "threads": 1, "cores": 8})
+    whole = files({"nodes": 2, "threads": 1, "cores": 8, "smt_control": "notsupported"})
     system = "sys/devices/system"
     whole |= {f"{system}/node/node{node}/cpulist": "" for node in (1, 3)}
     whole |= {f"{system}/cpu/present": "0-15", f"{system}/cpu/online": "0-3,8-11"}
     assert read_tower(write(tmp_path / "offline", whole))["nodes_per_socket"] is None
     whole[f"{system}/cpu/present"] = "0-3,8-11"
     assert read_tower(write(tmp_path / "memory", whole))["nodes_per_socket"] == 1
+
+
+def test_caches_are_not_counted_while_cores_are_offline_and_second_threads_are_no_cores(tmp_path: Path) -> None:
+    system = "sys/devices/system/cpu"
+    first = files({"threads": 1, "cores": 8}) | {f"{system}/present": "0-31"}
+    some = write(tmp_path / "maxcpus", first | {f"{system}/smt/control": "on"})
+    assert l3_domains(some / "sys") is None
+    nosmt = write(tmp_path / "nosmt", first | {f"{system}/smt/control": "forceoff"})
+    assert l3_domains(nosmt / "sys") == [2, 2]
 
 
 @pytest.mark.parametrize(
