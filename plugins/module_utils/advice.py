@@ -29,7 +29,7 @@ FACTS = {
     "architecture": "as uname -m says it",
     "cpu": "AMD, Intel, ARM or other",
     "cpu_name": "brand of the CPU",
-    "cpu_kind": "its row in cpu_memory.py, such as EPYC 9004 (Genoa)",
+    "cpu_kind": "its row in cpu_memory.py, such as EPYC 9004 (Genoa); other where it is in none",
     "server": "yes where its boards are servers' or workstations'",
     "fabric": "generation of the fabric of an EPYC or Threadripper that has the NPS setting: zen2 to zen5",
     "sockets": "CPU packages",
@@ -39,12 +39,14 @@ FACTS = {
     "nodes": "all memory nodes of Linux",
     "nodes_per_socket": "nodes with CPUs in each socket; 0 where one node spans the sockets",
     "empty_nodes": "nodes with CPUs and without memory",
+    "memory_only_nodes": "nodes with memory and without CPUs",
     "l3_per_socket": "L3 caches of each socket",
     "l3_as_numa": "yes where the nodes are L3 caches, no where they are not, unknown where both fit",
-    "nps": "nodes per socket where they are those of AMD's NPS setting",
+    "nps": "nodes per socket where they are those of AMD's NPS setting: not of guests, nor with a numa_option",
     "numa_option": "off or fake where numa= or acpi= of the kernel command line hides or makes up nodes, else none",
     "frequency_mode": "active where the CPU picks its clocks by a preference, passive where Linux does",
     "frequency_driver": "cpufreq driver",
+    "hwp": "yes or no: hardware P-states of Intel, which Linux uses unless intel_pstate=no_hwp",
     "governor": "governors in use",
     "governors": "governors the driver has",
     "epp": "energy/performance preferences in use",
@@ -77,6 +79,11 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 SLIT_L3, SLIT_QUARTER = 11, 12
 
 
+def _has(command_line: Optional[str], *options: str) -> bool:
+    """Whether the kernel command line has a word that begins with one of these; what follows ``--`` is for init."""
+    return any(word.startswith(options) for word in (command_line or "").split(" -- ")[0].split())
+
+
 def _option(command_line: Optional[str]) -> Optional[str]:
     """What the kernel command line makes of the nodes: ``off``, ``fake`` or ``none``, which is nothing.
 
@@ -88,7 +95,7 @@ def _option(command_line: Optional[str]) -> Optional[str]:
     words = command_line.split(" -- ")[0].split()
     if {"acpi=off", "numa=off", "numa=noacpi"} & set(words):
         return "off"
-    return "fake" if any(word.startswith("numa=fake=") for word in words) else "none"
+    return "fake" if _has(command_line, "numa=fake=") else "none"
 
 
 def _within_socket(tower: dict[str, Any], l3: list[dict[str, Any]]) -> Optional[set[int]]:
@@ -109,10 +116,12 @@ def _within_socket(tower: dict[str, Any], l3: list[dict[str, Any]]) -> Optional[
 def _l3_as_numa(tower: dict[str, Any]) -> Optional[str]:
     """Whether the nodes are L3 caches. NPS4 of a CPU with four of them looks the same but for the distances."""
     l3, per_socket = tower["l3"], tower["nodes_per_socket"]
+    if per_socket is not None and per_socket < 2:
+        return "no"
     if not l3 or per_socket is None:
         return None
     caches = {frozenset(parse_cpu_list(cache["cpus"])) for cache in l3}
-    if per_socket < 2 or {frozenset(node["cpus"]) for node in tower["nodes"] if node["cpus"]} != caches:
+    if {frozenset(node["cpus"]) for node in tower["nodes"] if node["cpus"]} != caches:
         return "no"
     if per_socket not in (2, 4):
         return "yes"
@@ -128,11 +137,23 @@ def _l3_per_socket(tower: dict[str, Any]) -> Optional[int]:
 
 
 def _empty_nodes(tower: dict[str, Any]) -> Optional[int]:
-    """Nodes that have CPUs and no memory; None unless the nodes make up the memory of the machine."""
+    """Nodes that have CPUs and no memory; None unless the nodes make up the memory of the machine.
+
+    ``mem=`` and ``memmap=`` on the kernel command line take memory from nodes that have DIMMs.
+    """
     total = sum(node["memory_bytes"] for node in tower["nodes"])
+    if _has(tower["command_line"], "mem=", "memmap="):
+        return None
     if not tower["memory_bytes"] or total < 0.995 * tower["memory_bytes"]:
         return None
     return sum(1 for node in tower["nodes"] if node["cpus"] and not node["memory_bytes"])
+
+
+def _memory_only_nodes(tower: dict[str, Any]) -> Optional[int]:
+    """Nodes that have memory and no CPUs; None where CPUs are offline, or left out by the kernel command line."""
+    if tower["nodes_per_socket"] is None or _has(tower["command_line"], "nr_cpus=", "maxcpus=", "nosmp"):
+        return None
+    return sum(1 for node in tower["nodes"] if node["memory_bytes"] and not node["cpus"])
 
 
 def _cpu(tower: dict[str, Any]) -> Optional[str]:
@@ -141,6 +162,12 @@ def _cpu(tower: dict[str, Any]) -> Optional[str]:
     if vendor in names:
         return names[vendor]
     return "ARM" if (tower["architecture"] or "").startswith(("aarch64", "arm")) else vendor and "other"
+
+
+def _hwp(tower: dict[str, Any]) -> Optional[str]:
+    if _cpu(tower) != "Intel" or not tower["cpu"]["flags"]:
+        return None
+    return "yes" if "hwp" in tower["cpu"]["flags"] and not _has(tower["command_line"], "intel_pstate=no_hwp") else "no"
 
 
 def _memory_facts(channels: Optional[dict[str, Any]]) -> dict[str, Any]:
@@ -169,6 +196,8 @@ def facts(tower: dict[str, Any], channels: Optional[dict[str, Any]] = None) -> d
     links = ccd_links(cpu["family"], cpu["model_number"], brand or "") if _cpu(tower) == "AMD" else None
     guest = {True: "guest", False: "real", None: None}[tower["hypervisor"]]
     l3_as_numa, per_socket = _l3_as_numa(tower), tower["nodes_per_socket"]
+    numa_option = _option(tower["command_line"])
+    by_firmware = numa_option == "none" and guest != "guest"
     frequency, hsmp, iommu = tower["frequency"] or {}, tower["hsmp"] or {}, tower["iommu"]
     driver = frequency.get("driver")
     control = tower["smt_control"]
@@ -177,7 +206,7 @@ def facts(tower: dict[str, Any], channels: Optional[dict[str, Any]] = None) -> d
         "architecture": tower["architecture"],
         "cpu": _cpu(tower),
         "cpu_name": brand,
-        "cpu_kind": memory.name if memory else None,
+        "cpu_kind": memory.name if memory else "other" if brand else None,
         "server": ("yes" if memory.server else "no") if memory else None,
         "fabric": links[0] if links else None,
         "sockets": tower["sockets"],
@@ -187,12 +216,14 @@ def facts(tower: dict[str, Any], channels: Optional[dict[str, Any]] = None) -> d
         "nodes": len(tower["nodes"]) or None,
         "nodes_per_socket": per_socket,
         "empty_nodes": _empty_nodes(tower),
+        "memory_only_nodes": _memory_only_nodes(tower),
         "l3_per_socket": _l3_per_socket(tower),
         "l3_as_numa": l3_as_numa,
-        "nps": per_socket if links and l3_as_numa == "no" else None,
-        "numa_option": _option(tower["command_line"]),
+        "nps": per_socket if links and l3_as_numa == "no" and by_firmware else None,
+        "numa_option": numa_option,
         "frequency_mode": driver and ("active" if driver in ("intel_pstate", "amd-pstate-epp") else "passive"),
         "frequency_driver": driver,
+        "hwp": _hwp(tower),
         "governor": frequency.get("governor"),
         "governors": ",".join(frequency.get("governors") or []) or None,
         "epp": frequency.get("energy_performance_preference"),
@@ -303,14 +334,16 @@ def advise(
     for entry in (channels or {}).get("advice") or []:
         about = explained.get(entry["code"]) or {}
         cost = entry.get("gb_s")
+        # What is only told, such as DIMMs faster than their CPU, has nothing to set.
+        mend = about if entry["severity"] != "info" else {}
         found.append(
             {key: entry.get(key) for key in ("severity", "code", "message", "fix", "gb_s")}
             | {
                 "current": entry["message"],
-                "recommended": about.get("recommended"),
+                "recommended": mend.get("recommended"),
                 "why": _words(about.get("why")),
                 "source": about.get("source"),
-                "where": _where(settings.get(about.get("setting")), vendor),
+                "where": _where(settings.get(mend.get("setting")), vendor),
                 "worth": f"{cost:.1f} GB/s" if cost else None,
             }
         )
@@ -349,8 +382,8 @@ def advice_text(found: list[dict[str, Any]], host: str) -> str:
     for entry in (entry for entry in found if entry not in unseen):
         lines += wrapped(entry["severity"].upper(), entry["message"])
         lines += wrapped("", f"-> {entry['fix']}") if entry["fix"] else []
-        for label in ("recommended", "where", "why", "worth", "source"):
-            if entry[label]:
+        for label in ("current", "recommended", "where", "why", "worth", "source"):
+            if entry[label] and entry[label] != entry["message"]:
                 lines += textwrap.wrap(
                     f"{label}: {entry[label]}", WIDTH, initial_indent=" " * LABEL, subsequent_indent=" " * (LABEL + 3)
                 )

@@ -15,14 +15,22 @@ from .advice import facts
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
+# The fact numa_option; several words of the command line have the same effect.
+NUMA_OPTIONS = {
+    "off": "NUMA turned off by the command line",
+    "fake": "nodes made up by the command line",
+    "none": "NUMA left as it is by the command line",
+}
+
 
 def _nodes(known: dict[str, Any]) -> Optional[str]:
     count = known["nodes_per_socket"]
-    if count is None:
+    # Without the command line, nodes may be those of numa=fake as well as the BIOS's.
+    if count is None or known["numa_option"] is None:
         return None
-    if known["fabric"] and known["l3_as_numa"] == "yes":
+    if known["cpu"] == "AMD" and known["l3_as_numa"] == "yes":
         return f"an L3 cache a node ({count} nodes a socket)"
-    if known["fabric"] and (count < 2 or known["nps"]):
+    if known["nps"] is not None:
         return f"NPS{count}"
     return f"{count} node{'s' if count > 1 else ''} a socket" if count else "one node for all sockets"
 
@@ -44,11 +52,9 @@ def traits(document: dict[str, Any]) -> dict[str, Optional[str]]:
         return None if value is None else template.format(value)
 
     return {
-        "sockets": said("{} CPUs in sockets", known["sockets"]),
+        "sockets": said("{} sockets in use", known["sockets"]),
         "nodes": _nodes(known),
-        "numa option": said("numa={} on the command line", known["numa_option"])
-        if known["numa_option"] != "none"
-        else "no numa= on the command line",
+        "numa option": NUMA_OPTIONS.get(known["numa_option"]),
         "channels": _channels(known),
         "DIMM sizes": said("DIMMs of {} GiB", " and ".join(f"{size / 2**30:.0f}" for size in sizes) or None),
         "DIMMs a channel": said("{:g} DIMMs a channel", each),

@@ -11,6 +11,7 @@ A description has these keys; all have defaults, and what is None is not written
     near: 12                  # distance of two nodes of one socket
     memory_gib: 384
     empty_nodes: [1]          # nodes without memory
+    memory_only_nodes: 1      # more nodes, with memory and without CPUs
     flags: …                  # of the CPU
     command_line: quiet
     frequency: {driver: …, governor: …, epp: …}
@@ -51,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "near": 12,
     "memory_gib": 384,
     "empty_nodes": [],
+    "memory_only_nodes": 0,
     "flags": "fpu lm ht avx2 avx512f x2apic",
     "command_line": "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet",
     "frequency": {"driver": "acpi-cpufreq", "governor": "performance", "epp": None},
@@ -126,14 +128,15 @@ def files(changes: dict[str, Any]) -> dict[str, str | bytes]:
 
 def _nodes(machine: dict[str, Any], sockets: int, cores: int, threads_of: Any) -> dict[str, str | bytes]:
     each = cores // machine["l3"] if machine["nodes"] == "l3" else machine["nodes"]
-    count = sockets * each if each else 1
-    size = sockets * cores // count
+    with_cpus = sockets * each if each else 1
+    count = with_cpus + machine["memory_only_nodes"]
+    size = sockets * cores // with_cpus
     filled = count - len(machine["empty_nodes"])
     found: dict[str, str | bytes] = {"sys/devices/system/node/online": f"0-{count - 1}" if count > 1 else "0"}
     for node in range(count):
         here = f"sys/devices/system/node/node{node}"
         kilobytes = 0 if node in machine["empty_nodes"] else machine["memory_gib"] * 2**20 // filled
-        found[f"{here}/cpulist"] = threads_of(range(node * size, node * size + size))
+        found[f"{here}/cpulist"] = threads_of(range(node * size, node * size + size)) if node < with_cpus else ""
         found[f"{here}/meminfo"] = f"Node {node} MemTotal: {kilobytes} kB\nNode {node} MemFree: {kilobytes} kB\n"
         distances = [
             10 if other == node else machine["near"] if each and other // each == node // each else 32

@@ -103,6 +103,12 @@ XEON_6 = XEON | {
     "cpu": {"brand": "Intel(R) Xeon(R) 6980P", "family": 6, "model": 173, "manufacturer": "GenuineIntel"},
     "dimm": {"size_gib": 64, "type": "DDR5", "rated_mts": 6400, "configured_mts": 6400, "ranks": 2},
 }
+E7 = XEON | {
+    "sockets": 4,
+    "channels_per_socket": 4,
+    "cpu": XEON["cpu"] | {"brand": "Intel(R) Xeon(R) CPU E7-8890 v4 @ 2.20GHz", "model": 79},
+    "dimm": DEFAULTS["board"]["dimm"],
+}
 PASSIVE = {"driver": "acpi-cpufreq", "governor": "powersave"}
 ACTIVE = {"driver": "amd-pstate-epp", "governor": "powersave", "epp": "balance_performance"}
 
@@ -153,7 +159,32 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"nodes": 4, "command_line": "numa=nohmat"},
         ["ccd-links", "nodes-per-socket", *UNSEEN_2S],
     ),
+    "numa=off in a guest": (GUEST | {"nodes": 0, "command_line": "numa=off"}, ["guest", "numa-off-guest"]),
+    "numa=fake=4 in a container": ({"container": "lxc", "command_line": "numa=fake=4"}, ["ccd-links", "container"]),
     "numa=fake=4": ({"nodes": 2, "command_line": "numa=fake=4"}, ["ccd-links", "numa-fake", *UNSEEN_2S]),
+    "governor of a Xeon without hardware P-states": (
+        {"board": XEON, "l3": 16, "frequency": {"driver": "intel_pstate", "governor": "powersave"}, **DELL},
+        ["below-rated", "governor-without-preference", "unseen-upi"],
+    ),
+    "intel_pstate=no_hwp": (
+        {
+            "board": XEON,
+            "l3": 16,
+            "frequency": {"driver": "intel_pstate", "governor": "powersave"},
+            "flags": "fpu lm hwp",
+            "command_line": "intel_pstate=no_hwp",
+            **DELL,
+        },
+        ["below-rated", "governor-without-preference", "unseen-upi"],
+    ),
+    "intel_pstate, balanced preference": (
+        {"board": XEON, "l3": 16, "frequency": ACTIVE | {"driver": "intel_pstate"}, "flags": "fpu lm hwp", **DELL},
+        ["below-rated", "energy-preference", "unseen-upi"],
+    ),
+    "intel_cpufreq, schedutil": (
+        {"board": XEON, "l3": 16, "frequency": {"driver": "intel_cpufreq", "governor": "schedutil"}, **DELL},
+        ["below-rated", "governor", "unseen-upi"],
+    ),
     "powersave governor": ({"frequency": PASSIVE}, ["ccd-links", "governor", *UNSEEN_2S]),
     "balanced preference": ({"frequency": ACTIVE}, ["ccd-links", "energy-preference", *UNSEEN_2S]),
     "preference for speed": ({"frequency": ACTIVE | {"epp": "performance"}}, ["ccd-links", *UNSEEN_2S]),
@@ -166,6 +197,29 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a node without memory": (
         {"nodes": 4, "empty_nodes": [5]},
         ["ccd-links", "nodes-per-socket", "empty-node", *UNSEEN_2S],
+    ),
+    "a node whose memory the command line leaves out": (
+        {"empty_nodes": [1], "command_line": "mem=192G"},
+        ["ccd-links", *UNSEEN_2S],
+    ),
+    "CXL memory": ({"memory_only_nodes": 1}, ["ccd-links", "memory-only-nodes", *UNSEEN_2S]),
+    "a node whose CPUs the command line leaves out": (
+        {"memory_only_nodes": 1, "command_line": "nr_cpus=64"},
+        ["ccd-links", *UNSEEN_2S],
+    ),
+    "Xeon Max, HBM in flat mode, SNC4": (
+        {
+            "board": XEON | {"cpu": XEON["cpu"] | {"brand": "Intel(R) Xeon(R) CPU Max 9480", "model": 143}},
+            "l3": 16,
+            "nodes": 4,
+            "memory_only_nodes": 8,
+            **DELL,
+        },
+        ["below-rated", "ggml-nodes", "memory-only-nodes", "sub-numa-clusters", "unseen-upi"],
+    ),
+    "four Xeons of an unknown kind, cluster on die": (
+        {"board": E7, "l3": 8, "nodes": 2, **DELL},
+        ["sub-numa-clusters", "unknown-cpu"],
     ),
     "Xeon, a node without memory": (
         {"board": XEON, "l3": 16, "empty_nodes": [1], **DELL},
@@ -220,6 +274,15 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         [],
     ),
+    "two EPYC 7001, interleaved over the sockets": (
+        {
+            "board": board(
+                channels_per_socket=8, cpu={"brand": "AMD EPYC 7601 32-Core Processor", "family": 23, "model": 1}
+            ),
+            "nodes": 0,
+        },
+        ["node-interleaving"],
+    ),
     "a CPU of the future": (
         {"board": board(cpu={"brand": "AMD EPYC 9H66 256-Core Processor", "family": 26, "model": 80}), "nodes": 4},
         ["unknown-cpu"],
@@ -236,6 +299,7 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["other-cpu"],
     ),
     "desktop": (DESKTOP, []),
+    "desktop, L3 caches as nodes": (DESKTOP | {"nodes": "l3", "near": 11}, ["l3-as-numa"]),
     "desktop, powersave": (DESKTOP | {"frequency": ACTIVE | {"epp": "balance_power"}}, ["energy-preference"]),
     "guest": (GUEST, ["guest"]),
     "guest with too many nodes": (GUEST | {"cores": 16, "nodes": 16}, ["ggml-nodes", "guest"]),
@@ -245,6 +309,10 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "255 CPUs": (
         {"board": board(cpu=epyc("9754", 128), sockets=1), "cores": 255, "threads": 1, "l3": 8},
         ["cpus-255", *UNSEEN],
+    ),
+    "255 CPUs, Xeon": (
+        {"board": XEON | {"sockets": 1}, "cores": 255, "threads": 1, "l3": 255, **DELL},
+        ["below-rated", "cpus-255-intel"],
     ),
 }
 
@@ -276,6 +344,7 @@ def test_every_kind_of_machine_gets_exactly_its_advice(kind: str, tmp_path: Path
     assert {key for entry in found for key in entry} <= {
         "severity", "code", "message", "fix", "gb_s", "current", "recommended", "why", "source", "where", "worth",
     }  # fmt: skip
+    assert all(entry["why"] and entry["source"] for entry in found), shown
     assert all("None" not in str(entry["message"]) and "{" not in str(entry["fix"]) for entry in found), shown
 
 
@@ -300,6 +369,39 @@ def test_what_linux_cannot_see_is_said_to_be_unseen(tmp_path: Path) -> None:
 def test_the_menus_are_those_of_the_vendor(tmp_path: Path) -> None:
     found = only(advice(write(tmp_path, files({"board": XEON, "l3": 16, "nodes": 2, **DELL}))), "sub-numa-clusters")
     assert found["where"] == "Sub NUMA Cluster (SubNumaCluster)"
+
+
+def test_a_xeon_is_sent_to_no_menu_of_amd(tmp_path: Path) -> None:
+    """Boards of one vendor have CPUs of both makers."""
+    board_of_gigabyte = XEON | {"vendor": "Giga Computing", "sockets": 8}
+    found = advice(write(tmp_path, files({"board": board_of_gigabyte, "cores": 34, "l3": 17, "nodes": 2})))
+    assert {"ggml-nodes", "ggml-cpus", "sub-numa-clusters"} <= {entry["code"] for entry in found}
+    where = [entry["where"] for entry in found if entry["where"]]
+    assert all("AMD" not in place or "on Intel" in place for place in where), where
+
+
+def test_a_machine_that_is_not_known_to_be_real_is_told_apart_from_a_good_one(tmp_path: Path) -> None:
+    """Boards with a device tree have no DMI names, and ARM has no flag of guests."""
+    names = {path: text for path, text in files(ALTRA).items() if "/dmi/" not in path}
+    assert [entry["code"] for entry in advice(write(tmp_path, names))] == ["unknown-machine"]
+
+
+def test_dimms_that_are_faster_than_their_cpu_leave_nothing_to_set(tmp_path: Path) -> None:
+    fast = board(dimm=DEFAULTS["board"]["dimm"] | {"rated_mts": 5600})
+    found = only(advice(write(tmp_path, files({"board": fast}))), "below-rated")
+    assert found["severity"] == "info"
+    assert "nothing is lost" in found["fix"]
+    assert (found["recommended"], found["where"], found["worth"]) == (None, None, None)
+
+
+def test_nps_is_no_fact_where_others_than_the_bios_make_the_nodes(tmp_path: Path) -> None:
+    for name, changes in (
+        ("off", {"nodes": 0, "command_line": "numa=off"}),
+        ("fake", {"nodes": 2, "command_line": "numa=fake=4"}),
+        ("guest", {"nodes": 2, "flags": "fpu lm hypervisor"}),
+    ):
+        assert facts(read_tower(write(tmp_path / name, files(changes))))["nps"] is None
+    assert facts(read_tower(write(tmp_path / "nps2", files({"nodes": 2}))))["nps"] == 2
 
 
 def test_an_unknown_vendor_gets_the_usual_name_of_a_setting(tmp_path: Path) -> None:
@@ -356,6 +458,7 @@ def test_the_text_names_what_cannot_be_seen_once_and_stays_narrow(tmp_path: Path
     text = advice_text(advice(write(tmp_path, files({"nodes": 4}))), "tower7")
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("Linux cannot see these; check them in the BIOS of tower7:") == 1
+    assert "current: NPS4" in text
     assert "recommended: NPS1" in text
 
 
@@ -435,7 +538,7 @@ def test_conditions(condition: str, value: Any, true: bool) -> None:
 # --- What is missing is never claimed ------------------------------------------------------------------
 
 # These say that something was not seen, or that the machine tells little.
-OF_IGNORANCE = {"nodes-per-socket-or-l3", "unknown-cpu", "other-cpu", "guest", "container"}
+OF_IGNORANCE = {"nodes-per-socket-or-l3", "unknown-cpu", "other-cpu", "guest", "container", "unknown-machine"}
 
 
 @given(kind=st.sampled_from(sorted(kind for kind in KINDS if KINDS[kind][0].get("nodes") != 16)), data=st.data())

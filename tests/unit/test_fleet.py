@@ -76,6 +76,17 @@ def test_what_a_tower_does_not_show_is_no_difference(fleet: list[dict[str, Any]]
     assert [found["host"] for found in fleet_differences([*fleet, blind])] == ["tower7"]
 
 
+def test_a_tower_without_numa_is_not_said_to_be_nps0(tmp_path: Path) -> None:
+    """What its BIOS is set to cannot be seen, and acpi=off is no numa=off."""
+    both = {"cores": 8, "l3": 2}
+    without = both | {"nodes": 0, "command_line": "acpi=off"}
+    fleet = [document(tmp_path, f"tower{n}", without if n == 3 else both) for n in range(1, 4)]
+    assert [found["message"] for found in fleet_differences(fleet)] == [
+        "tower3 differs from its two siblings: one node for all sockets, NUMA turned off by the command line. "
+        "Usual: NPS1, NUMA left as it is by the command line."
+    ]
+
+
 @given(st.permutations(range(8)))
 @settings(deadline=None)
 def test_the_order_of_the_towers_does_not_matter(fleet: list[dict[str, Any]], order: list[int]) -> None:
