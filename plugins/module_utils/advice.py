@@ -40,9 +40,11 @@ FACTS = {
     "nodes_per_socket": "nodes with CPUs in each socket; 0 where one node spans the sockets",
     "empty_nodes": "nodes with CPUs and without memory",
     "memory_only_nodes": "nodes with memory and without CPUs",
+    "distances": "distances of the SLIT, each once: in a node, in a socket, beyond",
     "l3_per_socket": "L3 caches of each socket",
     "l3_as_numa": "yes where the nodes are L3 caches, no where they are not, unknown where both fit",
     "nps": "nodes per socket where they are those of AMD's NPS setting: not of guests, nor with a numa_option",
+    "command_line": "of the kernel",
     "numa_option": "off or fake where numa= or acpi= of the kernel command line hides or makes up nodes, else none",
     "frequency_mode": "active where the CPU picks its clocks by a preference, passive where Linux does",
     "frequency_driver": "cpufreq driver",
@@ -217,9 +219,11 @@ def facts(tower: dict[str, Any], channels: Optional[dict[str, Any]] = None) -> d
         "nodes_per_socket": per_socket,
         "empty_nodes": _empty_nodes(tower),
         "memory_only_nodes": _memory_only_nodes(tower),
+        "distances": ", ".join(map(str, sorted({way for node in tower["nodes"] for way in node["distances"]}))) or None,
         "l3_per_socket": _l3_per_socket(tower),
         "l3_as_numa": l3_as_numa,
         "nps": per_socket if links and l3_as_numa == "no" and by_firmware else None,
+        "command_line": tower["command_line"],
         "numa_option": numa_option,
         "frequency_mode": driver and ("active" if driver in ("intel_pstate", "amd-pstate-epp") else "passive"),
         "frequency_driver": driver,
@@ -375,9 +379,26 @@ def _where(setting: Optional[dict[str, Any]], vendor: Optional[str]) -> Optional
     return str((setting.get("where") or {}).get(vendor or "") or setting["name"])
 
 
-def advice_text(found: list[dict[str, Any]], host: str) -> str:
-    """The advice for a terminal, at most 80 columns; what cannot be seen is one list at the end."""
+def _seen(known: dict[str, Any]) -> list[str]:
+    """All facts on the machine, as this module names them, and those that it does not show."""
+    names = [name for name in FACTS if name != "memory_advice"]
+    shown = [f"{name.replace('_', ' ')} {known[name]}" for name in names if known[name] is not None]
+    unknown = [name.replace("_", " ") for name in names if known[name] is None]
+    return wrapped("SEEN", "; ".join(shown)) + (wrapped("NOT SEEN", "; ".join(unknown)) if unknown else []) + [""]
+
+
+def advice_text(
+    found: list[dict[str, Any]],
+    host: str,
+    tower: Optional[dict[str, Any]] = None,
+    channels: Optional[dict[str, Any]] = None,
+) -> str:
+    """The advice for a terminal, at most 80 columns; what cannot be seen is one list at the end.
+
+    With what tower_info and memory_channels_info return, what Linux shows comes first.
+    """
     lines = ["=" * WIDTH, host, "=" * WIDTH]
+    lines += _seen(facts(tower, channels)) if tower else []
     unseen = [entry for entry in found if entry["current"] == NOT_VISIBLE and entry["recommended"]]
     for entry in (entry for entry in found if entry not in unseen):
         lines += wrapped(entry["severity"].upper(), entry["message"])

@@ -462,6 +462,21 @@ def test_the_text_names_what_cannot_be_seen_once_and_stays_narrow(tmp_path: Path
     assert "recommended: NPS1" in text
 
 
+def test_the_text_begins_with_what_linux_shows_and_what_not(tmp_path: Path) -> None:
+    tower, channels = read(write(tmp_path, files({"nodes": 4})))
+    text = advice_text(advise(tower, channels, TABLE), "tower7", tower, channels)
+    assert max(map(len, text.splitlines())) <= 80
+    said = " ".join(text.split())
+    seen = said[said.index("SEEN ") : said.index("NOT SEEN ")]
+    for fact in (
+        "sockets 2", "nodes per socket 4", "distances 10, 12, 32", "l3 per socket 4", "smt on", "boost on",
+        "frequency driver acpi-cpufreq", "governor performance", "iommu on", "x2apic yes", "numa option none",
+        "command line BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet;", "configured mts 4800",
+    ):  # fmt: skip
+        assert fact in seen, text
+    assert "NOT SEEN epp; fabric mhz ADVICE" in said
+
+
 def test_the_text_of_a_machine_without_advice_says_so(tmp_path: Path) -> None:
     assert "Nothing to mend was found." in advice_text(advice(write(tmp_path, files(DESKTOP))), "desktop")
 
