@@ -21,7 +21,7 @@ from .tower import VIRTUAL
 # Bytes that a channel of 64 bits moves a transfer.
 CHANNEL_BYTES = 8
 # Records that are memory, but not the DIMMs that a model lies in. A CPU's own HBM is not on its channels.
-NOT_DRAM = re.compile(r"Flash|ROM|non-volatile|HBM", re.I)
+NOT_DRAM = re.compile(r"Flash|ROM|non-volatile|NVDIMM|persistent|HBM", re.I)
 NOT_A_SLOT = re.compile(r"CXL|System ROM|BIOS|SPI", re.I)
 # What firmware writes where it knows no name.
 NAMELESS = re.compile(r"^\s*$|NO DIMM|Not Specified|^Unknown$|BAD INDEX", re.I)

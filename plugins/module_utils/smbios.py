@@ -49,6 +49,11 @@ MEMORY_TYPES = {
     0x0B: "Flash",
     0x0C: "EEPROM",
 }
+# Memory Device - Memory Technology (7.18.6) of modules in DIMM slots whose memory is not the system's. Some firmware
+# calls their type DDR4.
+PERSISTENT = {0x04: "NVDIMM-N", 0x05: "NVDIMM-F", 0x06: "NVDIMM-P", 0x07: "Intel Optane persistent memory"}
+# More than any memory moves (HBM3 9600, MRDIMM 12800), MT/s.
+FASTEST = 30000
 
 
 class SmbiosError(Exception):
@@ -212,12 +217,17 @@ def _cpu_signature(structure: Structure) -> tuple[Optional[int], Optional[int], 
 _FORM_FACTORS = {0x05: "Chip", 0x09: "DIMM", 0x0B: "Row Of Chips", 0x0D: "SODIMM", 0x10: "Die"}
 
 
+def _plausible(speed: Optional[int]) -> Optional[int]:
+    """A speed, or None where it is none."""
+    return speed if speed and speed <= FASTEST else None
+
+
 def _device(structure: Structure) -> MemoryDevice:
     size: Optional[int] = structure.word(0x0C)
     if size == 0xFFFF:
         size = None
     elif size == 0x7FFF and structure.dword(0x1C) is not None:
-        size = (structure.dword(0x1C) or 0) * 2**20
+        size = ((structure.dword(0x1C) or 0) & 0x7FFFFFFF) * 2**20 or None
     elif size is not None:
         size = (size & 0x7FFF) * 2**10 if size & 0x8000 else size * 2**20
     width = structure.word(0x0A)
@@ -228,7 +238,7 @@ def _device(structure: Structure) -> MemoryDevice:
         value = structure.word(word)
         if value == 0xFFFF:
             value = structure.dword(extended)
-        return value or None
+        return _plausible(value)
 
     return MemoryDevice(
         structure.handle,
@@ -236,7 +246,7 @@ def _device(structure: Structure) -> MemoryDevice:
         structure.string(0x10),
         structure.string(0x11),
         size,
-        MEMORY_TYPES.get(structure.byte(0x12) or 0),
+        PERSISTENT.get(structure.byte(0x28) or 0) or MEMORY_TYPES.get(structure.byte(0x12) or 0),
         None if detail is None else bool(detail & 0x2000),
         speed(0x15, 0x54),
         speed(0x20, 0x58),
@@ -294,8 +304,13 @@ def read_table(data: bytes) -> Machine:
         board.string(5) if board else "",
         processors,
         [
-            # Video, flash, non-volatile and cache memory; firmware that says nothing means the system's.
-            MemoryArray(structure.handle, structure.byte(5) not in (4, 5, 6, 7), structure.word(0x0D))
+            # Video, flash, non-volatile and cache memory, and what is on a CXL card; firmware that says nothing means
+            # the system's.
+            MemoryArray(
+                structure.handle,
+                structure.byte(5) not in (4, 5, 6, 7) and structure.byte(4) != 0xA4,
+                structure.word(0x0D),
+            )
             for structure in structures
             if structure.type == 16
         ],
@@ -382,7 +397,8 @@ def read_text(text: str) -> Machine:
             )
         elif kind == 16:
             count = _text_number(content.get("Number Of Devices", ""))
-            arrays.append(MemoryArray(handle, content.get("Use") not in _OTHER_USES, count))
+            system_memory = content.get("Use") not in _OTHER_USES and "CXL" not in content.get("Location", "")
+            arrays.append(MemoryArray(handle, system_memory, count))
         elif kind == 17:
             devices.append(_text_device(handle, content))
     system, board = first.get(1, {}), first.get(2, {})
@@ -413,16 +429,18 @@ def _text_device(handle: int, content: dict[str, str]) -> MemoryDevice:
     configured = content.get("Configured Memory Speed", content.get("Configured Clock Speed", ""))
     detail = content.get("Type Detail")
     width = _text_number(content.get("Data Width", ""))
+    # Older releases of dmidecode leave out the name of it.
+    technology = content.get("Memory Technology", "").replace("Intel persistent", "Intel Optane persistent")
     return MemoryDevice(
         handle,
         int(array.group(1), 16) if array else None,
         _text(content, "Locator"),
         _text(content, "Bank Locator"),
         _text_size(content.get("Size", "")),
-        _text_type(kind, width, content.get("Form Factor", "")),
+        technology if technology in PERSISTENT.values() else _text_type(kind, width, content.get("Form Factor", "")),
         None if detail is None else "Registered" in detail,
-        _text_number(content.get("Speed", "")),
-        _text_number(configured),
+        _plausible(_text_number(content.get("Speed", ""))),
+        _plausible(_text_number(configured)),
         _text_number(content.get("Rank", "")),
         width,
         content.get("Form Factor") if content.get("Form Factor") in _FORM_FACTORS.values() else None,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.memory_drawing import draw
-from ansible.module_utils.memory_population import describe
+from ansible.module_utils.memory_population import describe, dram
 from ansible.module_utils.smbios import SmbiosError, read_table, read_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -292,3 +292,57 @@ def test_mutated_tables_of_boards_and_machines_take_no_time(capsys: pytest.Captu
 )
 def test_hostile_tables_take_no_time(data: bytes) -> None:
     assert min(seconds(data) for _ in range(5)) < LIMIT
+
+
+def device(**words: bytes) -> bytes:
+    """A memory device of 84 bytes whose bytes at the offsets that the names say are these: x12=b"…"."""
+    fields = bytearray(84)
+    fields[0x0C:0x0E], fields[0x12] = struct.pack("<H", 0x4000), 0x1A
+    for name, value in words.items():
+        offset = int(name[1:], 16)
+        fields[offset : offset + len(value)] = value
+    return structure(17, 1, bytes(fields[4:]))
+
+
+def test_extended_sizes_are_believed_only_where_there_is_one() -> None:
+    sizes = {0x00020000: 128 * 2**30, 0x80020000: 128 * 2**30, 0: None}
+    for extended, size in sizes.items():
+        (found,) = read_table(device(x0C=b"\xff\x7f", x1C=struct.pack("<I", extended))).devices
+        assert found.size_bytes == size
+
+
+def test_speeds_that_no_memory_has_are_unknown() -> None:
+    (fast,) = read_table(device(x15=b"\xff\xff", x54=struct.pack("<I", 12800), x20=b"\xff\xff")).devices
+    assert (fast.rated_mts, fast.configured_mts) == (12800, None)
+    (absurd,) = read_table(device(x15=b"\xff\xff", x54=b"\xff" * 4, x20=b"\xfe\xff")).devices
+    assert (absurd.rated_mts, absurd.configured_mts) == (None, None)
+
+
+@pytest.mark.parametrize("technology", [4, 5, 6, 7])
+def test_persistent_memory_is_told_by_its_technology_where_the_type_says_ddr4(technology: int) -> None:
+    assert dram(read_table(device(x28=bytes([3])))) != []
+    machine = read_table(device(x28=bytes([technology])))
+    text = f"""Handle 0x0001, DMI type 17, 84 bytes
+Memory Device
+\tSize: 16 GB
+\tType: DDR4
+\tMemory Technology: {machine.devices[0].type}
+"""
+    assert dram(machine) == dram(read_text(text)) == []
+
+
+def test_memory_on_a_cxl_card_is_on_no_channel_of_the_cpu() -> None:
+    array = structure(16, 2, struct.pack("<BBBIHH", 0xA4, 3, 6, 0x80000000, 0xFFFE, 1))
+    assert dram(read_table(array + device(x04=struct.pack("<H", 2)))) == []
+    text = """Handle 0x0002, DMI type 16, 23 bytes
+Physical Memory Array
+\tLocation: CXL Add-on Card
+\tUse: System Memory
+
+Handle 0x0001, DMI type 17, 84 bytes
+Memory Device
+\tArray Handle: 0x0002
+\tSize: 16 GB
+\tType: DDR5
+"""
+    assert dram(read_text(text)) == []
