@@ -416,6 +416,7 @@ PROFILES = Path(__file__).resolve().parents[1] / "virtual_tower/profiles"
     ("profile", "expected"), [("mz73-lm1-full", [12, 12]), ("mz73-lm1", [12, 11]), ("desktop", [1])]
 )
 def test_the_boards_of_the_virtual_towers(profile: str, expected: list[int]) -> None:
+        ("Intel(R) Core(TM) i7 CPU         980  @ 3.33GHz", 3),
     board = yaml.safe_load((PROFILES / f"{profile}.yml").read_text())["board"]
     found = describe(read_table(table(board)), "dmi-table")
     assert (counts(found), found["confidence"]) == (expected, "certain")
@@ -435,6 +436,7 @@ def machines() -> list[tuple[dict[str, str], Machine]]:
     return found
 
 
+        ("AMD EPYC 9V64H", None),
 def verdict(row: dict[str, str], found: dict[str, Any]) -> str:
     """right, null, wrong, or unknown where the machine's answer is not known."""
     expected = row["expected_populated_channels"].split(",")
@@ -452,6 +454,33 @@ def verdict(row: dict[str, str], found: dict[str, Any]) -> str:
 @needs_corpus
 def test_no_real_machine_is_answered_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
     results = []
+@pytest.mark.parametrize(
+    ("brand", "speed"),
+    [
+        ("Intel(R) Xeon(R) CPU E5-2620 v4 @ 2.10GHz", 2133),
+        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", 2400),
+        ("Intel(R) Xeon(R) CPU E5-2630L v3 @ 1.80GHz", 1866),
+        ("Intel(R) Xeon(R) CPU E5-2609 v3 @ 1.90GHz", 1600),
+        ("Intel(R) Xeon(R) CPU           E5620  @ 2.40GHz", 1066),
+        ("Intel(R) Xeon(R) Gold 5122 CPU @ 3.60GHz", 2666),
+        ("Intel(R) Xeon(R) Gold 5118 CPU @ 2.30GHz", 2400),
+        ("Intel(R) Xeon(R) Gold 5222 CPU @ 3.80GHz", 2933),
+        ("Intel(R) Xeon(R) Gold 6262V CPU @ 1.90GHz", 2400),
+        ("Intel(R) Xeon(R) Gold 6330 CPU @ 2.00GHz", 2933),
+        ("Intel(R) Xeon(R) Gold 6330N CPU @ 2.20GHz", 2666),
+        ("Intel(R) Xeon(R) Gold 6342 CPU @ 2.80GHz", 3200),
+        ("INTEL(R) XEON(R) GOLD 6530", 4800),
+        ("INTEL(R) XEON(R) GOLD 6542Y", 5200),
+        ("AMD Ryzen 7 7700X 8-Core Processor", 5200),
+        ("AMD Ryzen 7 7730U with Radeon Graphics", None),
+    ],
+)
+def test_the_fastest_memory_of_a_cpu(brand: str, speed: int | None) -> None:
+    memory = cpu_memory(brand)
+    assert memory is not None
+    assert memory.mts_1dpc == speed
+
+
     for row, machine in machines():
         found = describe(machine, "dump")
         counts = [socket["channels_populated"] for socket in found["sockets"] if socket["populated"]]
