@@ -27,8 +27,12 @@ NOT_A_SLOT = re.compile(r"CXL|System ROM|BIOS|SPI", re.I)
 NAMELESS = re.compile(r"^\s*$|NO DIMM|Not Specified|^Unknown$|BAD INDEX", re.I)
 # No board has more slots on a channel than this.
 MOST_SLOTS = 3
+# The slowest DIMMs that are made, MT/s (JESD79-4, JESD79-5; servers run DDR4 at 1333). What is slower is a clock.
+SLOWEST = {"DDR4": 1333, "DDR5": 3200}
 # Guests of unknown makers list each of their CPUs as a socket; the largest machines have 32.
 MOST_SOCKETS = 32
+# CPUs that work in one socket only: EPYCs with a P, Xeons with a U.
+ALONE = re.compile(r"EPYC \w{4}PX?N?\b|(?:Gold|Silver|Bronze) \d{4}U\b", re.I)
 
 
 class Rule(NamedTuple):
@@ -343,7 +347,7 @@ def bounds(dimms: int, slots: int, channels: Optional[int]) -> Optional[list[int
 def configured_speed(device: MemoryDevice) -> Optional[int]:
     """The speed a DIMM runs at, None where it is not printed; a clock printed instead of the rate is doubled."""
     configured, rated = device.configured_mts, device.rated_mts
-    if configured and rated and abs(rated / 2 - configured) <= 2:
+    if configured and ((rated and abs(rated / 2 - configured) <= 2) or configured < SLOWEST.get(device.type or "", 0)):
         return configured * 2
     return configured or None
 
@@ -617,7 +621,8 @@ def _advice(
         found.append(entry)
 
     dimms = [dimm for dimm in result["dimms"] if dimm["populated"]]
-    speed = min((dimm["configured_mts"] or dimm["rated_mts"] or 0 for dimm in dimms), default=0)
+    speeds = [dimm["configured_mts"] or dimm["rated_mts"] for dimm in dimms]
+    speed = min((value for value in speeds if value), default=0)
     channel_gb_s = speed * CHANNEL_BYTES / 1000
     for socket in result["sockets"]:
         _advise_socket(result, socket, channel_gb_s, say)
@@ -669,7 +674,7 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
                 "socket-empty",
                 total * channel_gb_s,
                 f"The CPU of {where} is absent; with it the board would have {total} more channels.",
-                "A second CPU with its own DIMMs doubles the bandwidth of models that are spread over both.",
+                fix,
             )
         return
     slots: dict[str, list[dict[str, Any]]] = {}
@@ -697,6 +702,9 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
     if odd:
         names = ", ".join(_slot_name(dimm, result["dimms"]) for dimm in odd)
         better = ", ".join(target(dimm["channel"]) for dimm in odd)
+            fix = "Another CPU with its own DIMMs adds its bandwidth for models that are spread over all."
+            if any(ALONE.search(other["cpu"] or "") for other in result["sockets"]):
+                fix = "The CPU that is there works alone only: to use both sockets takes two others."
         say(
             "advice",
             "wrong-slot",
@@ -730,7 +738,8 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
         "problem",
         "empty-channel",
         cost,
-        f"Channel{several} {', '.join(empty)} of {where} {is_are} empty, which costs {cost:.1f} GB/s.",
+        f"Channel{several} {', '.join(empty)} of {where} {is_are} empty"
+        + (f", which costs {cost:.1f} GB/s." if cost else "."),
         fix,
     )
 
@@ -762,7 +771,10 @@ def _advise_speed(dimms: list[dict[str, Any]], memory: Optional[CpuMemory], chan
     severity, fix = "advice", "The BIOS may limit it: set the memory speed to Auto or to its maximum."
     # Makers round: a DIMM of 2666 may say 2667.
     if memory and limit and limit <= running + 2:
-        severity, fix, limit = "info", f"{limit} MT/s is what {memory.name} is made for: nothing is lost.", running
+        fix = f"{limit} MT/s is what {memory.name} is made for: nothing is lost."
+        if limit < running - 2:
+            fix = f"That is more than the {limit} MT/s that {memory.name} is made for: nothing is lost."
+        severity, limit = "info", running
     elif channels and len(dimms) > channels:
         severity, fix = "info", "That is normal with two DIMMs a channel; one of twice the size in each is faster."
     loss = (channels or 0) * max(min(rated, limit or rated) - running, 0) * CHANNEL_BYTES / 1000

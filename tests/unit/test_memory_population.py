@@ -343,6 +343,54 @@ def test_a_speed_that_is_the_cpus_is_no_loss() -> None:
     assert "4800 MT/s is what EPYC 9004 (Genoa) is made for" in entry["fix"]
 
 
+def test_what_runs_faster_than_the_cpu_is_made_for_is_no_loss() -> None:
+    dimm = BOARD["dimm"] | {"rated_mts": 8800, "configured_mts": 8000}
+    cpu = {"brand": "Intel(R) Xeon(R) 6787P", "family": 6, "model": 173}
+    found = described("agesa", cpu=cpu, channels_per_socket=8, slots_per_channel=1, dimm=dimm)
+    (entry,) = [entry for entry in found["advice"] if entry["code"] == "below-rated"]
+    assert (entry["severity"], entry["gb_s"]) == ("info", 0.0)
+    assert entry["fix"].startswith("That is more than the 6400 MT/s")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rated", "printed", "speed"),
+    [
+        ("DDR5", 5600, 2800, 5600),
+        ("DDR5", 5600, 2400, 4800),
+        ("DDR5", 2400, 2400, 4800),
+        ("DDR5", 4800, 3600, 3600),
+        ("DDR4", 3200, 1600, 3200),
+        ("DDR4", 3200, 1200, 2400),
+        ("DDR4", 2400, 1333, 1333),
+        ("DDR3", 1333, 1066, 1066),
+    ],
+)
+def test_a_clock_is_told_from_a_rate(kind: str, rated: int, printed: int, speed: int) -> None:
+    """It is half of what the DIMM is made for, or less than any DIMM of its kind runs at."""
+    dimm = BOARD["dimm"] | {"type": kind, "rated_mts": rated, "configured_mts": printed}
+    assert {dimm["configured_mts"] for dimm in described(dimm=dimm)["dimms"]} == {speed}
+
+
+def test_empty_channels_without_a_speed_have_no_price() -> None:
+    found = described(dimm=BOARD["dimm"] | {"rated_mts": 0, "configured_mts": 0}, empty=["DIMM_P1_R0"])
+    (entry,) = [entry for entry in found["advice"] if entry["code"] == "empty-channel"]
+    assert entry["message"] == "Channel R of socket 1 is empty."
+
+
+@pytest.mark.parametrize(
+    ("brand", "alone"),
+    [
+        ("AMD EPYC 9354 32-Core Processor", False),
+        ("AMD EPYC 9354P 32-Core Processor", True),
+        ("Intel(R) Xeon(R) Gold 6414U", True),
+    ],
+)
+def test_a_cpu_that_works_alone_only_gets_no_second(brand: str, alone: bool) -> None:
+    found = described(absent=[1], cpu=BOARD["cpu"] | {"brand": brand})
+    (entry,) = [entry for entry in found["advice"] if entry["code"] == "socket-empty"]
+    assert ("takes two others" in entry["fix"]) == alone
+
+
 def test_an_earlier_result_may_be_anything() -> None:
     results: list[dict[str, Any]] = [
         {},
@@ -368,7 +416,12 @@ def test_what_dies_let_through_is_unknown_without_their_number() -> None:
         ("Intel(R) Core(TM) i9-9900K CPU @ 3.60GHz", 2),
         ("Intel(R) Core(TM) i9-9900X CPU @ 3.50GHz", 4),
         ("Intel(R) Core(TM) i7 CPU         920  @ 2.67GHz", 3),
+        ("Intel(R) Core(TM) i7 CPU         980  @ 3.33GHz", 3),
         ("Intel(R) Core(TM) i7 CPU       X 920  @ 2.00GHz", 2),
+        ("Intel(R) Atom(TM) CPU D525   @ 1.80GHz", 1),
+        ("Intel(R) Celeron(R) CPU  N2840  @ 2.16GHz", 2),
+        ("AMD A9-9425 RADEON R5, 5 COMPUTE CORES 2C+3G", 1),
+        ("AMD E-350 Processor", 1),
         ("Intel(R) N100", 1),
         ("Intel(R) Xeon(R) D-2146NT CPU @ 2.30GHz", 4),
         ("Intel(R) Xeon(R) CPU D-1541 @ 2.10GHz", 2),
@@ -383,6 +436,7 @@ def test_what_dies_let_through_is_unknown_without_their_number() -> None:
         ("Intel(R) Xeon(R) w9-3495X", 8),
         ("Intel(R) Xeon(R) 6980P", 12),
         ("AMD EPYC 8434P 48-Core Processor", 6),
+        ("AMD EPYC 9V64H", None),
         ("AMD EPYC 9754 128-Core Processor", 12),
         ("AMD EPYC 4564P 16-Core Processor", 2),
         ("AMD Ryzen Threadripper 7960X 24-Cores", 4),
@@ -400,60 +454,6 @@ def test_channels_of_a_cpu(brand: str, channels: int | None) -> None:
     assert (memory.channels if memory else None) == channels
 
 
-def test_every_rule_reads_its_own_example() -> None:
-    for rule in RULES:
-        locator, _, bank = rule.example.split(" … ")[0].partition("~")
-        device = read_table(
-            structure(17, 1, bytes(0x10 - 4) + b"\1\2", locator.strip(), bank.strip() or "Not Specified")
-        ).devices[0]
-        assert place_of(rule, device) or rule.name == "letter-many-numbers", rule.name
-
-
-PROFILES = Path(__file__).resolve().parents[1] / "virtual_tower/profiles"
-
-
-@pytest.mark.parametrize(
-    ("profile", "expected"), [("mz73-lm1-full", [12, 12]), ("mz73-lm1", [12, 11]), ("desktop", [1])]
-)
-def test_the_boards_of_the_virtual_towers(profile: str, expected: list[int]) -> None:
-        ("Intel(R) Core(TM) i7 CPU         980  @ 3.33GHz", 3),
-    board = yaml.safe_load((PROFILES / f"{profile}.yml").read_text())["board"]
-    found = describe(read_table(table(board)), "dmi-table")
-    assert (counts(found), found["confidence"]) == (expected, "certain")
-
-
-# --- real machines ---------------------------------------------------------------------------------------
-
-
-def machines() -> list[tuple[dict[str, str], Machine]]:
-    assert CORPUS
-    found = []
-    with Path(CORPUS, "INDEX.tsv").open(encoding="utf-8") as index:
-        for row in csv.DictReader(index, delimiter="\t"):
-            path = Path(CORPUS, row["file"])
-            text = path.suffix == ".txt"
-            found.append((row, read_text(path.read_text(errors="replace")) if text else read_table(path.read_bytes())))
-    return found
-
-
-        ("AMD EPYC 9V64H", None),
-def verdict(row: dict[str, str], found: dict[str, Any]) -> str:
-    """right, null, wrong, or unknown where the machine's answer is not known."""
-    expected = row["expected_populated_channels"].split(",")
-    if expected == ["?"]:
-        return "unknown"
-    counts = [socket["channels_populated"] for socket in found["sockets"] if socket["populated"]]
-    if len(counts) < len(expected):
-        # The index counts sockets without a CPU there.
-        counts = [socket["channels_populated"] if socket["populated"] else 0 for socket in found["sockets"]]
-    if None in counts:
-        return "null"
-    return "right" if [str(count) for count in counts] == expected else "wrong"
-
-
-@needs_corpus
-def test_no_real_machine_is_answered_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
-    results = []
 @pytest.mark.parametrize(
     ("brand", "speed"),
     [
@@ -481,6 +481,58 @@ def test_the_fastest_memory_of_a_cpu(brand: str, speed: int | None) -> None:
     assert memory.mts_1dpc == speed
 
 
+def test_every_rule_reads_its_own_example() -> None:
+    for rule in RULES:
+        locator, _, bank = rule.example.split(" … ")[0].partition("~")
+        device = read_table(
+            structure(17, 1, bytes(0x10 - 4) + b"\1\2", locator.strip(), bank.strip() or "Not Specified")
+        ).devices[0]
+        assert place_of(rule, device) or rule.name == "letter-many-numbers", rule.name
+
+
+PROFILES = Path(__file__).resolve().parents[1] / "virtual_tower/profiles"
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"), [("mz73-lm1-full", [12, 12]), ("mz73-lm1", [12, 11]), ("desktop", [1])]
+)
+def test_the_boards_of_the_virtual_towers(profile: str, expected: list[int]) -> None:
+    board = yaml.safe_load((PROFILES / f"{profile}.yml").read_text())["board"]
+    found = describe(read_table(table(board)), "dmi-table")
+    assert (counts(found), found["confidence"]) == (expected, "certain")
+
+
+# --- real machines ---------------------------------------------------------------------------------------
+
+
+def machines() -> list[tuple[dict[str, str], Machine]]:
+    assert CORPUS
+    found = []
+    with Path(CORPUS, "INDEX.tsv").open(encoding="utf-8") as index:
+        for row in csv.DictReader(index, delimiter="\t"):
+            path = Path(CORPUS, row["file"])
+            text = path.suffix == ".txt"
+            found.append((row, read_text(path.read_text(errors="replace")) if text else read_table(path.read_bytes())))
+    return found
+
+
+def verdict(row: dict[str, str], found: dict[str, Any]) -> str:
+    """right, null, wrong, or unknown where the machine's answer is not known."""
+    expected = row["expected_populated_channels"].split(",")
+    if expected == ["?"]:
+        return "unknown"
+    counts = [socket["channels_populated"] for socket in found["sockets"] if socket["populated"]]
+    if len(counts) < len(expected):
+        # The index counts sockets without a CPU there.
+        counts = [socket["channels_populated"] if socket["populated"] else 0 for socket in found["sockets"]]
+    if None in counts:
+        return "null"
+    return "right" if [str(count) for count in counts] == expected else "wrong"
+
+
+@needs_corpus
+def test_no_real_machine_is_answered_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
+    results = []
     for row, machine in machines():
         found = describe(machine, "dump")
         counts = [socket["channels_populated"] for socket in found["sockets"] if socket["populated"]]
