@@ -23,16 +23,18 @@ CHANNEL_BYTES = 8
 # Records that are memory, but not the DIMMs that a model lies in. A CPU's own HBM is not on its channels.
 NOT_DRAM = re.compile(r"Flash|ROM|non-volatile|NVDIMM|persistent|HBM", re.I)
 NOT_A_SLOT = re.compile(r"CXL|System ROM|BIOS|SPI", re.I)
+# What VMware calls all slots, also of guests that show the names of their host (SMBIOS.reflectHost).
+GUEST_SLOT = re.compile(r"^RAM slot #")
 # What firmware writes where it knows no name.
 NAMELESS = re.compile(r"^\s*$|NO DIMM|Not Specified|^Unknown$|BAD INDEX", re.I)
-# No board has more slots on a channel than this.
-MOST_SLOTS = 3
 # The slowest DIMMs that are made, MT/s (JESD79-4, JESD79-5; servers run DDR4 at 1333). What is slower is a clock.
 SLOWEST = {"DDR4": 1333, "DDR5": 3200}
-# Guests of unknown makers list each of their CPUs as a socket; the largest machines have 32.
-MOST_SOCKETS = 32
+# No board has more slots on a channel than this.
+MOST_SLOTS = 3
 # CPUs that work in one socket only: EPYCs with a P, Xeons with a U.
 ALONE = re.compile(r"EPYC \w{4}PX?N?\b|(?:Gold|Silver|Bronze) \d{4}U\b", re.I)
+# Guests of unknown makers list each of their CPUs as a socket; the largest machines have 32.
+MOST_SOCKETS = 32
 
 
 class Rule(NamedTuple):
@@ -40,7 +42,8 @@ class Rule(NamedTuple):
     k instead of s is a node, which may be a socket or a part of one.
 
     ``order`` is what a number means: ``own`` where a name has a channel of its own; ``channel`` where the slots of a
-    channel follow each other; ``slot`` where the first slots of all channels come first.
+    channel follow each other; ``slot`` where the first slots of all channels come first; ``listed`` where they do so
+    and the records of a channel's slots follow each other, which has to be so for an answer.
     """
 
     name: str
@@ -66,8 +69,10 @@ RULES = tuple(Rule(*row) for row in (
      "A1 ~", "the letter is the socket, and numbers go over all channels before a channel's second slot"),
     ("letter-many-numbers", r"^\W*$", r"^(?P<s>[A-H])(?P<n>\d{1,2})$", r"^$", "slot",
      "A1 … A16 ~", "Dell's, where the vendor was left out; only with more numbers than a channel has slots"),
-    ("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "channel",
-     "DIMM1_CPU1 ~", ""),
+    ("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "listed",
+     "DIMM1_CPU1 ~", "not in the order of the numbers"),
+    ("dell-number", r"Dell.*Precision", r"^DIMM(?P<n>\d+)$", r"^$", "listed",
+     "DIMM1 ~", "not in the order of the numbers"),
     ("hpe-proc-number", r"", r"^P(?:ROC|roc)\s+(?P<s>\d+)\s+DIMM\s+(?P<n>\d+)[A-L]?$", r"", "channel",
      "PROC 1 DIMM 3 ~", "eight slots for six channels cannot be told apart"),
     ("fujitsu-digit-letter", r"Fujitsu", r"^DIMM[- ](?P<d>\d)(?P<c>[A-X])$", r"", "own",
@@ -79,12 +84,12 @@ RULES = tuple(Rule(*row) for row in (
     ("p-ch-letter", r"", r"^P(?P<s>\d)_(?:D\d_)?(?:UMC|MC)\d+_(?:DIM_)?CH_(?P<c>[A-X])(?P<d>\d)$", r"", "own",
      "P0_UMC0_CH_A0 ~ P0 CHANNEL A", "controllers are not in the order of the letters"),
     ("p-digit-letter", r"", r"^P(?P<s>\d)[-_ ]?DIMM_?(?P<c>\d)(?P<d>[A-C])$", r"", "own",
-     "P1-DIMM1A ~ BANK 0", "the digit is the channel, and the letter the slot"),
+     "P1-DIMM1A ~ BANK 0", "the digit is the channel, the letter the slot; not where there are two channels"),
     ("named-in-full", r"", rf"^{SOCKET}{CHANNEL}{SLOT}\b", r"", "own",
      "CPU0_C0D0 ~ NODE 0", ""),
-    ("cpu-dimm-number", r"", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel",
+    ("cpu-dimm-number", r"^(?!.*\bDell)", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel",
      "CPU0-DIMM1 ~ CPU0", "numbers continue on CPU 2 of some"),
-    ("cpu-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?:MC\d_)?(?:DIMM)?[_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own",
+    ("cpu-letter", r"", r"^CPU(?P<s>\d)[-_ .]?(?:MC\d_)?(?:DIMM)?[-_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own",
      "CPU0.A0 ~ BANK 0", "a node may be a quarter of a CPU"),
     ("cpu-controller-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?P<c>MC\d_(?:DIMM)?[_ ]?[A-X])(?P<d>\d)?$", r"", "own",
      "CPU0_MC0_DIMM_A0 ~ NODE 0", "letters that start anew on each controller"),
@@ -98,8 +103,8 @@ RULES = tuple(Rule(*row) for row in (
      "DIMM 9 ~ CPU 1", "not in the order of the numbers"),
     ("dimm-letter-p", r"", r"^DIMM_?(?P<c>[A-X])(?P<d>\d)$", r"^_?P(?P<s>\d)_Node", "own",
      "DIMMA1 ~ P0_Node0_Channel0_Dimm0", "banks repeat channels on Sapphire Rapids"),
-    ("agesa-channel", r"", r"", r"^P(?P<s>\d) CHANNEL (?P<c>[A-P])$", "own",
-     "DIMM 0 ~ P0 CHANNEL A", "boards with one slot a channel say DIMM 0 or DIMM 1 of all"),
+    ("agesa-channel", r"", r"", r"^(?:P(?P<s>\d) )?CHANNEL (?P<c>[A-P])(?: DIMM ?(?P<d>\d))?$", "own",
+     "DIMM 0 ~ P0 CHANNEL A", "boards with one slot a channel say DIMM 0 or DIMM 1 of all; some leave out the P0"),
     ("p-node-channel", r"", r"", r"^P(?P<s>\d)_(?P<c>Node\d_Channel\w)_Dimm(?P<d>\d)$", "own",
      "CPU_DIMM ~ P0_Node0_Channel0_Dimm0", "the channel is a hexadecimal digit"),
     ("apple-slot", r"", r"^Slot \d+ \(Channel (?P<c>[A-P]) / DIMM (?P<d>\d)\)$", r"", "own",
@@ -186,10 +191,13 @@ def _means_so(rule: Rule, places: list[Place], channels: Optional[int]) -> bool:
     """Whether letters that nothing explains mean what a rule says.
 
     They are sockets only if they have more slots than a channel, and channels only if there are several: A0 to A3 are
-    the four slots of two channels on some.
+    the four slots of two channels on some. Behind a digit they are the slots of a channel only on servers: boards of
+    two channels have a pair of DIMM1A and DIMM1B.
     """
     if rule.name == "letter-many-numbers":
         return max(place.number or 0 for place in places) > MOST_SLOTS
+    if rule.name == "p-digit-letter":
+        return (channels or 0) > 2
     if rule.name == "letter-node-socket":
         return len(places) == 1 or channels == 1 or len({place.channel for place in places}) > 1
     return True
@@ -229,7 +237,7 @@ def _apply(
     labels = {place.socket for place in named.values()}
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
     result: dict[int, tuple[int, str, int]] = {}
-    if None in labels:
+    if None in labels and rule.order == "own":
         letters = sorted({str(place.channel) for place in named.values()}, key=lambda label: (len(label), label))
         if len(cpus) == 1 or (channels is None and len(filled) == 1):
             owner = dict.fromkeys(letters, filled[0] if filled else 0)
@@ -248,35 +256,51 @@ def _apply(
     if sockets is None:
         return None
     for label, socket in sockets.items():
-        mine = [index for index, place in named.items() if place.socket == label]
+        mine = [index for index, place in named.items() if str(place.socket) == label]
         if rule.order == "own":
             for index in mine:
                 result[index] = (socket, str(named[index].channel), named[index].slot or 0)
             continue
         if not channels:
             return None
-        listed = mine[:]
-        mine.sort(key=lambda index: named[index].number or 0)
-        if len(mine) % channels and len(mine) > channels:
-            # Not every channel has a second slot. Where first slots come first, these can be told as long as the
-            # others, whose channels cannot, add nothing.
-            first, rest = mine[:channels], mine[channels:]
-            full = all(devices[index].size_bytes for index in first)
-            if rule.order != "slot" or (not full and any(devices[index].size_bytes for index in rest)):
-                return None
-            mine = first
-        each = max(len(mine) // channels, 1)
-        if rule.order == "slot":
-            groups = [mine[start::channels] for start in range(min(channels, len(mine)))]
-        else:
-            groups = _groups(mine, each)
-            # Boards number the slots of a channel one after the other, and list them so; where they do not, who knows.
-            if {frozenset(group) for group in groups} != {frozenset(group) for group in _groups(listed, each)}:
-                return None
+        groups = _numbered(rule, mine, {index: named[index].number or 0 for index in mine}, devices, channels)
+        if groups is None:
+            return None
         for group in groups:
             name = _joined([devices[index].locator for index in group])
             result.update({index: (socket, name, slot) for slot, index in enumerate(group)})
     return result
+
+
+def _numbered(
+    rule: Rule, listed: list[int], numbers: dict[int, int], devices: list[MemoryDevice], channels: int
+) -> Optional[list[list[int]]]:
+    """The slots of each channel of a socket, from their numbers; None where these do not tell it."""
+    mine = sorted(listed, key=lambda index: numbers[index])
+    lowest, highest = numbers[mine[0]], numbers[mine[-1]]
+    each = max(len(mine) // channels, 1)
+    if rule.order == "channel":
+        if highest - lowest + 1 != len(mine) or (len(mine) % channels and len(mine) > channels):
+            return None
+        result = _groups(mine, each)
+    else:
+        # What is not listed leaves a gap, not another numbering. Where not every channel has a second slot, first slots
+        # can be told as long as the others, whose channels cannot, add nothing.
+        first = [index for index in mine if numbers[index] <= channels]
+        if highest > channels and highest % channels:
+            full = len(first) == channels and all(devices[index].size_bytes for index in first)
+            if not full and any(devices[index].size_bytes for index in mine[len(first) :]):
+                return None
+            mine = first
+        if not lowest:
+            return None
+        by_number: dict[int, list[int]] = {}
+        for index in mine:
+            by_number.setdefault((numbers[index] - 1) % channels, []).append(index)
+        result = list(by_number.values())
+    # Boards that number the slots of a channel one after the other list them so; where they do not, who knows.
+    by_position = {frozenset(group) for group in _groups(listed, each)}
+    return result if rule.order == "slot" or {frozenset(group) for group in result} == by_position else None
 
 
 def _joined(locators: list[str]) -> str:
@@ -289,13 +313,20 @@ def _groups(indexes: list[int], each: int) -> list[list[int]]:
     return [indexes[start : start + each] for start in range(0, len(indexes), each)]
 
 
-def _contradicts(places: dict[int, tuple[int, str, int]], devices: list[MemoryDevice]) -> bool:
-    """Whether two slots have one name, or a channel would have more slots than any board's."""
+def _contradicts(places: dict[int, tuple[int, str, int]], devices: list[MemoryDevice], cpus: list[Processor]) -> bool:
+    """Whether two slots have one name, a channel would have more slots than any board's, or an absent CPU has memory:
+    what the rule takes for its label is a part of another CPU.
+    """
     names = [(devices[index].locator, devices[index].bank) for index in places if devices[index].size_bytes]
     slots: dict[tuple[int, str], list[int]] = {}
     for socket, channel, slot in places.values():
         slots.setdefault((socket, channel), []).append(slot)
-    return len(set(names)) < len(names) or any(len(found) > MOST_SLOTS for found in slots.values())
+    absent = {index for index, cpu in enumerate(cpus) if not cpu.populated}
+    return (
+        len(set(names)) < len(names)
+        or any(len(found) > MOST_SLOTS for found in slots.values())
+        or any(place[0] in absent and devices[index].size_bytes for index, place in places.items())
+    )
 
 
 def _agrees(places: dict[int, tuple[int, str, int]], channels: Optional[int]) -> Optional[bool]:
@@ -317,12 +348,12 @@ def locate(
     channels: Optional[int],
     server: bool,
 ) -> Optional[Answer]:
-    """The first rule that fits, or None. What numbers mean is known of servers only."""
+    """The first rule that fits, or None. What numbers alone mean is known of servers only."""
     for rule in _rules_for(machine):
-        if rule.order != "own" and not server:
+        if rule.order in ("channel", "slot") and not server:
             continue
         places = _apply(rule, devices, cpus, channels)
-        if not places or _contradicts(places, devices):
+        if not places or _contradicts(places, devices, cpus):
             continue
         agrees = _agrees(places, channels)
         if agrees is not None:
@@ -353,12 +384,15 @@ def configured_speed(device: MemoryDevice) -> Optional[int]:
 
 
 def _slots(machine: Machine, devices: list[MemoryDevice], channels: Optional[int]) -> int:
-    """How many slots the board has: some firmware lists only those that are filled, and counts all.
+    """How many slots the board has: some firmware lists only those that are filled, and counts or numbers all.
 
     Not on boards of two channels, where the count is often that of another model, and larger.
     """
     counted = sum(array.devices or 0 for array in machine.arrays if array.system)
-    return max(counted, len(devices)) if channels and channels > 2 else len(devices)
+    numbered = [rule for rule in _rules_for(machine) if rule.order != "own"]
+    found = [place_of(rule, device) for rule in numbered for device in devices]
+    highest = max((place.number or 0 for place in found if place), default=0)
+    return max(counted, highest, len(devices)) if channels and channels > 2 else len(devices)
 
 
 def _owners(machine: Machine, devices: list[MemoryDevice], cpus: list[Processor]) -> Optional[list[int]]:
@@ -386,14 +420,15 @@ def _bounds_of_socket(
     count = sum(1 for device in devices if device.size_bytes)
     if len(cpus) == 1 or channels is None:
         return bounds(count, slots, channels)
-    if len(devices) == count and count >= channels * len(cpus) and count % len(cpus) == 0:
+    if slots == count and count >= channels * len(cpus) and count % len(cpus) == 0:
         return [channels, channels]
     if sum(1 for cpu in cpus if cpu.populated) == 1:
         # All DIMMs are this CPU's.
         return [min(-(-count // MOST_SLOTS), channels), min(count, channels)]
     if owners:
         mine = [device for device, owner in zip(devices, owners) if owner == index]
-        return bounds(sum(1 for device in mine if device.size_bytes), len(mine), channels)
+        # Slots that are counted and not listed may all be this socket's.
+        return bounds(sum(1 for device in mine if device.size_bytes), len(mine) + slots - len(devices), channels)
     return [0, min(channels, count)]
 
 
@@ -428,6 +463,7 @@ def describe(
     """
     devices, cpus = dram(machine), _in_order(machine.processors)
     virtual = bool(VIRTUAL.search(f"{machine.vendor} {machine.product}")) or len(cpus) > MOST_SOCKETS
+    virtual = virtual or any(GUEST_SLOT.search(device.locator) for device in devices)
     filled = [cpu for cpu in cpus if cpu.populated]
     memories = [None if virtual else _memory_of(cpu, machine) for cpu in filled]
     memory = memories[0] if memories else None
@@ -436,8 +472,10 @@ def describe(
     channels = memory.channels if memory else None
     present = [device for device in devices if device.size_bytes]
     soldered = _is_soldered(present)
-    # Where it is not known whether there is a DIMM, or what is listed is made up, nothing can be counted.
-    countable = not virtual and all(device.size_bytes is not None for device in devices)
+    # Where it is not known whether there is a DIMM, or what is listed is made up, nothing can be counted. A machine
+    # that runs has memory: where none is listed, the list is not complete. The HBM of a Xeon Max is enough.
+    listed = present or [device for device in machine.devices if device.size_bytes and "HBM" in (device.type or "")]
+    countable = bool(listed) and not virtual and all(device.size_bytes is not None for device in devices)
     answer: Optional[Answer] = None
     if countable and not soldered:
         server = memory is None or memory.server or "PowerEdge" in machine.product
@@ -669,6 +707,9 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
     if not socket["populated"]:
         total = next((other["channels_total"] for other in result["sockets"] if other["channels_total"]), None)
         if total:
+            fix = "Another CPU with its own DIMMs adds its bandwidth for models that are spread over all."
+            if any(ALONE.search(other["cpu"] or "") for other in result["sockets"]):
+                fix = "The CPU that is there works alone only: to use both sockets takes two others."
             say(
                 "info",
                 "socket-empty",
@@ -702,9 +743,6 @@ def _advise_socket(result: dict[str, Any], socket: dict[str, Any], channel_gb_s:
     if odd:
         names = ", ".join(_slot_name(dimm, result["dimms"]) for dimm in odd)
         better = ", ".join(target(dimm["channel"]) for dimm in odd)
-            fix = "Another CPU with its own DIMMs adds its bandwidth for models that are spread over all."
-            if any(ALONE.search(other["cpu"] or "") for other in result["sockets"]):
-                fix = "The CPU that is there works alone only: to use both sockets takes two others."
         say(
             "advice",
             "wrong-slot",

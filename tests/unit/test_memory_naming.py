@@ -11,7 +11,7 @@ import pytest
 from ansible.module_utils.memory_population import describe
 from ansible.module_utils.smbios import read_table
 
-from tests.boards.board import structures, table
+from tests.boards.board import SCHEMES, structures, table
 from tests.unit.test_memory_population import counts, named
 from tests.unit.test_smbios import BOARD
 
@@ -176,3 +176,107 @@ def test_letters_that_count_from_zero_are_not_dells() -> None:
     slots = [(f"A{number}", "Not Specified") for number in range(8)]
     empty = [f"Not Specified A{number}" for number in (1, 3, 5, 7)]
     assert counts(named(*slots, cpu=CPUS["e5"][0], vendor="Quanta", empty=empty)) == [None]
+
+
+def names_of(slot: str) -> tuple[str, str]:
+    locator, _, bank = slot.partition(" ~ ")
+    return locator, bank or "Not Specified"
+
+
+def listed(vendor: str, cpu: str, *slots: str, sockets: int = 1, **changes: Any) -> dict[str, Any]:
+    """memory_channels of a machine that lists only these slots, each as locator or "locator ~ bank"."""
+    return named(*map(names_of, slots), cpu=CPUS[cpu][0], sockets=sockets, vendor=vendor, **changes)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "slots"),
+    [
+        ("Dell Inc.", ["A1", "A2", "A9"]),
+        ("HPE", [f"PROC 1 DIMM {number}" for number in (1, 2, 5, 6, 9, 10, 13, 14)]),
+        ("Lenovo", [f"DIMM {number} ~ CPU 1" for number in (1, 2, 5, 6, 9, 10, 13, 14)]),
+        ("ODM", [f"CPU1_DIMM{number}" for number in (1, 2, 5, 6, 9, 10, 13, 14)]),
+    ],
+)
+def test_numbers_with_gaps_are_not_numbered_anew(vendor: str, slots: list[str]) -> None:
+    """Firmware that lists only filled slots: the eighth that is listed is not the eighth channel."""
+    found = listed(vendor, "spr", *slots)
+    assert (counts(found), found["confidence"]) == ([None], "none")
+
+
+def test_dells_numbers_name_the_channel_though_some_slots_hold_other_memory() -> None:
+    """A7 and A10 of a Dell R640 with Optane, which is left out."""
+    slots = [f"A{number}" for number in range(1, 13) if number not in (7, 10)]
+    empty = [f"Not Specified A{number}" for number in (2, 8, 9, 11, 12)]
+    found = listed("Dell Inc.", "clx", *slots, empty=empty)
+    assert (counts(found), found["sockets"][0]["empty_channels"]) == ([5], ["A2+8"])
+
+
+def test_numbers_of_dells_workstations_are_told_where_the_records_agree() -> None:
+    """DIMM1 and DIMM5 share a channel, and follow each other; a list in the order of the numbers says nothing."""
+    for cpus in (["_CPU1", "_CPU2"], [""]):
+        sockets = len(cpus)
+        pairs = [f"DIMM{number}{cpu}" for cpu in cpus for number in (1, 5, 3, 7, 2, 6, 4, 8)]
+        empty = [f"Not Specified {slot}" for slot in pairs if int(slot[4]) > 3]
+        changes: dict[str, Any] = {"product": "Precision Tower 7910", "empty": empty, "sockets": sockets}
+        found = listed("Dell Inc.", "e5", *pairs, **changes)
+        assert counts(found) == [3] * sockets
+        assert found["sockets"][0]["empty_channels"] == ["DIMM4_CPU1+DIMM8_CPU1" if cpus[0] else "DIMM4+8"]
+        assert counts(listed("Dell Inc.", "e5", *sorted(pairs), **changes)) == [None] * sockets
+        assert counts(listed("Dell Inc.", "spr", *sorted(pairs), **changes)) == [3] * sockets
+    empty = ["Not Specified DIMM3", "Not Specified DIMM4"]
+    for order, count in (("3142", 2), ("1234", None)):
+        slots = [f"DIMM{number}" for number in order]
+        assert counts(listed("Dell Inc.", "core", *slots, product="Precision 3630", empty=empty)) == [count]
+
+
+def test_a_node_that_is_half_a_cpu_is_not_the_absent_cpu() -> None:
+    """Nodes 0 and 1 of the only CPU in a board for two, which lists no slots of the absent one."""
+    letters = [f"DIMM_{L[channel]}1 ~ NODE {channel // 3}" for channel in range(6)]
+    assert counts(listed("ODM", "clx", *letters, sockets=2)) == [3, 3]
+    assert counts(one_cpu(letters)) == [6, None]
+    again = [f"DIMM_{L[channel % 3]}1 ~ NODE {channel // 3}" for channel in range(6)]
+    assert counts(one_cpu(again)) == [None, None]
+
+
+def one_cpu(slots: list[str]) -> dict[str, Any]:
+    """memory_channels of a board for two CPUs with one, whose slots all have a DIMM."""
+    board = BOARD | {"vendor": "ODM", "cpu": {"brand": CPUS["clx"][0], "family": 6, "model": 85}, "scheme": "names"}
+    SCHEMES["names"] = lambda s, c, d, n: names_of(slots[c])
+    board |= {"sockets": 1, "channels_per_socket": len(slots), "slots_per_channel": 1, "empty": []}
+    records = structures(board)
+    absent = [data for kind, data in structures(board | {"sockets": 2, "absent": [1]}) if kind == 4]
+    return describe(read_table(b"".join([*(data for kind, data in records if kind != 4), *absent])), "dmi-table")
+
+
+def test_digit_and_letter_name_channels_on_servers_only() -> None:
+    """DIMM1A and DIMM1B are two slots of a channel of three, and a pair on boards of two channels."""
+    slots = ["P1-DIMM1A", "P1-DIMM1B", "P1-DIMM2A", "P1-DIMM2B"]
+    empty = ["Not Specified P1-DIMM2A", "Not Specified P1-DIMM2B"]
+    for cpu in ("core", "strange"):
+        assert counts(listed("Supermicro", cpu, *slots, empty=empty)) == [None]
+    assert counts(listed("Supermicro", "westmere", *slots, empty=empty)) == [1]
+
+
+def test_channels_of_the_bank_may_have_no_socket() -> None:
+    slots = [f"DIMM {slot} ~ CHANNEL {letter}" for letter in "AB" for slot in (0, 1)]
+    empty = ["CHANNEL B DIMM 0", "CHANNEL B DIMM 1"]
+    assert counts(listed("Gigabyte", "core", *slots, empty=empty)) == [1]
+    slots = [f"SODIMM{2 * (letter == 'B') + slot} ~ CHANNEL {letter} DIMM{slot}" for letter in "AB" for slot in (0, 1)]
+    empty = ["CHANNEL B DIMM0 SODIMM2", "CHANNEL B DIMM1 SODIMM3"]
+    assert counts(listed("Intel", "core", *slots, empty=empty)) == [1]
+
+
+def test_a_guest_that_shows_its_hosts_names_knows_nothing_of_channels() -> None:
+    slots = [f"RAM slot #{number} ~ RAM slot #{number}" for number in range(4)]
+    empty = [f"RAM slot #{number} RAM slot #{number}" for number in (1, 2, 3)]
+    found = listed("Dell Inc.", "clx", *slots, product="PowerEdge R740", empty=empty)
+    assert (counts(found), found["confidence"]) == ([None], "none")
+
+
+def test_a_machine_that_lists_no_dimm_has_some_all_the_same() -> None:
+    """Tables without memory devices, or with empty ones only: none is in use, says the list, and it is wrong."""
+    board = BOARD | {"sockets": 1, "empty": []}
+    records = [data for kind, data in structures(board) if kind != 17]
+    for data in (b"".join(records), table(board | {"empty": [f"DIMM_P0_{letter}0" for letter in L[:12]]})):
+        found = describe(read_table(data), "dmi-table")
+        assert (counts(found), found["confidence"]) == ([None], "none")
