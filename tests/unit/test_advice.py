@@ -474,7 +474,7 @@ def test_the_text_begins_with_what_linux_shows_and_what_not(tmp_path: Path) -> N
         "command line BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet;", "configured mts 4800",
     ):  # fmt: skip
         assert fact in seen, text
-    assert "NOT SEEN epp; fabric mhz ADVICE" in said
+    assert "NOT SEEN hwp; epp; fabric mhz ADVICE" in said, text
 
 
 def test_the_text_of_a_machine_without_advice_says_so(tmp_path: Path) -> None:
