@@ -87,6 +87,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # The artefact is fetched by a user who need not be root.
+    os.umask(0o022)
     build, work_dir = module.params["build"], os.path.realpath(module.params["work_dir"])
     if module.check_mode:
         module.exit_json(changed=not build["present"], manifest=None)
@@ -110,6 +112,10 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except BuildError as error:
         module.fail_json(msg=error.args[0], log=error.args[1])
+    except OSError as error:  # no right to write there, or no room any more
+        module.fail_json(
+            msg=f"The build cannot be written to {work_dir} ({error}): set llama_build_work_dir, or mend it."
+        )
     module.exit_json(changed=True, manifest=manifest)
 
 

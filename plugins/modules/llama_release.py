@@ -76,6 +76,7 @@ removed:
   elements: str
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # The server's user must get at what root unpacks, also where root keeps its files to itself (umask 027 or 077).
+    os.umask(0o022)
     params, root = module.params, Path(module.params["root"])
     key = params["key"]
     removed: list[str] = []

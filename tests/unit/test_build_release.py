@@ -91,6 +91,14 @@ def test_the_artefact_is_a_manifest_and_the_binaries(made: dict[str, Any]) -> No
     assert made["manifest"]["llama_version"] == "0.5.0"
 
 
+def test_the_artefact_is_the_same_whoever_builds_it(made: dict[str, Any]) -> None:
+    with tarfile.open(made["artefact"]) as contents:
+        owners = {(one.uid, one.gid, one.uname, one.gname) for one in contents.getmembers()}
+        modes = {one.name: oct(one.mode) for one in contents.getmembers()}
+    assert owners == {(0, 0, "root", "root")}
+    assert modes == {"manifest.json": "0o644", **{f"bin/{name}": "0o755" for name in BINARIES}}
+
+
 def test_the_manifest_names_the_features_of_the_commands_that_were_run(made: dict[str, Any]) -> None:
     assert "avx2" in made["manifest"]["cpu_features"]
     assert "avx512f" not in made["manifest"]["cpu_features"]
@@ -367,6 +375,17 @@ def test_the_module_installs_switches_goes_back_and_is_idempotent(made: dict[str
     assert (back["changed"], back["previous"], current_key(Path(root))) == (True, "other", key)
 
 
+def test_the_servers_user_can_get_at_what_a_root_with_a_narrow_umask_unpacks(
+    made: dict[str, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "llama.cpp"
+    before = "import os; os.umask(0o077)"
+    run_module("llama_release", False, before, root=str(root), key=made["key"], archive=made["artefact"])
+    release = root / "releases" / made["key"]
+    wanted = [root, root / "releases", release, release / "bin", release / "bin" / "llama-server"]
+    assert [oct(path.stat().st_mode & 0o777) for path in wanted] == ["0o755"] * len(wanted)
+
+
 def test_a_release_that_is_nowhere_is_named(tmp_path: Path) -> None:
     result = release_module(False, root=str(tmp_path), key="feedfeedfeedfeed")
     assert result["msg"] == f"There is no release feedfeedfeedfeed in {tmp_path}/releases: run playbooks/build.yml."
@@ -408,6 +427,21 @@ def test_a_disk_that_is_too_small_is_named_before_anything_is_there(made: dict[s
         f"{work_dir} has 2.9 GB free and a build needs 3 GB: make room, or set llama_build_work_dir."
     )
     assert not work_dir.exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_named_with_its_variable(made: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    work_dir = tmp_path / "file" / "work"
+    result = run_module(
+        "llama_build",
+        False,
+        "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free=9e9)",
+        build=plan(made["source"], work_dir),
+        work_dir=str(work_dir),
+        progress_path=str(work_dir / "progress.json"),
+    )
+    assert result["msg"].startswith(f"The build cannot be written to {work_dir} (")
+    assert "set llama_build_work_dir" in result["msg"]
 
 
 def test_an_archive_is_fetched_from_a_web_server(made: dict[str, Any], tmp_path: Path) -> None:
