@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.module_utils.preflight import variable_problems
+from ansible.module_utils.preflight import HANDED_ON, variable_problems
 
 
 class ActionModule(ActionBase):
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         values = {}
         problems = []
         for name, value in (task_vars or {}).items():
-            if name.startswith(tuple(prefixes)):
+            if name.startswith(tuple(prefixes)) and name not in HANDED_ON:
                 try:
                     values[name] = self._templar.template(value)
                 except AnsibleError as error:

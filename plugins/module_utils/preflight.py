@@ -18,6 +18,9 @@ SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
 MAX_NODES = 8
 MAX_CPUS = 512
 
+# What roles hand on, which is there when another playbook ran before in the same command.
+HANDED_ON = frozenset({"benchmark_result", "llama_service_result", "model_store_distribution_plan", "model_store_plan"})
+
 
 def tower_problems(tower: dict[str, Any]) -> list[str]:
     """Why llama.cpp cannot run, or not use, the machine that tower_info described."""

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible.module_utils.preflight import HANDED_ON
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAY = """
@@ -33,6 +35,21 @@ def check(tmp_path: Path, variables: dict[str, object]) -> subprocess.CompletedP
 
 def test_right_variables_pass(tmp_path: Path) -> None:
     done = check(tmp_path, {"llama_service_port": 8081, "llama_service_metrics": True})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_roles_hand_on_is_passed_over(tmp_path: Path) -> None:
+    # Two playbooks in one command: facts of the first are still there in the second.
+    roles = (ROOT / "roles").glob("*/tasks/*.yml")
+    facts = {
+        name
+        for path in roles
+        for task in yaml.safe_load(path.read_text())
+        for name in task.get("ansible.builtin.set_fact", {})
+        if not name.startswith("__")
+    }
+    assert facts == HANDED_ON
+    done = check(tmp_path, dict.fromkeys(facts, "something"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -93,17 +93,16 @@ def test_the_order_of_the_towers_does_not_matter(fleet: list[dict[str, Any]], or
     assert fleet_differences([fleet[index] for index in order]) == fleet_differences(fleet)
 
 
-def test_the_playbook_advises_each_names_the_odd_one_and_changes_nothing(tmp_path: Path) -> None:
-    """advise.yml on saved files of eight towers, without a model."""
-    hosts = {}
-    for number in range(1, 9):
-        root = write(tmp_path / f"tower{number}", files(ODD if number == 7 else USUAL))
-        hosts[f"tower{number}"] = {"numa_advice_root": str(root)}
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+def saved(directory: Path, number: int, machine: dict[str, Any]) -> dict[str, Any]:
+    """Variables of a tower of which only files are left."""
+    return {"numa_advice_root": str(write(directory / f"tower{number}", files(machine)))}
+
+
+def advise(inventory: Path, hosts: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """advise.yml, without a model."""
     local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    inventory = tmp_path / "hosts.json"
     inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": local}}))
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/advise.yml"],
         cwd=REPO,
         env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
@@ -112,6 +111,31 @@ def test_the_playbook_advises_each_names_the_odd_one_and_changes_nothing(tmp_pat
         text=True,
         check=False,
     )
+
+
+def test_towers_that_could_not_be_read_do_not_hide_the_odd_one(tmp_path: Path) -> None:
+    hosts = {f"tower{n}": saved(tmp_path, n, ODD if n == 3 else USUAL) for n in (1, 2, 3)}
+    # One that fails halfway, and one that does not answer.
+    half = tmp_path / "python"
+    half.write_text(
+        f"""#!/bin/sh
+cat > {tmp_path}/$$
+! grep -q memory_channels_info {tmp_path}/$$ && exec {sys.executable} {tmp_path}/$$
+"""
+    )
+    half.chmod(0o755)
+    hosts["tower4"] = saved(tmp_path, 4, USUAL) | {"ansible_python_interpreter": str(half)}
+    hosts["tower5"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    done = advise(tmp_path / "hosts.json", hosts)
+    assert "tower3 differs from its two siblings" in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert "tower4                     : ok=2    changed=0    unreachable=0    failed=1" in done.stdout
+
+
+def test_the_playbook_advises_each_names_the_odd_one_and_changes_nothing(tmp_path: Path) -> None:
+    hosts = {f"tower{n}": saved(tmp_path, n, ODD if n == 7 else USUAL) for n in range(1, 9)}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    inventory = tmp_path / "hosts.json"
+    done = advise(inventory, hosts)
     assert done.returncode == 0, done.stdout + done.stderr
     recap = done.stdout.split("PLAY RECAP")[1]
     assert recap.count("changed=0") == len(recap.strip().splitlines()) - 1, recap
