@@ -305,9 +305,23 @@ def test_grub_adds_the_pool_to_the_command_line_that_there_is(rendered: Path) ->
     assert done.stdout.strip() == "quiet hugepagesz=1G hugepages=0:150,1:150", done.stderr
 
 
-def test_the_udev_rule_is_one_line_for_the_right_device(rendered: Path, case: str) -> None:
-    path = rendered / "90-llamatower.rules"
-    rules = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+def udev_rules(rendered: Path) -> list[list[str]]:
+    lines = (rendered / "90-llamatower.rules").read_text().splitlines()
+    return [line.split(", ") for line in lines if line and not line.startswith("#")]
+
+
+def test_udev_rules_are_written_as_udev_reads_them(rendered: Path) -> None:
+    for parts in udev_rules(rendered):
+        assert all(re.fullmatch(r'[A-Z]+(\{[\w./]+\})?(==|!=|=|\+=)"[^"]*"', part) for part in parts), parts
+
+
+def test_the_governor_is_written_again_when_a_driver_comes_late(rendered: Path, case: str) -> None:
+    late = [parts[2:] for parts in udev_rules(rendered) if parts[:2] == ['ACTION=="add"', 'SUBSYSTEM=="module"']]
+    again = 'RUN+="/usr/bin/systemd-tmpfiles --create /etc/tmpfiles.d/llamatower.conf"'
+    assert late == ([] if case == "minimal" else [['KERNEL=="acpi_cpufreq"', again]])
+
+
+def test_the_udev_rule_of_the_disk_is_one_line_for_the_right_device(rendered: Path, case: str) -> None:
     expected = {
         "minimal": [],
         "typical": ['ENV{ID_FS_UUID}=="1b2c-3d"', 'ATTR{../queue/read_ahead_kb}="4096"'],
@@ -316,8 +330,5 @@ def test_the_udev_rule_is_one_line_for_the_right_device(rendered: Path, case: st
             'ATTR{queue/read_ahead_kb}="4096"',
         ],
     }[case]
-    assert len(rules) == (1 if expected else 0)
-    for rule in rules:
-        parts = rule.split(", ")
-        assert all(re.fullmatch(r'[A-Z]+(\{[\w./]+\})?(==|!=|=|\+=)"[^"]*"', part) for part in parts), parts
-        assert parts[2:] == expected
+    rules = [parts[2:] for parts in udev_rules(rendered) if 'SUBSYSTEM=="block"' in parts]
+    assert rules == ([expected] if expected else [])
