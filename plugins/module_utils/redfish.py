@@ -59,13 +59,19 @@ class Bios(NamedTuple):
     apply_on_reset: bool
 
 
-def explanation(body: bytes) -> str:
-    """What a BMC says of an error: the messages of its extended info."""
+def content(answer: Any) -> bytes:
+    """The body of an answer, unpacked."""
+    raw: bytes = answer.read()
+    return gzip.decompress(raw) if answer.headers.get("Content-Encoding") == "gzip" else raw
+
+
+def explanation(answer: urllib.error.HTTPError) -> str:
+    """What a BMC says of an error: the messages of its extended info; nothing where it breaks off."""
     try:
-        error = json.loads(body).get("error", {})
+        error = json.loads(content(answer)).get("error", {})
         told = [str(entry.get("Message")) for entry in error.get("@Message.ExtendedInfo") or [] if entry.get("Message")]
         return " ".join(told) or str(error.get("message") or "")
-    except (ValueError, AttributeError):
+    except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return ""
 
 
@@ -148,17 +154,13 @@ class Redfish:
         request = urllib.request.Request(f"https://{self.host}{path}", data=data, headers=headers, method=method)
         try:
             with self._open(request, timeout=self.timeout) as answer:
-                raw = answer.read()
-                if answer.headers.get("Content-Encoding") == "gzip":
-                    raw = gzip.decompress(raw)
+                raw = content(answer)
                 document = json.loads(raw) if raw.strip() else {}
                 if not isinstance(document, dict):
                     raise ValueError("not an object")
                 return Document(document, answer.headers.get("ETag") or document.get("@odata.etag"), answer.headers)
         except urllib.error.HTTPError as error:
-            raise RedfishError(
-                self._refusal(method, path, error.code, explanation(error.read())), error.code
-            ) from error
+            raise RedfishError(self._refusal(method, path, error.code, explanation(error)), error.code) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise RedfishError(self._untrusted(error.reason)) from error

@@ -362,6 +362,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         bmc.on_request(method, path)
         if time.monotonic() < bmc.busy_until:
             return self.refuse(503, "The service is restarting.")
+        if method in bmc.faults.get("break_off", ()):
+            self.send_response(500)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.close_connection = True
+            return None
         if "hang" in bmc.faults:
             time.sleep(bmc.faults["hang"])
             return None

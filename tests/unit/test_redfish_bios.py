@@ -264,11 +264,18 @@ def test_a_job_that_fails_says_why(dell: Bmc) -> None:
     assert said == f"The BMC {dell.host} could not apply the settings (The task is exception)."
 
 
-def test_a_write_that_needs_a_license(dell: Bmc) -> None:
-    dell.faults["license"] = True
-    said = run(dell, state="applied")["msg"]
-    assert said.startswith(f"The BMC {dell.host} needs a license for PATCH")
+def test_a_write_that_needs_a_license(bmc: Bmc) -> None:
+    bmc.faults["license"] = True
+    said = run(bmc, state="applied")["msg"]
+    assert said.startswith(f"The BMC {bmc.host} needs a license for PATCH")
     assert said.count(". ") <= 1
+
+
+def test_a_refusal_that_breaks_off_is_still_one_sentence(dell: Bmc) -> None:
+    dell.faults["break_off"] = ["PATCH"]
+    said = run(dell, state="applied")["msg"]
+    assert said.startswith(f"The BMC {dell.host} answers PATCH /redfish/v1/")
+    assert said.endswith("with HTTP 500.")
 
 
 def test_a_session_that_ends_is_opened_again(dell: Bmc) -> None:
