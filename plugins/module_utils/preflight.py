@@ -38,10 +38,12 @@ def tower_problems(tower: dict[str, Any]) -> list[str]:
             "per socket to NPS1 (on Intel, turn SNC off) and turn off L3 cache as NUMA domain."
         )
     if (tower["cpus"] or 0) > MAX_CPUS:
-        problems.append(
-            f"There are {tower['cpus']} logical CPUs and llama.cpp can use {MAX_CPUS}: turn SMT (hyper-threading) off "
-            "in the BIOS, which costs no decode speed."
+        mend = (
+            f"use fewer cores (maxcpus={MAX_CPUS} on the kernel command line, or fewer of them in the BIOS)."
+            if tower["smt_active"] is False
+            else "turn SMT (hyper-threading) off in the BIOS, which costs no decode speed."
         )
+        problems.append(f"There are {tower['cpus']} logical CPUs and llama.cpp can use {MAX_CPUS}: {mend}")
     return problems
 
 

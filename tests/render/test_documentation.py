@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (REPO / "plugins/modules").glob("*.py"))
@@ -40,6 +41,7 @@ def test_a_module_shows_options_examples_and_what_it_returns(name: str) -> None:
     assert shown["doc"]["author"]
     assert all(option["description"] for option in shown["doc"].get("options", {}).values())
     assert name in shown["examples"], "an example that uses it"
+    assert yaml.safe_load(shown["examples"]), "an example that can be pasted"
     assert shown["return"], "what it returns"
 
 
@@ -48,6 +50,7 @@ def test_a_filter_shows_what_it_takes_and_gives(name: str) -> None:
     shown = ansible_doc("filter")[name]
     assert shown["doc"]["short_description"]
     assert name in shown["examples"], "an example that uses it"
+    assert yaml.safe_load(shown["examples"]), "an example that can be pasted"
     assert shown["return"]["_value"]["description"]
 
 

@@ -14,6 +14,7 @@ def tower(**changes: Any) -> dict[str, Any]:
         "os": {"id": "debian", "version_id": "13", "name": "Debian GNU/Linux 13 (trixie)", "systemd": True},
         "nodes": [{"node": 0, "memory_bytes": 2**38}, {"node": 1, "memory_bytes": 2**38}],
         "cpus": 64,
+        "smt_active": True,
     } | changes
 
 
@@ -52,6 +53,12 @@ def test_more_cpus_than_ggml_can_use() -> None:
     (problem,) = tower_problems(tower(cpus=768))
     assert problem.startswith("There are 768 logical CPUs and llama.cpp can use 512:")
     assert "SMT" in problem
+
+
+def test_more_cores_than_ggml_can_use() -> None:
+    (problem,) = tower_problems(tower(cpus=576, smt_active=False))
+    assert "SMT" not in problem
+    assert "maxcpus=512" in problem
 
 
 SPECS = {"llama_service_port": {"type": "int"}, "llama_service_metrics": {"type": "bool"}}
