@@ -29,6 +29,12 @@ def test_a_compiler_for_another_architecture_names_none() -> None:
     assert features_of("#define __ARM_NEON 1\n#define __aarch64__ 1\n") == []
 
 
+def test_what_linux_does_not_print_refuses_no_cpu_its_own_build() -> None:
+    # Of gcc-14 -march=graniterapids and -march=sierraforest.
+    macros = ("AMX_FP16", "AMX_INT8", "AVXIFMA", "AVXVNNI", "AVXVNNIINT8", "AVXNECONVERT")
+    assert features_of("".join(f"#define __{macro}__ 1\n" for macro in macros)) == ["amx_int8", "avx_vnni"]
+
+
 def test_what_is_missing_is_named_in_order() -> None:
     assert missing_features(ZEN4, HASWELL) == ["avx512f", "avx512_vnni"]
 
