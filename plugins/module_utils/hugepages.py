@@ -11,6 +11,7 @@ import re
 from typing import Any, Optional
 
 from .numa_policy import bindable_nodes, launch, memory_nodes
+from .tower import kernel_before
 
 SIZES = {"2M": 2**21, "1G": 2**30}
 # Compute buffers and the heap. With pages of 1 GB each of these takes a page of its own, however small.
@@ -100,8 +101,9 @@ def booted_with(command_line: str, parameters: str) -> bool:
 def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """What the role has to do: ``problem``, ``page_bytes``, ``pages`` by node, ``boot_parameters`` and ``booted``.
 
-    ``settings`` are the variables of the hugepages role without their prefix, and ``needed_bytes``: what model and KV
-    cache take.
+    ``resized`` is whether the pool had pages of another size. ``settings`` are the variables of the hugepages role
+    without their prefix, ``needed_bytes``: what model and KV cache take, and ``reserved``: the lines of tmpfiles.d that
+    an earlier run has written.
     """
     mode, page_bytes, at_boot = settings["mode"], SIZES[settings["size"]], settings["reserve"] == "boot"
     pages: dict[int, int] = dict.fromkeys(memory_nodes(tower), 0)
@@ -132,6 +134,12 @@ def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
                 "hugepages_reserve boot changes the kernel command line: set hugepages_boot_consent to true, and "
                 "restart the tower afterwards."
             )
+        elif at_boot and kernel_before(tower["kernel"], 5, 16):
+            # Older ones read 0:150,1:150 as 0 (Linux commit b5389086ad7b, "support node allocation").
+            problem = (
+                f"Linux {tower['kernel']} cannot reserve huge pages by node at boot, which came with 5.16: set "
+                "hugepages_reserve to runtime, or install a newer kernel."
+            )
     elif mode == "thp" and (tower["thp"] or {}).get("enabled", "never") == "never" and tower["container"] is None:
         # A container cannot change its host's setting.
         problem = (
@@ -144,5 +152,6 @@ def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
         "page_bytes": page_bytes,
         "pages": pages,
         "boot_parameters": parameters,
+        "resized": bool(settings["reserved"]) and f"hugepages-{page_bytes // 1024}kB" not in settings["reserved"],
         "booted": parameters is not None and booted_with(tower["command_line"] or "", parameters),
     }

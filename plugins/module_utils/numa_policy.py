@@ -25,7 +25,7 @@ import re
 from typing import Any, NamedTuple, Optional
 
 from .preflight import MAX_CPUS, MAX_NODES
-from .tower import format_cpu_list
+from .tower import format_cpu_list, kernel_before
 
 POLICIES = ("interleave", "weighted", "distribute", "bind", "per_node", "none")
 NUMACTL = "/usr/bin/numactl"
@@ -88,8 +88,10 @@ def policy_problem(
     ``needed_bytes`` is model, KV cache and what else must lie beside them; ``threads`` those that decode, None for
     all cores; ``server_help`` and ``numactl_help`` are what ``--help`` prints. What is not given is not checked.
     """
-    if len(memory_nodes(tower)) < 2 or policy in ("none", "interleave"):
+    if len(memory_nodes(tower)) < 2 or policy == "none":
         return None
+    if policy == "interleave":
+        return _interleave_problem(tower, needed_bytes)
     if policy == "weighted":
         return _weighted_problem(tower, numactl_help)
     if policy == "distribute":
@@ -97,10 +99,36 @@ def policy_problem(
     return _bind_problem(policy, tower, needed_bytes, node)
 
 
+def _interleave_problem(tower: dict[str, Any], needed_bytes: int) -> Optional[str]:
+    # A node that is full leaves its turn to the next (Documentation/admin-guide/mm/numa_memory_policy.rst): what was to
+    # be even is not, and the check after the start would fail it.
+    nodes = [node for node in tower["nodes"] if node["memory_bytes"]]
+    smallest = min(nodes, key=lambda node: int(node["memory_bytes"]))
+    share = needed_bytes / len(nodes)
+    if share <= smallest["memory_bytes"]:
+        return None
+    return (
+        f"The policy interleave needs {share / 1e9:.1f} GB on each memory node, and node {smallest['node']} has "
+        f"{smallest['memory_bytes'] / 1e9:.1f}: use the policy weighted, with llama_service_numa_weights by the memory "
+        "of the nodes, or another."
+    )
+
+
+def weights_problem(weights: dict[int, int], tower: dict[str, Any]) -> Optional[str]:
+    """One sentence where the kernel would not take these weights of weighted interleave, else None."""
+    nodes = memory_nodes(tower)
+    wrong = [f"{node}: {weight}" for node, weight in weights.items() if node not in nodes or not 1 <= weight <= 255]
+    if not wrong:
+        return None
+    return (
+        f"llama_service_numa_weights has {', '.join(wrong)}: a weight is a number from 1 to 255, of one of the memory "
+        f"nodes {format_cpu_list(nodes)}."
+    )
+
+
 def _weighted_problem(tower: dict[str, Any], numactl_help: Optional[str]) -> Optional[str]:
     # Weighted interleave came with Linux 6.9; its weights are in /sys/kernel/mm/mempolicy/weighted_interleave.
-    version = re.match(r"(\d+)\.(\d+)", tower["kernel"] or "")
-    if version and (int(version[1]), int(version[2])) < (6, 9):
+    if kernel_before(tower["kernel"], 6, 9):
         return (
             f"Linux {tower['kernel']} cannot interleave by weight, which came with 6.9: "
             "use the policy interleave, or Debian 13."

@@ -72,6 +72,12 @@ def format_cpu_list(numbers: list[int]) -> str:
     return ",".join(parts)
 
 
+def kernel_before(release: str | None, major: int, minor: int) -> bool:
+    """Whether a kernel, such as ``6.1.0-42-amd64``, is older than a version; not where it does not say."""
+    version = re.match(r"(\d+)\.(\d+)", release or "")
+    return version is not None and (int(version[1]), int(version[2])) < (major, minor)
+
+
 def selected(text: str | None) -> str | None:
     """The bracketed word of a sysfs choice: ``"always [madvise] never"`` is ``"madvise"``."""
     match = re.search(r"\[([^\]]+)\]", text or "")

@@ -14,6 +14,8 @@ description:
   - A node that cannot give its part fails the module with one sentence; the pool is then put back as it was, and the
     units are started again.
   - Pages that are in use when a pool shrinks are given back when their process ends.
+  - A pool of another page size that this one is to replace, O(instead_of), is given back first, since there is no memory
+    for both, and put back with the rest where this one fails.
 options:
   page_bytes:
     description: Size of a page.
@@ -24,6 +26,12 @@ options:
     description: Number of pages by node number.
     type: dict
     required: true
+  instead_of:
+    description: Page sizes whose pools on the same nodes are given back for this one.
+    type: list
+    elements: int
+    choices: [2097152, 1073741824]
+    default: []
   units:
     description: Pattern of systemd units whose memory is in the way.
     type: str
@@ -78,6 +86,7 @@ def main() -> None:
         argument_spec={
             "page_bytes": {"type": "int", "required": True, "choices": [2**21, 2**30]},
             "pages": {"type": "dict", "required": True},
+            "instead_of": {"type": "list", "elements": "int", "choices": [2**21, 2**30], "default": []},
             "units": {"type": "str"},
         },
         supports_check_mode=True,
@@ -85,25 +94,27 @@ def main() -> None:
     page_bytes = module.params["page_bytes"]
     wanted = {int(node): int(count) for node, count in module.params["pages"].items()}
 
-    def pool(node: int) -> Path:
-        return NODES / f"node{node}/hugepages/hugepages-{page_bytes // 1024}kB/nr_hugepages"
+    def pool(node: int, size: int = page_bytes) -> Path:
+        return NODES / f"node{node}/hugepages/hugepages-{size // 1024}kB/nr_hugepages"
 
-    def counts() -> dict[int, int]:
-        return {node: read_int(pool(node)) or 0 for node in wanted}
+    def counts(size: int = page_bytes) -> dict[int, int]:
+        return {node: read_int(pool(node, size)) or 0 for node in wanted}
 
-    def reserve(numbers: dict[int, int]) -> None:
+    def reserve(numbers: dict[int, int], size: int = page_bytes) -> None:
         for node, count in numbers.items():
-            if (read_int(pool(node)) or 0) != count:
-                pool(node).write_text(f"{count}\n", encoding="ascii")
+            if (read_int(pool(node, size)) or 0) != count:
+                pool(node, size).write_text(f"{count}\n", encoding="ascii")
 
     missing = [str(pool(node)) for node, count in wanted.items() if count and not pool(node).exists()]
     if missing:
         module.fail_json(msg=f"{missing[0]} is not there: this CPU or kernel has no huge pages of that size; use 2M.")
     before = counts()
+    replaced = {size: found for size in module.params["instead_of"] if any((found := counts(size)).values())}
     stopped: list[str] = []
     diff = {"before": before, "after": wanted}
-    if module.check_mode or before == wanted:
-        module.exit_json(changed=before != wanted, before=before, after=wanted, stopped=stopped, diff=diff)
+    changed = before != wanted or bool(replaced)
+    if module.check_mode or not changed:
+        module.exit_json(changed=changed, before=before, after=wanted, stopped=stopped, diff=diff)
 
     def free_bytes(node: int) -> int:
         return parse_meminfo(read_text(NODES / f"node{node}/meminfo") or "").get("MemFree", 0)
@@ -114,6 +125,8 @@ def main() -> None:
         stopped = [line.split()[0] for line in text.splitlines() if line.strip()]
         if stopped:
             module.run_command(["systemctl", "stop", *stopped], check_rc=True)
+    for size in replaced:
+        reserve(dict.fromkeys(wanted, 0), size)
     meminfo = {node: parse_meminfo(read_text(NODES / f"node{node}/meminfo") or "") for node in wanted}
     found = {node: min(wanted[node], could_give(meminfo[node], before[node], page_bytes)) for node in wanted}
     # A pool that takes the last page of a node has the kernel kill others for it: that is not even tried.
@@ -127,9 +140,15 @@ def main() -> None:
     problem = shortfall(wanted, found, page_bytes)
     if problem:
         reserve(before)
+        for size, numbers in replaced.items():
+            reserve(numbers, size)
         if stopped:
             module.run_command(["systemctl", "start", "--no-block", *stopped])
         module.fail_json(msg=problem, before=before, found=found)
+    if stopped:
+        module.warn(
+            f"{', '.join(stopped)} had to make room for the pool and is stopped: playbooks/serve.yml starts it."
+        )
     module.exit_json(changed=True, before=before, after=found, stopped=stopped, diff=diff)
 
 

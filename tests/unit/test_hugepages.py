@@ -29,6 +29,7 @@ def tower(*gigabytes: int, **changes: Any) -> dict[str, Any]:
         "nodes": nodes,
         "thp": {"enabled": "madvise", "defrag": "madvise"},
         "container": None,
+        "kernel": "6.12.48",
         "command_line": "root=/dev/nvme0n1 rw quiet",
     } | changes
 
@@ -45,6 +46,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "numa_node": None,
         "numa_weights": {},
         "load_mode": "auto",
+        "reserved": "",
     } | changes
 
 
@@ -93,6 +95,20 @@ def test_pages_of_one_gigabyte_need_a_wider_margin() -> None:
 )
 def test_a_pool_that_cannot_be_or_that_nothing_would_use_is_refused(changes: dict[str, Any], sentence: str) -> None:
     assert sentence in str(pool_plan(tower(), settings(**changes))["problem"])
+
+
+def test_a_pool_of_an_earlier_run_is_known_by_the_size_of_its_pages() -> None:
+    line = "w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 160\n"
+    assert not pool_plan(tower(), settings())["resized"]
+    assert not pool_plan(tower(), settings(reserved=line))["resized"]
+    assert pool_plan(tower(), settings(reserved=line, size="1G"))["resized"]
+
+
+def test_a_kernel_that_does_not_know_nodes_at_boot_is_refused() -> None:
+    at_boot = settings(reserve="boot", boot_consent=True)
+    assert "came with 5.16" in str(pool_plan(tower(kernel="5.15.0-139-generic"), at_boot)["problem"])
+    assert pool_plan(tower(kernel="5.15.0-139-generic"), settings())["problem"] is None
+    assert pool_plan(tower(), at_boot)["problem"] is None
 
 
 def test_transparent_huge_pages_need_a_kernel_that_gives_them() -> None:

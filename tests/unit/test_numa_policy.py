@@ -6,7 +6,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.numa_policy import POLICIES, bindable_nodes, launch, memory_nodes, policy_problem, weights
+from ansible.module_utils.numa_policy import (
+    POLICIES,
+    bindable_nodes,
+    launch,
+    memory_nodes,
+    policy_problem,
+    weights,
+    weights_problem,
+)
 
 GIB = 2**30
 SERVER_HELP = """\
@@ -80,6 +88,12 @@ def test_nodes_that_can_be_bound_to_are_those_with_cores_the_largest_first() -> 
         ("distribute", tower(1, 1, cpus=768), {}, "this tower has 2 and 768"),
         ("distribute", tower(*[1] * 8), {"threads": 6}, "each of the 8 nodes, and 6 decode"),
         ("distribute", tower(1, 1), {"server_help": "--numa TYPE\n  - isolate: …\n"}, "no --numa distribute"),
+        (
+            "interleave",
+            tower(512, 512, -64),
+            {"needed_bytes": 300 * 10**9},
+            "100.0 GB on each memory node, and node 2 has 68.7",
+        ),
         ("bind", tower(192, 256), {"needed_bytes": 300 * 10**9}, "300.0 GB on node 1, which has 274.9"),
         ("bind", tower(192, 256), {"needed_bytes": 210 * 10**9, "node": 0}, "on node 0, which has 206.2"),
         ("bind", tower(192, -256), {"node": 1}, "cannot use node 1"),
@@ -94,6 +108,16 @@ def test_what_cannot_work_is_refused_with_the_reason_and_a_way_out(
     assert problem is not None
     assert sentence in problem
     assert "interleave" in problem or "another" in problem
+
+
+def test_memory_of_other_sizes_is_no_problem_while_every_node_has_its_share() -> None:
+    assert policy_problem("interleave", tower(256, 128), 256 * GIB) is None
+
+
+@pytest.mark.parametrize("given", [{0: 0}, {0: 256}, {7: 1}])
+def test_weights_that_the_kernel_would_not_take_are_named(given: dict[int, int]) -> None:
+    assert "of one of the memory nodes 0-1" in str(weights_problem({1: 3, **given}, tower(192, 192)))
+    assert weights_problem({0: 255, 1: 1}, tower(192, 192)) is None
 
 
 @pytest.mark.parametrize(
