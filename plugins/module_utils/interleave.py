@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import random
 import re
 import stat
 import sys
@@ -22,7 +23,8 @@ from .tower import format_cpu_list, parse_cpu_list, read_text
 
 # A smaller file is no model.
 LARGE_BYTES = 16 * 2**20
-# Pages that are looked at. Of those that lie evenly on two nodes, 3 of 4 on one is chance once in a million.
+# Pages that are looked at, anywhere: pages that take turns over two nodes are all of one node at every other place. Of
+# those that lie evenly on two nodes, 3 of 4 on one is chance once in a million.
 SAMPLES = 256
 UNEVEN = 0.75
 # With fewer of them cached, there is nothing to warn about.
@@ -67,8 +69,9 @@ def pages_by_node(name: str) -> dict[int, int]:
         # Without these the kernel reads and maps the neighbors of each page, too.
         content.madvise(mmap.MADV_RANDOM)
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-        step = max(mmap.PAGESIZE, len(content) // SAMPLES // mmap.PAGESIZE * mmap.PAGESIZE)
-        touched = sum(content[offset] >= 0 for offset in range(0, len(content), step) if cached(file.fileno(), offset))
+        pages = random.sample(range(len(content) // mmap.PAGESIZE), SAMPLES)
+        offsets = [page * mmap.PAGESIZE for page in pages]
+        touched = sum(content[offset] >= 0 for offset in offsets if cached(file.fileno(), offset))
         text = read_text("/proc/self/numa_maps") or ""
     if not touched:
         return {}

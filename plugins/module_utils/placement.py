@@ -26,6 +26,15 @@ HUGE_SHARE = 0.8
 # which is 4 % of that one and nothing of 300 GB. So many bytes apart is even, whatever the model's size.
 GRANULE_BYTES = 16 * 2**21
 
+# Every buffer in a pool begins with the first node, whatever came before it (mm/mempolicy.c, interleave_nid), and there
+# are a few: weights, KV cache, compute buffers, the heap. So many pages each node may be off: with pages of 1 GB more
+# than the tolerance.
+POOL_PAGES = 6
+
+
+# A space is escaped there (fs/seq_file.c, mangle_path).
+DELETED = "\\040(deleted)"
+
 
 class Mapping(NamedTuple):
     """One line of numa_maps; ``nodes`` maps a node's number to bytes."""
@@ -50,6 +59,8 @@ def parse_numa_maps(text: str) -> list[Mapping]:
         nodes = {int(key[1:]): int(value) * page for key, value in fields.items() if re.fullmatch(r"N\d+", key)}
         # The kernel gives anonymous static huge pages a file of its own making.
         file = None if fields.get("file", "").startswith("/anon_hugepage") else fields.get("file")
+        # A file that was removed, or replaced by a rename, is still what is mapped.
+        file = file[: -len(DELETED)] if file and file.endswith(DELETED) else file
         if nodes:
             mappings.append(Mapping(int(words[0], 16), words[1].replace("_", " "), file, nodes))
     return mappings
@@ -127,8 +138,8 @@ def placement_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str 
     """One sentence where the memory of a server is not what was intended, else None.
 
     ``intent`` has ``nodes``, ``weights`` (by node; {} for equal ones), ``kernel_policy`` (None: whatever),
-    ``huge_pages`` (thp, hugetlb, none) and ``tolerance``: how far the nodes may be apart as a part of the mean, None
-    where it does not matter.
+    ``huge_pages`` (thp, hugetlb, none), ``page_bytes`` (of the pool, None without one) and ``tolerance``: how far the
+    nodes may be apart as a part of the mean, None where it does not matter.
     """
     total = placement["bytes"]
     if not total:
@@ -184,7 +195,9 @@ def _spread_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | 
     spread = imbalance(nodes, intent["nodes"], weights) or 0.0
     whole = sum(weights.get(node, 1) for node in intent["nodes"]) or 1
     off = [abs(nodes.get(node, 0) - placement["bytes"] * weights.get(node, 1) / whole) for node in intent["nodes"]]
-    if spread <= intent["tolerance"] or max(off) <= GRANULE_BYTES / 2:
+    if spread <= intent["tolerance"] or max(off) <= max(
+        GRANULE_BYTES / 2, POOL_PAGES * (intent.get("page_bytes") or 0)
+    ):
         return None
     shares = f", weighted {':'.join(str(weights.get(node, 1)) for node in intent['nodes'])}" if weights else ""
     return (

@@ -145,7 +145,7 @@ def updated(
 
 
 def due(record: dict[str, Any], pid: int, now: float) -> bool:
-    """Whether the placement is to be read again: another process, an hour later, or it was wrong."""
+    """Whether the placement is to be read again: of another process, or an hour later."""
     return record.get("pid") != pid or now - record.get("checked_epoch", 0) >= PLACEMENT_SECONDS
 
 

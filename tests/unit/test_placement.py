@@ -50,6 +50,7 @@ def test_pages_of_a_model_file_count() -> None:
     found = summarize(MAPPED, "")
     assert found["nodes"] == {"0": 51200 * 4096}
     assert found["files"] == ["/models/model-00001-of-00002.gguf"]
+    assert summarize(MAPPED.replace(".gguf", ".gguf\\040(deleted)"), "") == found
 
 
 def test_static_huge_pages_are_counted_in_their_own_size() -> None:
@@ -102,6 +103,16 @@ def test_an_even_spread_is_no_problem() -> None:
 def test_a_few_huge_pages_apart_are_even_whatever_the_size() -> None:
     assert placement_problem(placed(150, 140), intent()) is None
     assert "30.3% apart" in str(placement_problem(placed(190, 140), intent()))
+
+
+def test_a_few_pages_of_a_pool_apart_are_even_whatever_their_size() -> None:
+    """80 GB of weights in pages of 1 GB over two nodes, and three buffers that each begin with the first node."""
+    placement = placed(42 * 1024, 39 * 1024)
+    placement["pool_bytes"] = placement["bytes"]
+    assert placement_problem(placement, intent(huge_pages="hugetlb", page_bytes=2**30)) is None
+    assert "7.4% apart" in str(placement_problem(placement, intent(huge_pages="hugetlb", page_bytes=2**21)))
+    one_sided = {**placed(80 * 1024, 1024), "pool_bytes": placement["bytes"]}
+    assert "apart" in str(placement_problem(one_sided, intent(huge_pages="hugetlb", page_bytes=2**30)))
 
 
 def test_shares_are_judged_by_the_weights_of_the_nodes() -> None:
