@@ -17,7 +17,9 @@ from .gguf import GgufError, file_reader, read_header, summary
 from .llama_server import ServerError
 from .llama_unit import UnitError, available_bytes, read_unit, stopped, too_large
 from .models import shards_of
-from .tower import read_tower
+from .numa_policy import memory_nodes
+from .service_plan import node_cores
+from .tower import parse_meminfo, read_text, read_tower
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)
 
@@ -145,11 +147,25 @@ class Run:
         options = self.options
         with self._attempt("read_whole"):
             self.tell("reading memory")
+            problem = self._probe_problem()
+            if problem:
+                raise ValueError(problem)
             answer = measure.probe(options["probe"], options["probe_mebibytes"], options["repetitions"])
             self.results.update(probe_results(answer))
             wrong = misplaced(answer)
             if wrong:
                 self.skipped["misplaced"] = wrong
+
+    def _probe_problem(self) -> Optional[str]:
+        tower = read_tower()
+        meminfo = {
+            node: parse_meminfo(read_text(f"/sys/devices/system/node/node{node}/meminfo") or "")
+            for node in memory_nodes(tower)
+        }
+        # The cores of one node read each node's memory, and all cores that of all nodes.
+        cores = [node_cores(tower, node["node"]) for node in tower["nodes"]]
+        most = max([*cores, -(-sum(cores) // max(1, len(meminfo)))])
+        return measure.probe_problem(meminfo, most, self.options["probe_mebibytes"])
 
     def _bench(self) -> None:
         unit, options = self.unit, self.options

@@ -26,6 +26,25 @@ HASHED_BYTES = 256 * 2**20
 PROMPT = "The memory of this tower has many channels, and every token reads all of them once. "
 
 
+def probe_problem(meminfo: dict[int, dict[str, int]], cores: int, mebibytes: int) -> Optional[str]:
+    """One sentence where a node has no room for the buffers of so many cores, else None.
+
+    ``meminfo`` is that of each node. The probe binds its buffers to one node after the other: beyond the memory that is
+    free there the kernel would kill something, of a tower at work.
+    """
+    needed = cores * mebibytes * 2**20
+    for node, memory in sorted(meminfo.items()):
+        cached = memory.get("FilePages", 0) - memory.get("Mapped", 0) - memory.get("Shmem", 0)
+        room = int(0.95 * (memory.get("MemFree", 0) + max(0, cached)))
+        if needed > room:
+            return (
+                f"The read probe needs {needed / 1e9:.1f} GB on each memory node, {mebibytes} MiB for each of {cores} "
+                f"cores, and node {node} has {room / 1e9:.1f} free: set benchmark_probe_mebibytes to at most "
+                f"{room // cores // 2**20}, or stop the service meanwhile."
+            )
+    return None
+
+
 def probe(path: str, mebibytes: int, repetitions: int) -> dict[str, Any]:
     """What the read probe printed; see roles/benchmark/files/read_probe.c."""
     answer: dict[str, Any] = json.loads(call([path, str(mebibytes), str(repetitions)]))

@@ -148,3 +148,19 @@ def test_a_model_is_known_by_its_manifest_and_a_build_by_its_directory(tmp_path:
     release.mkdir(parents=True)
     (tmp_path / "current").symlink_to(release.parent)
     assert build_of(str(tmp_path / "current/bin")) == "0123456789abcdef"
+
+
+def test_a_probe_that_would_fill_a_node_is_not_started() -> None:
+    free = {"MemFree": 30 * 2**30, "FilePages": 12 * 2**30, "Mapped": 2**30, "Shmem": 2**30}
+    assert measure.probe_problem({0: free, 1: free}, 128, 256) is None
+    # The pages of a mapped model are those of the service.
+    served = {"MemFree": 20 * 2**30, "FilePages": 150 * 2**30, "Mapped": 150 * 2**30}
+    problem = measure.probe_problem({0: free, 1: served}, 128, 256)
+    assert "needs 34.4 GB on each memory node, 256 MiB for each of 128 cores, and node 1 has 20.4 free" in str(problem)
+    assert "to at most 152" in str(problem)
+
+
+def test_the_probe_is_left_out_with_the_reason() -> None:
+    run = Run({**OPTIONS, "probe_mebibytes": 2**30}, "lock", lambda _what: None)
+    run._probe()
+    assert "set benchmark_probe_mebibytes to at most" in run.skipped["read_whole"]

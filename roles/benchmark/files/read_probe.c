@@ -174,6 +174,7 @@ int main(int argc, char **argv) {
   for (int cpu = 0; cpu < MAX_CPUS; cpu++)
     if (usable(cpu, &allowed)) cpus[count++] = cpu;
   printf("{\"bytes_per_thread\": %zu, \"cells\": [", bytes);
+  const char *between = "";  // a node may have no core that this process can use
   for (int group = 0; group < groups; group++) {
     char path[128];
     snprintf(path, sizeof path, "/sys/devices/system/node/node%d/cpulist", with_cpus[group]);
@@ -181,7 +182,8 @@ int main(int argc, char **argv) {
     for (int index = 0; index < found; index++)
       if (usable(own[index], &allowed)) own[kept++] = own[index];
     for (int target = 0; target < node_count && kept; target++) {
-      if (group || target) printf(", ");
+      printf("%s", between);
+      between = ", ";
       measure(own, kept, with_cpus[group], nodes[target]);
       fflush(stdout);
     }
