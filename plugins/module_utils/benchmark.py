@@ -88,6 +88,16 @@ def misplaced(answer: dict[str, Any]) -> Optional[str]:
     )
 
 
+def hardware_of(tower: dict[str, Any]) -> dict[str, Any]:
+    """The processor as software sees it: another CPU, SMT turned off, or other nodes a socket are another machine."""
+    return {
+        "cpu": tower["cpu"]["model"],
+        "cores": tower["cores"],
+        "threads_per_core": (tower["cpus"] or 0) // (tower["cores"] or 1),
+        "nodes": len(tower["nodes"]),
+    }
+
+
 def conditions_of(tower: dict[str, Any]) -> dict[str, Any]:
     """What a tower's speed depends on without its being a fault of the tower's; of what tower_info returns.
 
@@ -96,10 +106,7 @@ def conditions_of(tower: dict[str, Any]) -> dict[str, Any]:
     return {
         "kernel": tower["kernel"],
         "bios": tower["bios"]["version"],
-        "cpu": tower["cpu"]["model"],
-        "cores": tower["cores"],
-        "threads_per_core": (tower["cpus"] or 0) // (tower["cores"] or 1),
-        "nodes": len(tower["nodes"]),
+        **hardware_of(tower),
         "thp": (tower["thp"] or {}).get("enabled"),
         "governor": (tower["frequency"] or {}).get("governor"),
     }

@@ -17,6 +17,12 @@ class ServerError(Exception):
     """The server answered something else than what was asked for; the text is one sentence."""
 
 
+def reachable(host: str) -> str:
+    """The host of a URL for a server that listens there: loopback for all addresses, IPv6 in brackets."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
 def request(
     url: str,
     key: str | None,

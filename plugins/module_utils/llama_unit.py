@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
+from .llama_server import reachable
+
 Call = Callable[[list[str]], str]
 RUNNING = ("active", "activating", "reloading")
 
@@ -54,8 +56,7 @@ def describe(environment: str, exec_start: str) -> dict[str, Any]:
     for option, value in zip(words[at + 1 :], words[at + 2 :]):
         if option == "--threads-batch":
             settings["LLAMA_ARG_THREADS_BATCH"] = value
-    host = settings.get("LLAMA_ARG_HOST", "127.0.0.1")
-    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    host = reachable(settings.get("LLAMA_ARG_HOST", "127.0.0.1"))
     scheme = "https" if "LLAMA_ARG_SSL_CERT_FILE" in settings else "http"
     return {
         "prefix": words[:at],

@@ -12,7 +12,8 @@ import re
 from typing import Any, Optional
 
 from .kv_cache import kv_bytes
-from .numa_policy import bindable_nodes, launch, policy_problem
+from .llama_server import reachable
+from .numa_policy import bindable_nodes, launch, policy_problem, weights_problem
 from .tune import stored_winner
 
 # Weights in anonymous memory: the memory policy places them whatever the page cache holds, and they can be huge pages.
@@ -128,24 +129,32 @@ def combination_problem(policy: str, load_mode: str, huge_pages: str) -> Optiona
 def _choices(
     settings: dict[str, Any], tower: dict[str, Any], needed: int, tuned: Optional[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Policy, load mode, huge pages, threads and flash attention, with the reasons."""
+    """Policy, load mode, huge pages and flash attention, with the reasons."""
     policy, mode, pages = settings["numa_policy"], settings["load_mode"], settings["huge_pages"]
     why = {"numa_policy": "as set", "load_mode": "as set"}
     # A pool is reserved, evenly, before the service is looked at: a measurement without it cannot be followed.
     followed = {"thp": ("thp", "none"), "none": ("none",), "hugetlb": ("hugetlb",)}[pages]
     usable = (
         tuned is not None
+        # What is the fastest with another load mode than the one that is set need not be so, or possible, with this.
+        and mode in ("auto", tuned["load_mode"])
         and tuned["huge_pages"] in followed
         and (pages != "hugetlb" or tuned["numa_policy"] == "interleave")
         and not combination_problem(tuned["numa_policy"], tuned["load_mode"], tuned["huge_pages"])
+        and not policy_problem(tuned["numa_policy"], tower, needed)
     )
-    if policy == "auto" and tuned and usable and not policy_problem(tuned["numa_policy"], tower, needed):
+    if policy == "auto" and tuned and usable:
         policy, why["numa_policy"] = tuned["numa_policy"], "measured as the fastest for this build and model"
         if mode == "auto":
             mode, pages = tuned["load_mode"], tuned["huge_pages"]
             why["load_mode"] = "measured as the fastest for this build and model"
     elif policy == "auto":
-        policy, why["numa_policy"] = "interleave", "not measured yet: playbooks/tune.yml does"
+        policy = "interleave"
+        why["numa_policy"] = (
+            "what was measured as the fastest does not go with the other settings"
+            if tuned
+            else "not measured yet: playbooks/tune.yml does"
+        )
     if mode == "auto":
         mode, why["load_mode"] = choose_load_mode(policy, pages, needed, tower)
     tuned = tuned or {}
@@ -157,8 +166,6 @@ def _choices(
         "load_mode": mode,
         "huge_pages": pages,
         "flash_attention": flash,
-        "threads": settings["threads"] or tuned.get("threads"),
-        "threads_batch": settings["threads_batch"] or tuned.get("threads_batch"),
         "why": why,
     }
 
@@ -223,18 +230,22 @@ def make_plan(
     files = model.get("files") or []
     cache = kv_bytes((model.get("gguf") or {}).get("kv"), settings["context"], parallel=settings["parallel"])
     needed = (model.get("bytes") or 0) + cache
-    tuned = stored_winner(tuning, str(build.get("key")), [entry["sha256"] for entry in files])
+    tuned = stored_winner(tuning, str(build.get("key")), [entry["sha256"] for entry in files], tower)
     chosen = _choices(settings, tower, needed, tuned)
     policy, mode, pages = chosen["numa_policy"], chosen["load_mode"], chosen["huge_pages"]
     places = _places(policy, settings, tower)
+    # A number of threads was measured on the CPUs of its policy: twice as many as a node has cores wait for each other.
+    same = tuned is not None and launch(policy, tower, places[0][1]) == launch(tuned["numa_policy"], tower)
     for threads in ("threads", "threads_batch"):
-        chosen[threads] = chosen[threads] or node_cores(tower, places[0][1])
+        measured = tuned.get(threads) if tuned and same else None
+        chosen[threads] = settings[threads] or measured or node_cores(tower, places[0][1])
     reserve = settings["reserve_bytes"] // len(places)
     problems = [
         policy_problem(
             policy, tower, needed + reserve, chosen["threads"], server_help, numactl_help, settings["numa_node"]
         ),
         combination_problem(policy, mode, pages),
+        weights_problem(settings["weights"], tower) if policy == "weighted" else None,
     ]
     # The number of threads for prompts, and whether to warm up, have no name in the environment.
     options = ["--threads-batch", str(chosen["threads_batch"])]
@@ -245,9 +256,12 @@ def make_plan(
     except KeyError:
         loading = {}
         problems.append(f"This build of llama-server cannot load in mode {mode}: set llama_service_load_mode to auto.")
-    extra = {key: str(value) for key, value in settings["extra"].items()}
+    # The server knows true and false by these words only (common/arg.cpp, is_truthy), not by Python's.
+    extra = {
+        key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings["extra"].items()
+    }
     instances: list[dict[str, Any]] = []
-    address = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(settings["host"], settings["host"])
+    address = reachable(settings["host"])
     for port, (name, place) in enumerate(places, settings["port"]):
         start = launch(policy, tower, place)
         url = f"{'https' if settings['tls_certificate'] else 'http'}://{address}:{port}"
@@ -269,6 +283,7 @@ def make_plan(
                     "weights": settings["weights"] if policy == "weighted" else {},
                     "kernel_policy": start.kernel_policy,
                     "huge_pages": pages,
+                    "page_bytes": settings["huge_page_bytes"] if pages == "hugetlb" else None,
                     # Where no policy decides, only that no node is left out.
                     "tolerance": {"distribute": 1.0, "none": None}.get(policy, settings["tolerance"]),
                     "warm_up_tokens": WARM_UP_TOKENS if "--no-warmup" in options else 0,

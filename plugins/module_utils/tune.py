@@ -15,7 +15,7 @@ The stored document (``/var/lib/llamatower/tuning.json``) is::
 
     {schema_version: 1, measured: "2026-01-31T12:00:00Z", model: {name, sha256: [of each file]}, build: KEY,
      conditions: {kernel, bios, cpu, cores, threads_per_core, nodes, thp, governor},
-     space: {loads, threads, threads_batch, flash_attention},
+     space: {loads, threads, threads_batch, flash_attention, bound_threads, bound_threads_batch},
      winner: {numa_policy, load_mode, huge_pages, threads, threads_batch, flash_attention},
      confidence: "certain" | "likely" | "tie",
      evidence: {decode_tokens_per_second: quantity, prompt_tokens_per_second: quantity | null, load_seconds: […],
@@ -30,6 +30,8 @@ import json
 from collections.abc import Iterable
 from statistics import median
 from typing import Any, NamedTuple, Optional
+
+from .benchmark import hardware_of
 
 SCHEMA_VERSION = 1
 LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
@@ -60,12 +62,26 @@ class Step(NamedTuple):
 
 
 class Space(NamedTuple):
-    """What there is to choose from; the first of each is the setting without a measurement, which wins ties."""
+    """What there is to choose from; the first of each is the setting without a measurement, which wins ties.
+
+    ``bound_threads`` are those of the policy bind, whose threads have the CPUs of one node: with twice as many as there
+    are cores, which wait for each other at every layer, it would always lose.
+    """
 
     loads: tuple[Load, ...]
     threads: tuple[int, ...]
     threads_batch: tuple[int, ...]
     flash_attention: tuple[bool, ...] = (True, False)
+    bound_threads: tuple[int, ...] = ()
+    bound_threads_batch: tuple[int, ...] = ()
+
+    def threads_of(self, load: Load) -> tuple[int, ...]:
+        """How many threads may decode with this load."""
+        return self.bound_threads if load[0] == "bind" and self.bound_threads else self.threads
+
+    def threads_batch_of(self, load: Load) -> tuple[int, ...]:
+        """How many threads may read prompts with this load."""
+        return self.bound_threads_batch if load[0] == "bind" and self.bound_threads_batch else self.threads_batch
 
 
 def thread_counts(cores: int, cpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -106,7 +122,8 @@ def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str
     """Decode samples of each load with the default threads and flash attention, of these stages."""
     found: dict[Load, list[float]] = {}
     for entry in measurements:
-        same = entry["threads"] == space.threads[0] and entry["flash_attention"] == space.flash_attention[0]
+        usual = space.threads_of(load_of(entry))[0], space.flash_attention[0]
+        same = (entry["threads"], entry["flash_attention"]) == usual
         if entry["stage"] in stages and same and not entry["prompt"]:
             found.setdefault(load_of(entry), []).extend(entry["tokens_per_second"])
     return found
@@ -147,23 +164,27 @@ def next_step(space: Space, measurements: list[dict[str, Any]]) -> Optional[Step
 
     A load that failed has measurements too, with ``tokens_per_second`` empty and ``problem`` set.
     """
-    first = (space.threads[0],), (space.flash_attention[0],)
+
+    def first(load: Load) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        return space.threads_of(load)[:1], space.flash_attention[:1]
+
     seen = {(entry["stage"], load_of(entry)) for entry in measurements}
     for load in space.loads:
         if ("screen", load) not in seen:
-            return Step("screen", load, *first, SCREEN_REPETITIONS)
+            return Step("screen", load, *first(load), SCREEN_REPETITIONS)
     usable = [entry for entry in measurements if entry["tokens_per_second"]]
     finalists = hopeful(_by_load(usable, space, ("screen",)), space.loads)
     for load in finalists if len(finalists) > 1 else []:
         if ("final", load) not in seen:
-            return Step("final", load, *first, FINAL_REPETITIONS)
+            return Step("final", load, *first(load), FINAL_REPETITIONS)
     best = chosen_load(space, usable)
     if best is None:
         return None
-    if ("threads", best) not in seen and len(space.threads) * len(space.flash_attention) > 1:
-        return Step("threads", best, space.threads, space.flash_attention, FINAL_REPETITIONS)
+    threads = space.threads_of(best)
+    if ("threads", best) not in seen and len(threads) * len(space.flash_attention) > 1:
+        return Step("threads", best, threads, space.flash_attention, FINAL_REPETITIONS)
     if ("prompt", best) not in seen:
-        return Step("prompt", best, space.threads_batch, space.flash_attention, SCREEN_REPETITIONS, PROMPT)
+        return Step("prompt", best, space.threads_batch_of(best), space.flash_attention, SCREEN_REPETITIONS, PROMPT)
     return None
 
 
@@ -208,7 +229,7 @@ def exhaustive(space: Space) -> list[Step]:
     return [
         Step("sweep", load, (threads,), (flash,), SWEEP_REPETITIONS, prompt)
         for load in space.loads
-        for counts, prompt in ((space.threads, 0), (space.threads_batch, PROMPT))
+        for counts, prompt in ((space.threads_of(load), 0), (space.threads_batch_of(load), PROMPT))
         for threads in counts
         for flash in space.flash_attention
     ]
@@ -220,20 +241,20 @@ def decide(space: Space, measurements: list[dict[str, Any]]) -> Optional[dict[st
     best = chosen_load(space, usable)
     if best is None:
         return None
+    default = (best, space.threads_of(best)[0], space.flash_attention[0])
     decode: dict[tuple[Load, int, bool], list[float]] = {}
     prompt: dict[tuple[int, bool], list[float]] = {}
     for entry in usable:
         rates = entry["tokens_per_second"]
         if entry["prompt"]:
             prompt.setdefault((entry["threads"], entry["flash_attention"]), []).extend(rates)
-        elif entry["stage"] == "threads" or load_of(entry) != best or len(space.threads) == 1:
+        elif entry["stage"] == "threads" or load_of(entry) != best or len(space.threads_of(best)) == 1:
             # Within the best load only samples of the same process are compared.
             decode.setdefault((load_of(entry), entry["threads"], entry["flash_attention"]), []).extend(rates)
     within = {key: values for key, values in decode.items() if key[0] == best} or {
-        (best, space.threads[0], space.flash_attention[0]): _by_load(usable, space, ("screen", "final"))[best]
+        default: _by_load(usable, space, ("screen", "final"))[best]
     }
     top = max(within, key=lambda key: median(within[key]))
-    default = (best, space.threads[0], space.flash_attention[0])
     # What nothing speaks against stays as it is.
     if default in within and median(within[default]) * (1 + HOPELESS / 3) >= median(within[top]):
         top = default
@@ -279,12 +300,19 @@ def confidence(winner: list[float], runner_up: list[float]) -> str:
     return "likely" if median(winner) > 1.01 * median(runner_up) else "tie"
 
 
-def stored_winner(document: Any, build: str, sha256: list[str]) -> Optional[dict[str, Any]]:
-    """The winner in what tuning.json holds, where it is of this build and this model; else None."""
+def stored_winner(document: Any, build: str, sha256: list[str], tower: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The winner in what tuning.json holds, where it is of this build, this model and this hardware; else None.
+
+    A new kernel or BIOS version does not make it void: that would change the service by itself, with the next update.
+    """
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         return None
-    same = document.get("build") == build and (document.get("model") or {}).get("sha256") == sha256
-    winner = document.get("winner") if same else None
+    if document.get("build") != build or (document.get("model") or {}).get("sha256") != sha256:
+        return None
+    conditions = document.get("conditions") or {}
+    if any(conditions.get(name) != value for name, value in hardware_of(tower).items()):
+        return None
+    winner = document.get("winner")
     return winner if isinstance(winner, dict) else None
 
 

@@ -20,6 +20,7 @@ from .llama_unit import available_bytes, cpu_seconds, stopped, too_large
 from .models import write_beside
 from .numa_policy import launch, memory_nodes, policy_problem
 from .progress import duration
+from .service_plan import node_cores
 from .tower import read_int, read_tower
 from .uncached import drop
 
@@ -89,22 +90,35 @@ def make_space(
         pages = ["hugetlb"]
     else:
         pages = ["thp", "none"] if (tower["thp"] or {}).get("enabled") in ("always", "madvise") else ["none"]
-    loads = tune.loads(chosen, limits.get("load_modes") or LOAD_MODES, limits.get("huge_pages") or pages, now)
+    asked = limits.get("huge_pages") or pages
+    # Without its pool, hugetlb would measure what glibc takes instead, which it does without a word.
+    loads = tune.loads(chosen, limits.get("load_modes") or LOAD_MODES, [page for page in asked if page in pages], now)
     if not loads:
         raise TuneError(
             "The limits of the search leave nothing to compare: of the policies "
-            f"{', '.join(wanted or possible)} this tower can {', '.join(chosen) or 'none'}"
+            f"{', '.join(wanted or possible)} this tower can {', '.join(chosen) or 'none'}, and of the huge pages "
+            f"{', '.join(asked)} its service can have {', '.join(pages)}"
             + "".join(f"; {why}" for name, why in left_out.items() if name in (wanted or []))
         )
-    decode, batch = tune.thread_counts(tower["cores"] or 1, tower["cpus"] or 1)
-    present = [int(unit["settings"].get("LLAMA_ARG_THREADS") or 0)]
-    decode = tuple(dict.fromkeys([*(count for count in present if count in decode), *decode]))
+    present = int(unit["settings"].get("LLAMA_ARG_THREADS") or 0)
+
+    def counts(cores: int, cpus: int, here: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those of the limits, else all that make sense, of the service's own policy its present number first."""
+        decode, batch = tune.thread_counts(cores, cpus)
+        own = [present] if here and present in decode else []
+        return (
+            tuple(limits.get("threads") or dict.fromkeys([*own, *decode])),
+            tuple(limits.get("threads_batch") or batch),
+        )
+
+    bound = launch("bind", tower).nodes if "bind" in chosen else []
+    cpus = sum(len(node["cpus"]) for node in tower["nodes"] if node["node"] in bound)
     return (
         tune.Space(
             loads,
-            tuple(limits.get("threads") or decode),
-            tuple(limits.get("threads_batch") or batch),
+            *counts(tower["cores"] or 1, tower["cpus"] or 1, now[0] != "bind"),
             tuple(limits["flash_attention"]) if limits.get("flash_attention") else (True, False),
+            *(counts(node_cores(tower, bound[0]), cpus, now[0] == "bind") if bound else ((), ())),
         ),
         left_out,
     )

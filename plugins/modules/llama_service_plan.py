@@ -136,11 +136,12 @@ def main() -> None:
     manifests = [current / "manifest.json", Path(settings["model_path"]) / "manifest.json"]
     build, model = map(read_json, manifests)
     tower = read_tower("/")
-    wanted = {int(node): weight for node, weight in (settings["numa_weights"] or {}).items()}
+    wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
     wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
-    present = {int(path.name[4:]): read_int(path) or 1 for path in WEIGHTS.glob("node*")}
+    # Linux 6.9 has a file for every node that there could be.
+    present = {node: read_int(WEIGHTS / f"node{node}") or 1 for node in memory_nodes(tower)}
     plan = make_plan(
-        {**settings, "weights": wanted or present},
+        {**settings, "weights": {**present, **wanted}},
         tower,
         build,
         model,

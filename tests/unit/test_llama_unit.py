@@ -76,6 +76,7 @@ def test_what_it_runs_is_read() -> None:
     assert found["binaries"] == "/o/bin"
     assert found["model"] == "/m/x.gguf"
     assert found["address"] == "http://127.0.0.1:8080"
+    assert describe(environment.replace("0.0.0.0", "::1"), start)["address"] == "http://[::1]:8080"
     assert found["settings"]["LLAMA_ARG_THREADS_BATCH"] == "32"
     assert found["environment"] == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
     with pytest.raises(UnitError, match=r"playbooks/serve\.yml"):

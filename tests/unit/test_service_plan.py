@@ -75,6 +75,7 @@ def tower(nodes: int = 2, gigabytes: int = 192) -> dict[str, Any]:
             for number in range(nodes)
         ],
         "memory_bytes": nodes * gigabytes * GB,
+        "cpu": {"model": "A CPU"},
         "cpus": nodes * 32,
         "cores": nodes * 16,
         "kernel": "6.12.48",
@@ -94,6 +95,7 @@ def tuning(**winner: Any) -> dict[str, Any]:
         "schema_version": 1,
         "build": BUILD["key"],
         "model": {"sha256": [entry["sha256"] for entry in MODEL["files"]]},  # type: ignore[attr-defined]
+        "conditions": {"cpu": "A CPU", "cores": 32, "threads_per_core": 2, "nodes": 2},
         "winner": {
             "numa_policy": "bind",
             "load_mode": "mmap",
@@ -151,7 +153,27 @@ def test_a_measured_combination_that_the_unit_would_refuse_is_not_used() -> None
 
 
 def test_a_measured_policy_that_no_longer_fits_is_not_used() -> None:
-    assert plan(tuning(), tower(4, 60))["numa_policy"] == "interleave"
+    assert plan(tuning(), tower(2, 90))["numa_policy"] == "interleave"
+
+
+def test_a_measurement_of_other_hardware_is_not_used() -> None:
+    found = plan(tuning(numa_policy="none", threads=128), tower(4))
+    assert (found["numa_policy"], found["threads"]) == ("interleave", 64)
+
+
+def test_a_policy_that_was_measured_with_another_load_mode_than_the_one_set_is_not_used() -> None:
+    found = plan(tuning(numa_policy="distribute"), load_mode="dio")
+    assert (found["numa_policy"], found["load_mode"], found["problems"]) == ("interleave", "dio", [])
+    assert "does not go with the other settings" in found["why"]["numa_policy"]
+
+
+def test_threads_that_were_measured_on_other_cpus_are_not_used() -> None:
+    whole = tuning(numa_policy="interleave", load_mode="dio", huge_pages="thp", threads=32)
+    assert [plan(whole, numa_policy=policy)["threads"] for policy in ("bind", "per_node")] == [16, 16]
+    bound = tuning(threads=12)
+    assert plan(bound, numa_policy="interleave")["threads"] == 32
+    assert plan(bound, numa_policy="per_node")["threads"] == 12
+    assert plan(bound, numa_policy="bind", numa_node=1)["threads"] == 16
 
 
 def test_a_model_that_nearly_fills_the_memory_is_mapped() -> None:
@@ -183,11 +205,14 @@ def test_weighted_expects_shares_by_the_weights() -> None:
     (instance,) = plan(numa_policy="weighted", weights={0: 3, 1: 2})["instances"]
     assert instance["intent"]["weights"] == {0: 3, 1: 2}
     assert instance["prefix"][1] == "--weighted-interleave=0-1"
+    assert "has 1: 300" in plan(numa_policy="weighted", weights={0: 3, 1: 300})["problems"][0]
 
 
 def test_a_pool_of_huge_pages_is_asked_for_by_its_page_size() -> None:
     found = plan(huge_pages="hugetlb", huge_page_bytes=2**30)
     assert found["instances"][0]["environment"]["GLIBC_TUNABLES"].startswith("glibc.malloc.hugetlb=1073741824:")
+    assert found["instances"][0]["intent"]["page_bytes"] == 2**30
+    assert plan()["instances"][0]["intent"]["page_bytes"] is None
 
 
 def test_an_open_server_is_asked_over_loopback_and_with_tls_over_https() -> None:
@@ -201,9 +226,25 @@ def test_an_open_server_is_asked_over_loopback_and_with_tls_over_https() -> None
     assert found["problems"] == []
 
 
+def test_addresses_of_ipv6_are_in_brackets() -> None:
+    for host, url in (("::", "http://[::1]:8080"), ("2001:db8::7", "http://[2001:db8::7]:8080")):
+        assert plan(host=host)["instances"][0]["url"] == url
+
+
+def test_booleans_are_written_in_the_server_s_words() -> None:
+    environment = plan(extra={"LLAMA_ARG_A": True, "LLAMA_ARG_B": False, "LLAMA_ARG_C": 1})["instances"][0][
+        "environment"
+    ]
+    assert [environment[f"LLAMA_ARG_{name}"] for name in "ABC"] == ["true", "false", "1"]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        (
+            {"machine": {**tower(), "nodes": [*tower()["nodes"], {"node": 2, "memory_bytes": 20 * GB, "cpus": []}]}},
+            "node 2 has 20.0",
+        ),
         ({"numa_policy": "bind", "context": 100_000}, "needs 204.0 GB on node 0"),
         ({"numa_policy": "distribute", "load_mode": "dio"}, "places the pages of a mapped file"),
         ({"numa_policy": "per_node", "load_mode": "mmap"}, "needs a copy of the weights on each node"),

@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible.module_utils.tune import (
     FINALISTS,
     Space,
@@ -146,13 +147,56 @@ def test_how_sure_the_winner_is() -> None:
     assert confidence([10.0, 10.1], [10.0, 10.1]) == "tie"
 
 
+TOWER = {"cpu": {"model": "A CPU"}, "cores": 16, "cpus": 32, "nodes": [{}, {}]}
+
+
 def test_a_stored_winner_is_of_this_build_and_model_or_none() -> None:
-    stored = {"schema_version": 1, "build": "b", "model": {"sha256": ["m"]}, "winner": {"threads": 2}}
-    assert stored_winner(stored, "b", ["m"]) == {"threads": 2}
-    assert stored_winner(stored, "other", ["m"]) is None
-    assert stored_winner(stored, "b", ["other"]) is None
-    assert stored_winner({**stored, "schema_version": 2}, "b", ["m"]) is None
-    assert stored_winner(None, "b", ["m"]) is None
+    stored = {
+        "schema_version": 1,
+        "build": "b",
+        "model": {"sha256": ["m"]},
+        "conditions": {"cpu": "A CPU", "cores": 16, "threads_per_core": 2, "nodes": 2, "kernel": "6.1.0"},
+        "winner": {"threads": 2},
+    }
+    assert stored_winner(stored, "b", ["m"], TOWER) == {"threads": 2}
+    assert stored_winner(stored, "other", ["m"], TOWER) is None
+    assert stored_winner(stored, "b", ["other"], TOWER) is None
+    assert stored_winner({**stored, "schema_version": 2}, "b", ["m"], TOWER) is None
+    assert stored_winner(None, "b", ["m"], TOWER) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cpus": 16}, {"nodes": [{}] * 8}, {"cpu": {"model": "Another"}}, {"cores": 8, "cpus": 16}]
+)
+def test_a_stored_winner_of_other_hardware_is_none(changes: dict[str, Any]) -> None:
+    conditions = {"cpu": "A CPU", "cores": 16, "threads_per_core": 2, "nodes": 2}
+    stored = {
+        "schema_version": 1,
+        "build": "b",
+        "model": {"sha256": []},
+        "conditions": conditions,
+        "winner": {"threads": 2},
+    }
+    assert stored_winner(stored, "b", [], TOWER) == {"threads": 2}
+    assert stored_winner(stored, "b", [], {**TOWER, **changes}) is None
+
+
+def test_threads_that_are_bound_to_a_node_are_no_more_than_it_has() -> None:
+    bind, interleave = ("bind", "dio", "thp"), ("interleave", "dio", "thp")
+    space = Space((interleave, bind), (32, 24), (32, 64), bound_threads=(16, 8), bound_threads_batch=(16,))
+    machine = Machine(0, 0.0, space)
+    machine.speed = {
+        (load, threads, flash): (20.0 if load == bind else 10.0) + threads / 100
+        for load, counts in ((interleave, (32, 24)), (bind, (16, 8)))
+        for threads in counts
+        for flash in (True, False)
+    }
+    measurements, _steps = search(machine, space)
+    decided = decide(space, measurements)
+    assert decided is not None
+    assert (decided["winner"]["numa_policy"], decided["winner"]["threads"]) == ("bind", 16)
+    assert decided["winner"]["threads_batch"] == 16
+    assert {step.threads for step in exhaustive(space) if step.load == bind} == {(16,), (8,)}
 
 
 def test_the_time_that_is_left_shrinks_and_is_at_most_what_it_takes() -> None:

@@ -71,6 +71,23 @@ def test_the_present_settings_are_the_first() -> None:
     assert not any(policy == "distribute" and mode == "dio" for policy, mode, _pages in space.loads)
 
 
+def test_what_is_bound_to_a_node_is_measured_with_the_threads_of_that_node() -> None:
+    nodes = [{"node": node, "memory_bytes": 10**11, "cpus": list(range(32 * node, 32 * node + 32))} for node in (0, 1)]
+    machine = {**tower(2), "nodes": nodes, "cores": 32, "cpus": 64}
+    space, _left_out = make_space(UNIT, machine, {}, 0)
+    assert (space.threads, space.threads_batch) == ((32, 24, 16, 31, 64), (32, 64))
+    assert (space.bound_threads, space.bound_threads_batch) == ((16, 12, 8, 15, 32), (16, 32))
+    assert make_space(UNIT, machine, {"policies": ["interleave"]}, 0)[0].bound_threads == ()
+    assert make_space(UNIT, machine, {"threads": [20]}, 0)[0].bound_threads == (20,)
+
+
+def test_a_pool_that_the_service_does_not_have_is_not_measured() -> None:
+    with pytest.raises(TuneError, match="of the huge pages hugetlb its service can have thp, none"):
+        make_space(UNIT, tower(1), {"huge_pages": ["hugetlb"]}, 0)
+    space, _left_out = make_space(UNIT, tower(1), {"huge_pages": ["hugetlb", "none"]}, 0)
+    assert {pages for _policy, _mode, pages in space.loads} == {"none"}
+
+
 def test_a_pool_that_was_reserved_for_the_service_is_kept() -> None:
     pool = {**UNIT, "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2097152"}}
     space, _left_out = make_space(pool, tower(1), {}, 0)
