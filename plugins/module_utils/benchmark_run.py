@@ -15,11 +15,11 @@ from . import llama_bench, measure
 from .benchmark import SCHEMA_VERSION, conditions_of, derived, misplaced, probe_results, quantity
 from .gguf import GgufError, file_reader, read_header, summary
 from .llama_server import ServerError
-from .llama_unit import UnitError, available_bytes, read_unit, stopped, too_large
+from .llama_unit import UnitError, available_bytes, huge_pages, read_unit, stopped, too_large
 from .models import shards_of
 from .numa_policy import memory_nodes
 from .service_plan import node_cores
-from .tower import parse_meminfo, read_text, read_tower
+from .tower import node_meminfo, read_tower
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)
 
@@ -131,6 +131,9 @@ class Run:
         if self.unit and self.unit["active"]:
             size = sum(os.path.getsize(path) for path in model_files(self.unit["model"]))
             problem = too_large(size, available_bytes())
+            if huge_pages(self.unit["environment"]) == "hugetlb":
+                # llama-bench would have other pages beside it, and be slower than the service for no fault of its own.
+                problem = "The service has the pool of huge pages, which has no room for a second copy of the model."
             if problem and self.options["stop_service"]:
                 self.beside = False
                 with stopped(self.options["unit"], self.lock_path):
@@ -158,10 +161,7 @@ class Run:
 
     def _probe_problem(self) -> Optional[str]:
         tower = read_tower()
-        meminfo = {
-            node: parse_meminfo(read_text(f"/sys/devices/system/node/node{node}/meminfo") or "")
-            for node in memory_nodes(tower)
-        }
+        meminfo = {node: node_meminfo(node) for node in memory_nodes(tower)}
         # The cores of one node read each node's memory, and all cores that of all nodes.
         cores = [node_cores(tower, node["node"]) for node in tower["nodes"]]
         most = max([*cores, -(-sum(cores) // max(1, len(meminfo)))])

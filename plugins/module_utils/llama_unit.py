@@ -52,7 +52,10 @@ def describe(environment: str, exec_start: str) -> dict[str, Any]:
     words = shlex.split(text)
     at = next((index for index, word in enumerate(words) if os.path.basename(word) == "llama-server"), None)
     if "LLAMA_ARG_MODEL" not in settings or at is None:
-        raise UnitError("There is no service that runs a model on this tower: run playbooks/serve.yml first.")
+        raise UnitError(
+            "There is no service of this name that runs a model on this tower: run playbooks/serve.yml first, or set "
+            "benchmark_instance to one that there is (main-node0 with the policy per_node)."
+        )
     for option, value in zip(words[at + 1 :], words[at + 2 :]):
         if option == "--threads-batch":
             settings["LLAMA_ARG_THREADS_BATCH"] = value
@@ -98,6 +101,12 @@ def cpu_seconds(unit: str, run: Call = call) -> Optional[float]:
     used = properties(unit, run).get("CPUUsageNSec", "")
     # What is not known is shown as [not set], or as the largest number of 64 bits.
     return int(used) / 1e9 if used.isdigit() and int(used) < 2**63 else None
+
+
+def huge_pages(environment: dict[str, str]) -> str:
+    """Which huge pages glibc asks for: ``thp``, ``hugetlb`` (a pool) or ``none``."""
+    tunable = environment.get("GLIBC_TUNABLES", "")
+    return {"": "none", "glibc.malloc.hugetlb=1": "thp"}.get(tunable, "hugetlb")
 
 
 def available_bytes() -> int:

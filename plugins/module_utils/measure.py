@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional
 
 from .llama_server import ServerError, healthy, request
 from .llama_unit import UnitError, call
+from .tower import node_available
 
 # Reads of 4 MiB, eight at once, keep an NVMe disk as busy as a model that is loaded (llama.cpp's dio reads 64 MiB).
 BLOCK, READERS = 4 * 2**20, 8
@@ -34,8 +35,7 @@ def probe_problem(meminfo: dict[int, dict[str, int]], cores: int, mebibytes: int
     """
     needed = cores * mebibytes * 2**20
     for node, memory in sorted(meminfo.items()):
-        cached = memory.get("FilePages", 0) - memory.get("Mapped", 0) - memory.get("Shmem", 0)
-        room = int(0.95 * (memory.get("MemFree", 0) + max(0, cached)))
+        room = int(0.95 * node_available(memory))
         if needed > room:
             return (
                 f"The read probe needs {needed / 1e9:.1f} GB on each memory node, {mebibytes} MiB for each of {cores} "

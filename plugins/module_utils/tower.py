@@ -104,6 +104,17 @@ def parse_meminfo(text: str) -> dict[str, int]:
     return values
 
 
+def node_available(meminfo: dict[str, int]) -> int:
+    """Bytes that a process can have on a node: what is free, and files that are cached but that nobody maps."""
+    cached = meminfo.get("FilePages", 0) - meminfo.get("Mapped", 0) - meminfo.get("Shmem", 0)
+    return meminfo.get("MemFree", 0) + max(0, cached)
+
+
+def node_meminfo(node: int) -> dict[str, int]:
+    """What a node of this machine has, in bytes; {} where it does not say."""
+    return parse_meminfo(read_text(f"/sys/devices/system/node/node{node}/meminfo") or "")
+
+
 def parse_cpuinfo(text: str) -> dict[str, Any]:
     """The first processor of /proc/cpuinfo; ARM's ``Features`` count as flags."""
     fields: dict[str, str] = {}

@@ -16,12 +16,12 @@ from typing import Any, Callable, Optional
 from . import llama_bench, tune
 from .benchmark import conditions_of, node_weights, read_history
 from .benchmark_run import build_of, model_files, model_of
-from .llama_unit import available_bytes, cpu_seconds, stopped, too_large
+from .llama_unit import available_bytes, cpu_seconds, huge_pages, stopped, too_large
 from .models import write_beside
 from .numa_policy import launch, memory_nodes, policy_problem
 from .progress import duration
 from .service_plan import node_cores
-from .tower import read_int, read_tower
+from .tower import node_available, node_meminfo, read_int, read_tower
 from .uncached import drop
 
 LOAD_MODES = ("dio", "none", "mmap")
@@ -63,8 +63,7 @@ def current_load(unit: dict[str, Any], tower: dict[str, Any], candidates: list[s
             break
     else:
         policy = candidates[0]
-    tunable = unit["environment"].get("GLIBC_TUNABLES", "")
-    pages = {"": "none", "glibc.malloc.hugetlb=1": "thp"}.get(tunable, "hugetlb")
+    pages = huge_pages(unit["environment"])
     mode = unit["settings"].get("LLAMA_ARG_LOAD_MODE", "mmap")
     return policy, mode, "none" if mode == "mmap" else pages
 
@@ -209,6 +208,10 @@ class Tuner:
         """Stop the service where the search has no room beside it, or could not drop the page cache."""
         unit = self.unit
         cramped = too_large(self.bytes, available_bytes()) or unit["maps_model"] or self.space.loads[0][2] == "hugetlb"
+        if any(load[0] == "bind" for load in self.space.loads):
+            # All of the model on the node where the service has its part.
+            (node,) = launch("bind", self.tower).nodes
+            cramped = cramped or too_large(self.bytes, node_available(node_meminfo(node)))
         if unit["active"] and cramped:
             with stopped(unit["name"], self.lock_path):
                 yield

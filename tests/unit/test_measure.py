@@ -126,6 +126,17 @@ def test_a_second_copy_that_has_no_room_needs_consent(unit: dict[str, Any], monk
     assert run["conditions"]["beside_service"] is True
 
 
+def test_llama_bench_is_not_compared_with_a_service_that_has_the_pool_of_huge_pages(
+    unit: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = {**unit, "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2097152:glibc.malloc.arena_max=1"}}
+    monkeypatch.setattr(benchmark_run, "read_unit", lambda _name: pool)
+    monkeypatch.setattr(measure, "HASHED_BYTES", 2**21)
+    run = Run(OPTIONS, "lock", lambda _what: None).make()
+    assert "no room for a second copy" in run["skipped"]["bench_decode"]
+    assert "benchmark_stop_service=true" in run["skipped"]["bench_decode"]
+
+
 def test_a_tower_without_a_service_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_name: str) -> dict[str, Any]:
         raise UnitError("There is no service.")

@@ -33,6 +33,10 @@ def tower(nodes: int, kernel: str = "6.12.0") -> dict[str, Any]:
     return {"nodes": each, "cores": 2, "cpus": 2, "thp": {"enabled": "madvise"}, "kernel": kernel}
 
 
+# What else the conditions of a measurement are.
+SAID = {"bios": {"version": "1"}, "cpu": {"model": "A CPU"}, "frequency": None}
+
+
 def test_a_tower_with_one_node_has_one_policy_and_one_with_two_those_that_it_can() -> None:
     assert policies(tower(1), 0, {}) == (["interleave"], {})
     possible, left_out = policies(tower(2, "6.1.0"), 15 * 10**10, {})
@@ -219,6 +223,30 @@ def test_the_service_is_stopped_only_where_there_is_no_room_beside_it(
     monkeypatch.setattr(tune_run, "available_bytes", lambda: 1)
     tuner(model, Bench(), monkeypatch).search()
     assert did == ["stop unit", "start unit"]
+
+
+def test_the_service_is_stopped_where_its_part_of_a_node_leaves_no_room_for_all_of_the_model(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: list[str] = []
+
+    @contextlib.contextmanager
+    def stopped(unit: str, _lock: str) -> Iterator[None]:
+        did.append(unit)
+        yield
+
+    monkeypatch.setattr(tune_run, "stopped", stopped)
+    monkeypatch.setattr(tune_run, "available_bytes", lambda: 2 * 10**11)
+    monkeypatch.setattr(tune_run, "read_tower", lambda: {**tower(2), **SAID})
+    free = {"MemFree": 2**40}
+    monkeypatch.setattr(tune_run, "node_meminfo", lambda _node: free)
+    tuner(model, Bench(), monkeypatch, policies=["interleave", "bind"]).search()
+    assert did == []
+    free["MemFree"] = 2**20
+    tuner(model, Bench(), monkeypatch, policies=["interleave"]).search()
+    assert did == []
+    tuner(model, Bench(), monkeypatch, policies=["interleave", "bind"]).search()
+    assert did == ["unit"]
 
 
 def test_an_arm_in_which_the_service_was_used_is_measured_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
