@@ -67,7 +67,10 @@ def launch(policy: str, tower: dict[str, Any], node: Optional[int] = None) -> La
     if policy == "weighted":
         return Launch([NUMACTL, f"--weighted-interleave={numbers}"], {}, f"weighted interleave:{numbers}", nodes)
     if policy == "distribute":
-        return Launch([], {"LLAMA_ARG_NUMA": "distribute"}, None, nodes)
+        # Where a page lies is where the thread runs: memory without cores gets none.
+        return Launch(
+            [], {"LLAMA_ARG_NUMA": "distribute"}, None, sorted(node["node"] for node in bindable_nodes(tower))
+        )
     if policy not in ("bind", "per_node"):
         raise ValueError(f"The NUMA policy {policy!r} is none of {', '.join(POLICIES)}.")
     own = bindable_nodes(tower)[0]["node"] if node is None else node
@@ -147,6 +150,13 @@ def _distribute_problem(tower: dict[str, Any], threads: Optional[int], server_he
         return (
             f"The policy distribute reaches {MAX_NODES} nodes and {MAX_CPUS} CPUs, and this tower has {nodes} and "
             f"{tower['cpus']}: use interleave, or set NPS1 and turn SMT off in the BIOS."
+        )
+    numbers = [node["node"] for node in tower["nodes"]]
+    if numbers != list(range(nodes)):
+        # ggml_numa_init (ggml/src/ggml-cpu/ggml-cpu.c) looks for node0, node1 and so on, until there is none.
+        return (
+            f"The policy distribute counts the nodes from 0 to the first that is missing, and this tower has "
+            f"{format_cpu_list(numbers)}: use interleave."
         )
     if threads is not None and threads < nodes:
         return (

@@ -138,8 +138,9 @@ def placement_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str 
     """One sentence where the memory of a server is not what was intended, else None.
 
     ``intent`` has ``nodes``, ``weights`` (by node; {} for equal ones), ``kernel_policy`` (None: whatever),
-    ``huge_pages`` (thp, hugetlb, none), ``page_bytes`` (of the pool, None without one) and ``tolerance``: how far the
-    nodes may be apart as a part of the mean, None where it does not matter.
+    ``huge_pages`` (thp, hugetlb, none), ``page_bytes`` (of the pool, None without one), ``tolerance``: how far the
+    nodes may be apart as a part of the mean, and ``least_share``: how much of the mean each has at least. Both are None
+    where it does not matter.
     """
     total = placement["bytes"]
     if not total:
@@ -183,6 +184,14 @@ def _spread_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | 
     held = ", ".join(f"node {node}: {count / 1e9:.2f} GB" for node, count in placement["nodes"].items())
     nodes = {int(node): count for node, count in placement["nodes"].items()}
     stray = sum(count for node, count in nodes.items() if node not in intent["nodes"])
+    fair = placement["bytes"] / (len(intent["nodes"]) or 1)
+    least = min((intent.get("least_share") or 0) * fair, fair - GRANULE_BYTES)
+    poor = [node for node in intent["nodes"] if nodes.get(node, 0) < least]
+    if poor:
+        return (
+            f"Node {poor[0]} has no part of the weights worth the name ({held}): the threads there read those of other "
+            "nodes; restart the service, which drops the stale page cache and loads the model again."
+        )
     if intent["tolerance"] is None:
         return None
     if stray > GRANULE_BYTES:

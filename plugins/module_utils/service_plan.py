@@ -31,6 +31,8 @@ ROOM = 0.03
 # Under the policy distribute pages come to the thread that reads them first: so many tokens are generated before the
 # service counts as started, and none are read as a prompt (llama.cpp issue 11744).
 WARM_UP_TOKENS = 32
+# So much of its even share each node has under the policy distribute, at least.
+LEAST_SHARE = 0.25
 # Buffers from a pool by the size of its pages. Small allocations share the pages of one heap: else each thread would
 # have a heap of at least a page, and each of 128 kB or more a page of its own, of 1 GB maybe.
 POOL = "{}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432"
@@ -284,8 +286,10 @@ def make_plan(
                     "kernel_policy": start.kernel_policy,
                     "huge_pages": pages,
                     "page_bytes": settings["huge_page_bytes"] if pages == "hugetlb" else None,
-                    # Where no policy decides, only that no node is left out.
-                    "tolerance": {"distribute": 1.0, "none": None}.get(policy, settings["tolerance"]),
+                    "tolerance": None if policy in ("distribute", "none") else settings["tolerance"],
+                    # Where each thread takes its part of the weights, only that no node is left out: the KV cache is
+                    # all on the node of the thread that cleared it.
+                    "least_share": LEAST_SHARE if policy == "distribute" else None,
                     "warm_up_tokens": WARM_UP_TOKENS if "--no-warmup" in options else 0,
                 },
             }

@@ -108,7 +108,7 @@ def main() -> None:
             found = summarize(*((Path(source) / name).read_text() for name in ("numa_maps", "smaps")))
         except OSError as error:
             module.fail_json(
-                msg=f"{error.filename} cannot be read ({error.strerror}): run as root, and give a process that runs."
+                msg=f"{error.filename or source} cannot be read ({error.strerror}): run as root, and give a process that runs."
             )
     intent = module.params["intent"]
     problem = placement_problem(found, intent) if intent else None

@@ -50,6 +50,18 @@ def test_a_policy_on_nodes_of_which_one_has_no_memory(
     assert launch(policy, tower(192, 0, 256)) == (prefix, settings, kernel_policy, nodes)
 
 
+def test_memory_without_cores_has_no_threads_to_bring_it_pages() -> None:
+    assert launch("distribute", tower(192, 256, -512)).nodes == [0, 1]
+    assert launch("interleave", tower(192, 256, -512)).nodes == [0, 1, 2]
+
+
+def test_nodes_that_are_not_numbered_one_after_the_other_are_not_distributed_over() -> None:
+    machine = tower(192, 0, 256)
+    assert policy_problem("distribute", machine) is None
+    del machine["nodes"][1]
+    assert "this tower has 0,2" in str(policy_problem("distribute", machine))
+
+
 def test_per_node_and_bind_take_the_node_that_is_named() -> None:
     for policy in ("bind", "per_node"):
         found = launch(policy, tower(192, 256), node=0)

@@ -154,6 +154,14 @@ def test_where_nothing_is_promised_of_nodes_nothing_is_demanded() -> None:
     assert placement_problem(placed(300, 0, policies={"default": 300 * MEBIBYTE}), free) is None
 
 
+def test_where_threads_take_their_parts_no_node_is_left_out() -> None:
+    parts = intent(nodes=[0, 1, 2, 3], kernel_policy=None, tolerance=None, least_share=0.25)
+    # The KV cache is all on the first node.
+    assert placement_problem(placed(3000, 1000, 900, 1100), parts) is None
+    assert "Node 2 has no part" in str(placement_problem(placed(1000, 1000, 10, 1000), parts))
+    assert "Node 1 has no part" in str(placement_problem(placed(4000), parts))
+
+
 def test_small_pages_where_huge_ones_were_asked_for_are_a_problem() -> None:
     small = summarize(ANONYMOUS, ANONYMOUS_SMAPS.replace("270336", "20000"))
     problem = placement_problem(small, intent(huge_pages="thp"))

@@ -189,6 +189,8 @@ def test_distribute_maps_the_file_and_warms_up_by_generating() -> None:
     assert instance["environment"]["LLAMA_ARG_NUMA"] == "distribute"
     assert "--no-warmup" in found["options"]
     assert instance["intent"]["warm_up_tokens"] > 0
+    assert (instance["intent"]["tolerance"], instance["intent"]["least_share"]) == (None, 0.25)
+    assert plan()["instances"][0]["intent"]["least_share"] is None
 
 
 def test_per_node_is_one_instance_a_node_with_its_own_port_and_the_node_s_cores() -> None:
