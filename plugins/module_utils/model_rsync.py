@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from .model_install import Partial
-from .model_share import Share, Shared, ShareError, forget, numeric, written
+from .model_share import Share, Shared, ShareError, at_port, forget, numeric, own_address, written
 from .models import intact_files, read_manifest
 from .progress import Progress
 
@@ -56,14 +56,14 @@ def share(given: Share, progress: Progress) -> Shared:
 
 def _give(given: Share, progress: Progress) -> Shared:
     names = {numeric(address): name for name, address in given.peers.items() if name not in given.givers}
-    label = f"sharing {given.model['name']}, towers that have it:"
+    label, own = f"sharing {given.model['name']}, towers that have it:", own_address(given)
     with tempfile.TemporaryDirectory(prefix="llamatower-") as place:
         directory = Path(place)
         (directory / "whole").mkdir()
         configuration = directory / "rsyncd.conf"
         configuration.write_text(
             CONFIGURATION.format(
-                address=numeric(given.address),
+                address=own,
                 port=given.port,
                 directory=directory,
                 model=given.store / given.model["name"],
@@ -81,7 +81,7 @@ def _give(given: Share, progress: Progress) -> Shared:
                 if len(complete) == len(names) or time.monotonic() - busy > given.patience:
                     break
                 if daemon.poll() is not None:
-                    where = f"{numeric(given.address)}:{given.port}"
+                    where = at_port(own, given.port)
                     raise ShareError(f"{where} cannot be listened at: set model_store_port to a free one.")
                 if Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text(encoding="ascii"):
                     busy = time.monotonic()
@@ -101,9 +101,9 @@ def _receive(given: Share, progress: Progress) -> Shared:
     place = Partial(given.store, given.model, kept)
     place.open()
     before = there = place.bytes_there()
-    giver = f"rsync://{numeric(given.peers[given.givers[0]])}:{given.port}"
+    giver = f"rsync://{at_port(numeric(given.peers[given.givers[0]]), given.port)}"
     # It answers whoever has the addresses that it was told.
-    command = [*RSYNC, "--append", f"--address={numeric(given.address)}"]
+    command = [*RSYNC, "--append", f"--address={own_address(given)}"]
     command += [f"--timeout={given.patience:.0f}", "--contimeout=10"]
     moved, missing, why = time.monotonic(), place.missing(), ""
     while missing and time.monotonic() - moved < given.patience:

@@ -7,6 +7,7 @@ What a tower receives becomes ``<store>/.<name>.partial/<file>.part``, which mod
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -66,6 +67,27 @@ def numeric(address: str) -> str:
         raise ShareError(f"{address} cannot be resolved ({error}): set model_store_address of that tower.") from error
 
 
+def own_address(given: Share) -> str:
+    """The IP address of this tower, where the others reach it."""
+    own = numeric(given.address)
+    # What Debian's installer writes into /etc/hosts for a tower's own name is 127.0.1.1.
+    if _is_loopback(own) and not all(_is_loopback(numeric(peer)) for peer in given.peers.values()):
+        raise ShareError(
+            f"{given.address} is {own} on this tower, where no other tower reaches it: set model_store_address of that "
+            "tower to its address in the LAN."
+        )
+    return own
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def at_port(address: str, port: int) -> str:
+    """An IP address and a port, as URLs and libtorrent have them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def forget(model: dict[str, Any], store: Path) -> None:
     """Drop the pages of a model that was read to be given away."""
     for name in file_names(model):
@@ -89,6 +111,9 @@ class Place:
     def open(self) -> None:
         """Let the engine go on with what an earlier run has of the files, however it came here."""
         self.swarm.mkdir(parents=True, exist_ok=True)
+        for path in self.swarm.iterdir():
+            if path.name not in self.names:  # of what the model was before: it would only take room
+                path.unlink()
         for name in self.names:
             for kept in (self.partial / f"{name}.part", self.partial / name):
                 if kept.exists() and not (self.swarm / name).exists():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .model_distribution import Pieces, piece_bytes, torrent
-from .model_share import Place, Share, Shared, ShareError, forget, numeric
+from .model_share import Place, Share, Shared, ShareError, at_port, forget, numeric, own_address
 from .models import file_names
 from .progress import Progress
 from .uncached import hash_uncached
@@ -48,7 +48,7 @@ def share(given: Share, metadata: str, progress: Progress) -> Shared:
         import libtorrent  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         raise ShareError("The tower's Python lacks libtorrent: install python3-libtorrent.") from error
-    own, others = numeric(given.address), {numeric(peer): name for name, peer in given.peers.items()}
+    own, others = own_address(given), {numeric(peer): name for name, peer in given.peers.items()}
     allowed = libtorrent.ip_filter()
     allowed.add_rule("0.0.0.0", "255.255.255.255", 1)
     allowed.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
@@ -56,7 +56,7 @@ def share(given: Share, metadata: str, progress: Progress) -> Shared:
         allowed.add_rule(peer, peer, 0)
     session = libtorrent.session(
         {
-            "listen_interfaces": f"[{own}]:{port}" if ":" in own else f"{own}:{port}",
+            "listen_interfaces": at_port(own, port),
             "listen_system_port_fallback": False,
             "outgoing_interfaces": own,
             **dict.fromkeys(("enable_dht", "enable_lsd", "enable_upnp", "enable_natpmp"), False),
@@ -74,7 +74,8 @@ def share(given: Share, metadata: str, progress: Progress) -> Shared:
     added, place = libtorrent.add_torrent_params(), None
     added.save_path = str(store)
     flags = libtorrent.torrent_flags
-    added.flags = flags.disable_dht | flags.disable_lsd | flags.disable_pex
+    # These replace the default flags, of which the filter is one: without it, anybody is answered.
+    added.flags = flags.apply_ip_filter | flags.disable_dht | flags.disable_lsd | flags.disable_pex
     if not given.receive:
         for number, name in enumerate(file_names(model)):
             info.rename_file(number, f"{model['name']}/{name}")
@@ -89,7 +90,7 @@ def share(given: Share, metadata: str, progress: Progress) -> Shared:
         complete = {address for address, name in others.items() if name in given.givers}
         found = _until_all_have_it(handle, given, others, complete, progress)
         if not session.is_listening():
-            raise ShareError(f"{own}:{port} cannot be listened at: set model_store_port to a free one.")
+            raise ShareError(f"{at_port(own, port)} cannot be listened at: set model_store_port to a free one.")
     finally:
         whole = handle.status().is_seeding
         session.remove_torrent(handle)

@@ -8,6 +8,7 @@ the job starts should inherit the lock (``pass_fds=[progress.fileno()]``), since
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -68,9 +69,19 @@ class Progress:
         self._state.update(done=done, total=total, updated=now)
         self._written = now
         partial = f"{self.path}.partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(self._state, file)
-        os.replace(partial, self.path)
+        # On a full disk the job itself fails, and says so in its own words.
+        with contextlib.suppress(OSError):
+            with open(partial, "w", encoding="utf-8") as file:
+                json.dump(self._state, file)
+            os.replace(partial, self.path)
+
+
+def disk_problem(directory: str, error: OSError) -> str:
+    """One sentence for a job that its disk stopped, such as one that the kernel has made read-only."""
+    return (
+        f"The disk of {directory} cannot be used ({error.strerror}, {error.filename or directory}): see what the "
+        "kernel says of it, and run the same command again."
+    )
 
 
 def running(path: str) -> bool:

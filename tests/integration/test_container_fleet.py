@@ -176,7 +176,8 @@ if way == "swarm":
 def share(name):
     (peer,) = names.keys() - {name}
     given = Share(model, place / name, names[name], {peer: names[peer]}, ["giver"], name == "receiver", 6881, 60)
-    with Progress(str(place / f"{name}.progress")) as progress:
+    # Where the role has it: on a disk that is full, there is no room for it either.
+    with Progress(str(place / name / ".progress.json")) as progress:
         return model_swarm.share(given, torrent, progress) if torrent else model_rsync.share(given, progress)
 def wait_until_listening(wanted):
     while (b":1AE1" in pathlib.Path("/proc/net/tcp").read_bytes()) != wanted:  # 6881
@@ -239,6 +240,59 @@ def test_a_disk_that_fills_while_towers_share_is_one_sentence(
     assert pair(way, tmp_path, contents, "60m") == (
         f"The disk of {tmp_path}/receiver is full: make room, and run the same command again; it goes on from there."
     )
+
+
+# A tower that gives to nobody but 192.0.2.2, and who asks it for the model at another address.
+STRANGER = """\
+import base64, json, os, pathlib, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+import libtorrent
+from module_utils import model_swarm
+from module_utils.model_share import Share
+from module_utils.progress import Progress
+model, place, stranger = json.loads(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
+for number in 1, 2, 3:
+    subprocess.run(["ip", "addr", "add", f"192.0.2.{number}", "dev", "lo"], check=True)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with Progress(str(place / "progress")) as progress:
+    torrent = model_swarm.describe(model, place / "giver", progress)
+    if not os.fork():
+        given = Share(model, place / "giver", "192.0.2.1", {"friend": "192.0.2.2"}, [], False, 6881, 30)
+        model_swarm.share(given, torrent, progress)
+        os._exit(0)
+while b":1AE1" not in pathlib.Path("/proc/net/tcp").read_bytes():  # 6881
+    time.sleep(0.02)
+plain = {"in_enc_policy": 2, "out_enc_policy": 2, "enable_dht": False, "enable_lsd": False}
+plain["min_reconnect_time"] = 1
+session = libtorrent.session({"listen_interfaces": f"{stranger}:6882", "outgoing_interfaces": stranger, **plain})
+asking = libtorrent.add_torrent_params()
+asking.save_path = str(place / "receiver")
+asking.flags = libtorrent.torrent_flags.disable_dht  # and not paused, as it is by default
+asking.ti = libtorrent.torrent_info(libtorrent.bdecode(base64.b64decode(torrent)))
+handle = session.add_torrent(asking)
+end, answered = time.monotonic() + 12, False
+while time.monotonic() < end and not answered:
+    handle.connect_peer(("192.0.2.1", 6881))
+    time.sleep(0.25)
+    answered = any(not peer.flags & (peer.handshake | peer.connecting) for peer in handle.get_peer_info())
+print("answered" if answered else "not answered")
+"""
+
+
+@pytest.mark.parametrize(("stranger", "said"), [("192.0.2.2", "answered"), ("192.0.2.3", "not answered")])
+def test_a_swarm_answers_nobody_but_the_towers_of_the_fleet(
+    stranger: str, said: str, tmp_path: Path, contents: dict[str, bytes]
+) -> None:
+    for name in ("giver/big", "receiver"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, data in contents.items():
+        (tmp_path / "giver/big" / name).write_bytes(data)
+    files = [{"file": n, "size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in contents.items()]
+    model = {"name": "big", "source": {"repo": REPO}, "bytes": sum(map(len, contents.values())), "files": files}
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/usr/bin/python3"]
+    command += ["-c", STRANGER, str(ROOT / "plugins"), json.dumps(model), str(tmp_path), stranger]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.stdout.strip() == said, run.stderr
 
 
 @pytest.mark.parametrize("victim", ["giver", "receiver"])
