@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .gguf import file_reader, read_header, summary
-from .models import SCHEMA_VERSION, file_names, intact_files, read_manifest, state_of
+from .models import SCHEMA_VERSION, clean_token, file_names, intact_files, read_manifest, state_of
 from .progress import Progress
 from .transfer import Local, Remote, Source, Tally, TransferError, fetch
 from .uncached import sync_directory
@@ -55,6 +55,17 @@ def install(
     manifest = read_manifest(str(final))
     if manifest and state_of({"name": model["name"], **model["source"]}, manifest, str(final), model)[0] == "present":
         return Installed(manifest, False, _report(tally, 0, quarantined))  # by a run that this one waited for
+    if final.is_symlink() or (manifest is None and final.exists()):
+        raise FetchError(
+            f"{final} is no model that this store fetched, since it is a link or has no manifest.json, and it is not "
+            "replaced: move it away, or give the model another name."
+        )
+    try:
+        token = clean_token(token)
+    except ValueError as error:
+        raise FetchError(str(error)) from error
+    # What other towers sent in pieces has no beginning to go on from, and its room was counted.
+    shutil.rmtree(store / f".{model['name']}.swarm", ignore_errors=True)
     # What is declared otherwise now may still be the same files.
     kept = {entry["sha256"]: entry for entry in intact_files(manifest, str(final))}
     place = Partial(store, model, kept)
@@ -65,9 +76,8 @@ def install(
             _fetch_all(model, place, tally, quarantined, endpoint, token)
         manifest = _manifest(model, kept, final, partial)
         _publish(manifest, final, partial, old)
-        shutil.rmtree(store / f".{model['name']}.swarm", ignore_errors=True)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise FetchError(
                 f"The disk of {store} is full: make room, and run the same command again; it goes on from there."
             ) from error
@@ -112,18 +122,28 @@ class Partial:
         except (OSError, ValueError):
             record = {"files": [], "begun": {}}
         intact = {entry["file"]: entry for entry in intact_files(record, str(self.path))}
+        self._remove_others()
         for entry in self.files:
             name, wanted, part = entry["name"], entry["sha256"], self.part(entry)
             if name in intact and intact[name]["sha256"] == wanted:
                 self.proven[name] = intact[name]
                 continue
-            if part.exists() and part.stat().st_size < entry["size"] and record["begun"].get(name, wanted) != wanted:
-                part.unlink()  # it has the first bytes of what the model was before
+            if record["begun"].get(name, wanted) != wanted:  # they are of what the model was before
+                (self.path / name).unlink(missing_ok=True)
+                if part.exists() and part.stat().st_size < entry["size"]:
+                    part.unlink()
             # Whole, but not recorded; or refused, when another hash was declared.
             for whole in (self.path / name, self.path / "quarantine" / f"{wanted[:12]}-{name}"):
                 if whole.exists():
                     whole.rename(part)
         self._record()
+
+    def _remove_others(self) -> None:
+        """Make the room that files take which the model had before and has no more: it was counted as there."""
+        names = {name for entry in self.files for name in (entry["name"], f"{entry['name']}.part")}
+        for path in self.path.iterdir():
+            if path.name not in {*names, "proven.json", "quarantine"}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def part(self, entry: dict[str, Any]) -> Path:
         return self.path / f"{entry['name']}.part"

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import glob
+import http.client
 import os
 import re
 import urllib.request
 from typing import Any, Callable
 
 from .gguf import GgufError, Read, file_reader, quantization_problem, read_header, summary
-from .models import choose_files, shard_problem, shards_of, source_of
+from .models import SHA256, choose_files, clean_token, file_names, name_problem, shard_problem, shards_of, source_of
 from .uncached import sha256_uncached
 
 # The SHA-256 of each of some files, by its path.
@@ -36,7 +37,11 @@ def from_hub(model: dict[str, Any], endpoint: str | None, token: str | None) -> 
             "huggingface_hub is not installed beside Ansible: pip install -r requirements.txt"
         ) from error
     repo, revision = model["repo"], model["revision"]
-    api = huggingface_hub.HfApi(endpoint=endpoint, token=token or None)
+    try:
+        token = clean_token(token)
+    except ValueError as error:
+        raise ModelSourceError(str(error)) from error
+    api = huggingface_hub.HfApi(endpoint=endpoint, token=token)
     hub = f"The hub {api.endpoint}"
     try:
         return ask_hub(api, model)
@@ -78,7 +83,7 @@ def ask_hub(api: Any, model: dict[str, Any]) -> dict[str, Any]:
     files = []
     for name in names:
         sha256 = getattr(siblings[name].lfs, "sha256", None)
-        if not sha256:
+        if not SHA256.fullmatch(str(sha256)):
             raise ModelSourceError(f"The hub tells no SHA-256 of {name} in {repo}, so it could not be verified.")
         files.append({"file": name, "size": siblings[name].size, "sha256": sha256})
     sources = [(hub_reader(api, repo, info.sha, entry["file"]), entry["size"]) for entry in files]
@@ -86,7 +91,10 @@ def ask_hub(api: Any, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
-    """Ranges of a file, from where the hub redirects to; the token goes to the hub only."""
+    """Ranges of a file, from where the hub redirects to; the token goes to the hub only.
+
+    A mirror without ranges sends all of it, of which no more is read than what is wanted.
+    """
     import huggingface_hub
 
     utils: Any = huggingface_hub.utils
@@ -96,9 +104,15 @@ def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
 
     def read(offset: int, count: int) -> bytes:
         wanted = {**utils.build_hf_headers(token=token), "Range": f"bytes={offset}-{offset + count - 1}"}
-        answer = utils.get_session().get(location, headers=wanted, timeout=TIMEOUT)
-        utils.hf_raise_for_status(answer)
-        return bytes(answer.content)
+        found = bytearray()
+        with utils.get_session().stream("GET", location, headers=wanted, timeout=TIMEOUT) as answer:
+            utils.hf_raise_for_status(answer)
+            start = 0 if answer.status_code == 206 else offset
+            for block in answer.iter_bytes():
+                found += block
+                if len(found) >= start + count:
+                    break
+        return bytes(found[start : start + count])
 
     return read
 
@@ -115,7 +129,7 @@ def moved_revision(entry: dict[str, Any], endpoint: str | None, token: str | Non
     try:
         import huggingface_hub
 
-        api = huggingface_hub.HfApi(endpoint=endpoint, token=token or None)
+        api = huggingface_hub.HfApi(endpoint=endpoint, token=clean_token(token))
         now = api.model_info(repo, revision=revision, timeout=SHORT_TIMEOUT).sha
     except Exception:  # no client, no hub, no access: see above
         return None
@@ -181,7 +195,7 @@ def from_url(model: dict[str, Any]) -> dict[str, Any]:
     try:
         _start, size = get(0, 1)
         gguf = headers([(lambda offset, count: get(offset, count)[0], size)])
-    except (OSError, AttributeError, TypeError, ValueError) as error:
+    except (OSError, http.client.HTTPException, AttributeError, TypeError, ValueError) as error:
         raise ModelSourceError(
             f"The URL {url} of model {model['name']} cannot be read ({error}): correct it."
         ) from error
@@ -209,7 +223,11 @@ def resolve(
     except GgufError as error:
         raise ModelSourceError(f"Model {model['name']} cannot be served: {error}") from error
     total = sum(entry["size"] for entry in found["files"])
-    return {"name": model["name"], "source": source_of(model), "bytes": total, **found}
+    entry = {"name": model["name"], "source": source_of(model), "bytes": total, **found}
+    problem = name_problem(file_names(entry))
+    if problem:
+        raise ModelSourceError(f"Model {model['name']} cannot be kept: {problem}")
+    return entry
 
 
 def misnamed(entry: dict[str, Any]) -> list[str]:

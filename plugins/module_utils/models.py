@@ -29,7 +29,10 @@ SOURCES: dict[str, tuple[set[str], set[str]]] = {
     "url": ({"url", "sha256"}, set()),
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+TOKEN = re.compile(r"[!-~]+")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+# What the store keeps beside a model's files.
+OWN_NAMES = {"manifest.json", "verified.json", "proven.json", "quarantine"}
 # src/llama.cpp: "%s-%05d-of-%05d.gguf", counted from 1.
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
@@ -120,6 +123,25 @@ def file_names(model: dict[str, Any]) -> list[str]:
         os.path.basename(urllib.parse.urlsplit(entry["file"]).path if url else entry["file"])
         for entry in model["files"]
     ]
+
+
+def name_problem(names: list[str]) -> str | None:
+    """One sentence where a file of a source cannot have its name in the store, or in the settings of a server."""
+    for name in names:
+        if not name.strip(".") or not name.isprintable() or name in OWN_NAMES:
+            return f"one of its files has the name {name!r}, which a file of the store cannot have: use another source."
+    return None
+
+
+def clean_token(token: str | None) -> str | None:
+    """A token of the hub without the newline that a vault or a file ends with; None where there is none.
+
+    Raises ValueError with a sentence where no header can have it: HTTP libraries would refuse it too, and print it.
+    """
+    token = (token or "").strip()
+    if token and not TOKEN.fullmatch(token):
+        raise ValueError("model_store_hf_token has a blank or another character that no token has: correct it.")
+    return token or None
 
 
 def read_manifest(directory: str) -> dict[str, Any] | None:

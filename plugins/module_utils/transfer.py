@@ -22,6 +22,7 @@ import os
 import random
 import socket
 import ssl
+import string
 import struct
 import threading
 import time
@@ -127,7 +128,7 @@ def retry_after(header: str | None, now: float) -> float | None:
     except ValueError:
         try:
             wanted = email.utils.parsedate_to_datetime(header).timestamp() - now
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             return None
     return min(max(wanted, 0.0), LONGEST_RETRY_AFTER) if wanted == wanted else None
 
@@ -211,7 +212,9 @@ class Remote:
             except urllib.error.HTTPError as error:
                 with error:
                     if error.code in (301, 302, 303, 307, 308) and error.headers.get("Location"):
-                        url = urllib.parse.urljoin(url, error.headers["Location"])
+                        # Quoted like urllib does it: a blank or an umlaut is no character of a request.
+                        location = urllib.parse.quote(error.headers["Location"], string.punctuation, "iso-8859-1")
+                        url = urllib.parse.urljoin(url, location)
                         continue
                     self.refused(error, url, size)
             return self.checked(answer, start, size)
@@ -369,6 +372,10 @@ def blocks(source: Source, start: int, size: int) -> Iterator[bytes]:
                 "certificate of its authority, or correct the clock."
             ) from error
         raise CutError(reason(error)) from error
+    except ValueError as error:  # of urllib and what is below it: such as http://[
+        raise TransferError(
+            f"{source.name} could not be fetched{source.where}, which names a place that is none: correct its source."
+        ) from error
 
 
 def fetch(source: Source, path: str, size: int, tally: Tally) -> str:
@@ -397,7 +404,8 @@ def fetch(source: Source, path: str, size: int, tally: Tally) -> str:
                     f"{source.name} could not be fetched{source.where} ({why}; {ATTEMPTS} attempts brought no byte): "
                     "run the same command again, and it goes on from there."
                 )
-            tally.stop.wait(pause(fruitless) if wait is None else wait)
+            # A source that asks for no time at all gets as much as one that says nothing.
+            tally.stop.wait(max(pause(fruitless), wait or 0.0))
             tally.add(retries=1)
         os.fsync(part.descriptor)
     return part.digest.hexdigest()

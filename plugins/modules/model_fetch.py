@@ -78,7 +78,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gguf import GgufError
 from ansible.module_utils.model_install import FetchError, install
-from ansible.module_utils.progress import Progress
+from ansible.module_utils.progress import Progress, disk_problem
 
 
 def main() -> None:
@@ -102,6 +102,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except GgufError as error:
         module.fail_json(msg=f"Model {model['name']} was not installed: {error}")
+    except OSError as error:
+        module.fail_json(msg=disk_problem(str(store), error))
     for wrong in done.transfer["quarantined"]:
         module.warn("{file} came with the SHA-256 {sha256} and not {expected}: it was fetched again.".format(**wrong))
     module.exit_json(**done._asdict())

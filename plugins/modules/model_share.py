@@ -95,7 +95,7 @@ from pathlib import Path
 from ansible.module_utils import model_rsync, model_swarm
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.model_share import Share, ShareError
-from ansible.module_utils.progress import Progress
+from ansible.module_utils.progress import Progress, disk_problem
 
 
 def main() -> None:
@@ -135,6 +135,8 @@ def main() -> None:
                 shared = model_rsync.share(given, progress)
     except ShareError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=disk_problem(options["path"], error))
     if shared.unfinished:
         module.warn(f"{', '.join(shared.unfinished)} did not get {given.model['name']}: run the same command again.")
     module.exit_json(changed=shared.received_bytes > 0, transfer=shared._asdict())

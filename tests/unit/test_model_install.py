@@ -383,6 +383,62 @@ def test_the_beginning_of_another_version_is_not_gone_on_from(hub: Hub, tmp_path
     assert run(model, store, hub.url).transfer["quarantined"] == []
 
 
+def test_a_smaller_file_of_another_version_is_no_beginning_either(hub: Hub, tmp_path: Path) -> None:
+    """One that was proven, when the fetch of the others was refused."""
+    model, store, first = from_hub(hub), tmp_path / "store", next(iter(SET))
+    entry = {"file": "old.bin", "size": 2000, "sha256": hashlib.sha256(bytes(2000)).hexdigest()}
+    (store / ".tiny.partial").mkdir(parents=True)
+    proven = store / ".tiny.partial" / Path(first).name
+    proven.write_bytes(bytes(2000))
+    record = {"file": proven.name, "size": 2000, "mtime_ns": proven.stat().st_mtime_ns, "sha256": entry["sha256"]}
+    (store / ".tiny.partial/proven.json").write_text(
+        json.dumps({"files": [record], "begun": {proven.name: entry["sha256"]}})
+    )
+    done = run(model, store, hub.url)
+    assert done.transfer["quarantined"] == [] and sum(hub.bytes_sent().values()) == SIZE
+
+
+def test_what_was_left_of_another_model_takes_no_room(hub: Hub, tmp_path: Path) -> None:
+    """It was counted as there, so it makes room before the first byte."""
+    model, store = from_hub(hub), tmp_path / "store"
+    for kind, name in (("partial", "tiny-Q4_K.gguf.part"), ("swarm", "tiny-Q4_K.gguf")):
+        (store / f".tiny.{kind}").mkdir(parents=True)
+        (store / f".tiny.{kind}" / name).write_bytes(bytes(100_000))
+    hub.faults = [{"kind": "drop", "at": 50_000}, {"kind": "status", "code": 404, "match": "*-00003-*"}]
+    refused(model, store, hub.url)
+    left = {path.name for path in store.rglob("*") if path.is_file() and "Q4_K" in path.name}
+    assert left == set()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_files_that_this_store_did_not_fetch_are_not_replaced(hub: Hub, tmp_path: Path, link: bool) -> None:
+    store = tmp_path / "store"
+    own = tmp_path / "own" if link else store / "tiny"
+    own.mkdir(parents=True)
+    (own / "mine.gguf").write_bytes(b"by hand")
+    store.mkdir(exist_ok=True)
+    if link:
+        (store / "tiny").symlink_to(own)
+    assert f"{store}/tiny is no model that this store fetched" in refused(from_hub(hub), store, hub.url)
+    assert (own / "mine.gguf").read_bytes() == b"by hand" and hub.log == []
+
+
+def test_a_token_that_ends_with_a_newline_is_one_and_another_is_not_shown(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [{"kind": "gated"}]
+    said = refused(from_hub(hub), tmp_path / "store", hub.url, "hf_secret\nhf_right")
+    assert said == "model_store_hf_token has a blank or another character that no token has: correct it."
+    assert run(from_hub(hub), tmp_path / "store", hub.url, "hf_right\n").changed
+
+
+def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("no directory")
+    model = from_file("/mnt/one.gguf", b"one")
+    result = run_module(
+        "model_fetch", model=model, path=str(tmp_path / "store"), progress_path=str(tmp_path / "store/.progress.json")
+    )
+    assert result["msg"].startswith(f"The disk of {tmp_path}/store cannot be used (File exists, {tmp_path}/store")
+
+
 def test_progress_is_told_while_it_fetches(hub: Hub, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hub.faults = [{"kind": "slow", "rate": 300_000}]

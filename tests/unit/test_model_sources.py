@@ -102,6 +102,28 @@ def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(hub: Hub) -> No
     assert {(entry["origin"], entry["authorized"]) for entry in hub.log} == {("hub", True), ("cdn", False)}
 
 
+def test_a_token_that_ends_with_a_newline_is_one_and_another_is_not_shown(hub: Hub) -> None:
+    hub.faults = [{"kind": "gated"}]
+    resolve(hub, token="hf_right\n")
+    said = refusal(models=[DECLARED], endpoint=hub.url, token="hf_secret hf_right")
+    assert said == "model_store_hf_token has a blank or another character that no token has: correct it."
+
+
+def test_of_a_mirror_without_ranges_no_more_is_read_than_the_header(hub: Hub) -> None:
+    large = hub.root / REPO / "large.gguf"
+    large.write_bytes(gguf(tensors=[("a", [4096, 4096], 1)]))
+    hub.faults = [{"kind": "norange"}]
+    assert resolve(hub, files="large.gguf")["gguf"]["architecture"] == "llama"
+    assert sum(hub.bytes_sent().values()) < large.stat().st_size / 4
+
+
+@pytest.mark.parametrize("name", ["Q6_K/a\nLD_PRELOAD=x.gguf", "Q6_K/a\x1b[2J.gguf"])
+def test_a_file_of_the_hub_whose_name_would_be_another_line_is_refused(hub: Hub, name: str) -> None:
+    (hub.root / REPO / name).write_bytes(gguf())
+    said = refusal(models=[{**DECLARED, "files": "Q6_K/a*"}], endpoint=hub.url)
+    assert "which a file of the store cannot have: use another source." in said
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -198,7 +220,14 @@ def test_a_url_is_described_by_its_first_bytes(hub: Hub) -> None:
     assert (result["models"][0]["bytes"], result["models"][0]["gguf"]["quantization"]) == (len(gguf()), "Q6_K")
 
 
-@pytest.mark.parametrize("source", [{"path": "/none.gguf"}, {"url": "http://127.0.0.1:9/none.gguf"}])
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"path": "/none.gguf"},
+        {"url": "http://127.0.0.1:9/none.gguf"},
+        {"url": "http://127.0.0.1:9/with blank/none.gguf"},
+    ],
+)
 def test_a_file_or_url_that_cannot_be_read_is_named(source: dict[str, str]) -> None:
     assert "none.gguf of model tiny cannot be read" in refusal(models=[{"name": "tiny", "sha256": "0" * 64, **source}])
 

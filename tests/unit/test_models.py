@@ -19,6 +19,7 @@ from ansible.module_utils.models import (
     make_plan,
     memory_problem,
     models_that_fit,
+    name_problem,
     partial_bytes,
     shard_problem,
     shards_of,
@@ -95,6 +96,12 @@ def test_a_pattern_chooses_gguf_files_only() -> None:
 def test_files_are_one_model_or_what_is_wrong_is_told(names: list[str], problem: str | None) -> None:
     found = shard_problem(names)
     assert found is None if problem is None else problem in str(found)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "manifest.json", "proven.json", "quarantine", "a\nb.gguf", "a\0.gguf"])
+def test_a_name_that_is_the_stores_own_or_no_line_of_settings_is_told(name: str) -> None:
+    assert repr(name) in str(name_problem(["model.gguf", name]))
+    assert name_problem(["model.gguf", "-1 of [2] ümläut.gguf"]) is None
 
 
 def test_all_shards_are_known_from_one() -> None:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible.module_utils import transfer
@@ -257,6 +257,62 @@ def test_a_source_is_left_alone_for_as_long_as_it_asks(
     assert pauses == [transfer.LONGEST_RETRY_AFTER, 7.0]
 
 
+def test_a_source_that_asks_for_no_time_at_all_is_left_alone_as_any_other(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, tally = list[float](), Tally()
+    monkeypatch.setattr(tally.stop, "wait", pauses.append)
+    hub.faults = [{"kind": "status", "code": 429, "retry_after": 0, "count": 1}]
+    fetch(Remote(serve(hub, DATA), "one"), str(tmp_path / "part"), len(DATA), tally)
+    assert len(pauses) == 1 and pauses[0] > 0
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Redirects /0 to the first of these places, and so on, and answers whatever else with its path."""
+
+    places: ClassVar[list[str]] = ["http://[", "http://127.0.0.1:none/", "file:///etc/passwd", "http://a..b/", "/0"]
+    good = "/a file with ümlaut?Signature=a+b%2F"
+
+    def do_GET(self) -> None:
+        number = self.path.strip("/")
+        if number.isdigit():
+            self.send_response(302)
+            self.send_header("Location", [*self.places, self.good][int(number)])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 3)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("number", range(len(Elsewhere.places)))
+def test_a_redirect_to_no_place_is_one_sentence(elsewhere: str, tmp_path: Path, number: int) -> None:
+    source = Remote(f"{elsewhere}/{number}", "one", token="hf_right")
+    with pytest.raises(TransferError, match=r"^one .*: correct its source\.$"):
+        fetch(source, str(tmp_path / "part"), 10, Tally())
+
+
+def test_a_redirect_with_blanks_and_umlauts_is_followed_as_it_is_meant(elsewhere: str, tmp_path: Path) -> None:
+    wanted = "/a%20file%20with%20%FCmlaut?Signature=a+b%2F"
+    fetch(Remote(f"{elsewhere}/{len(Elsewhere.places)}", "one"), str(tmp_path / "part"), len(wanted), Tally())
+    assert (tmp_path / "part").read_text() == wanted
+
+
 NOW = 1_800_000_000.0
 
 
@@ -269,6 +325,7 @@ NOW = 1_800_000_000.0
         ("-5", 0.0),
         ("soon", None),
         ("nan", None),
+        ("Fri, 99999999999999999999 Jan 2027 08:00:00 GMT", None),
         ("inf", transfer.LONGEST_RETRY_AFTER),
         (email.utils.formatdate(NOW + 90, usegmt=True), 90.0),
         (email.utils.formatdate(NOW - 90, usegmt=True), 0.0),
