@@ -45,7 +45,9 @@ def instances(directory: str, settings: str) -> list[str]:
 
 
 def _inside(path: str, directory: str) -> bool:
-    return os.path.realpath(path).startswith(os.path.realpath(directory) + "/")
+    # Where the path leads to, and where it is itself: a file of the model may be a link to another disk.
+    leads, lies = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    return any(f"{place}/".startswith(os.path.realpath(directory) + "/") for place in (leads, lies))
 
 
 def processes(directory: str, proc: str = "/proc") -> list[str]:
@@ -84,7 +86,7 @@ def _maps(process: str, directory: str) -> bool:
 
 
 def prune_problem(
-    name: str, declared: list[str], served: str | None, settings: list[str], using: list[str]
+    name: str, declared: list[str], served: str | None, settings: list[str], using: list[str], link: str | None = None
 ) -> str | None:
     """One sentence where a model must stay, else None."""
     if not NAME.fullmatch(name):
@@ -102,6 +104,8 @@ def prune_problem(
         return (
             f"Model {name} is in use by {', '.join(using[:4])}: stop that first, or take it out of model_store_prune."
         )
+    if link:
+        return f"Model {name} is a link to {link}: remove that by hand, and take it out of model_store_prune."
     return None
 
 

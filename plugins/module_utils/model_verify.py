@@ -3,7 +3,9 @@
 
 The same code runs on demand, as module model_verify, and every month by a timer, as a program:
 ``python3 -m llamatower.model_verify STORE``. What is wrong stays where it is, since it may be what is being served;
-``verified.json`` beside it makes it count as changed, so that the next run of playbooks/models.yml replaces it.
+``verified.json`` beside it makes it count as changed, so that the next run of playbooks/models.yml replaces it. What
+is right and has another time than its manifest says, as in a store that was copied to another disk, gets that time
+there, so that it is not fetched again.
 """
 
 from __future__ import annotations
@@ -33,17 +35,22 @@ def paths_of(store: str, models: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def verify(store: str, models: dict[str, dict[str, Any]], workers: int, tell: Tell) -> list[dict[str, Any]]:
-    """One entry a model: ``name``, ``time``, and ``files`` with ``file``, ``state``, ``sha256`` and ``found``.
+    """One entry a model: ``name``, ``time``, and ``files`` with ``file``, ``state``, ``sha256``, ``found`` and
+    ``mtime_ns``.
 
-    A state is ``ok``, ``wrong``, ``missing`` or ``unreadable``; ``found`` is the SHA-256 that it has, or null.
-    ``tell`` hears how many bytes of all files are done.
+    A state is ``ok``, ``wrong``, ``missing`` or ``unreadable``; ``found`` is the SHA-256 that it has, or null, and
+    ``mtime_ns`` the time that it had before it was read. ``tell`` hears how many bytes of all files are done.
     """
-    hashes = _hashes(paths_of(store, models), workers, tell)
+    paths = paths_of(store, models)
+    times = {path: os.stat(path).st_mtime_ns for path in paths}
+    hashes = _hashes(paths, workers, tell)
     return [
         {
             "name": name,
             "time": int(time.time()),
-            "files": [_judged(entry, os.path.join(store, name, entry["file"]), hashes) for entry in model["files"]],
+            "files": [
+                _judged(entry, os.path.join(store, name, entry["file"]), hashes, times) for entry in model["files"]
+            ],
         }
         for name, model in models.items()
     ]
@@ -64,19 +71,28 @@ def _hashes(paths: list[str], workers: int, tell: Tell) -> dict[str, str | None]
     return found
 
 
-def _judged(entry: dict[str, Any], path: str, hashes: dict[str, str | None]) -> dict[str, Any]:
+def _judged(entry: dict[str, Any], path: str, hashes: dict[str, str | None], times: dict[str, int]) -> dict[str, Any]:
     found = hashes.get(path)
     state = "ok" if found == entry["sha256"] else "wrong" if found else "unreadable" if path in hashes else "missing"
-    return {"file": entry["file"], "state": state, "sha256": entry["sha256"], "found": found}
+    kept = {"file": entry["file"], "sha256": entry["sha256"]}
+    return {**kept, "state": state, "found": found, "mtime_ns": times.get(path)}
 
 
 def record(store: str, models: dict[str, dict[str, Any]], results: list[dict[str, Any]]) -> bool:
-    """Write down when each model was verified, and what was wrong; whether that is another than was known."""
+    """Write down when each model was verified, and what was wrong or has another time and is right; whether that is
+    another than was known."""
     changed = False
     for result in results:
-        directory = os.path.join(store, result["name"])
-        if read_manifest(directory) != models[result["name"]]:
+        directory, manifest = os.path.join(store, result["name"]), models[result["name"]]
+        if read_manifest(directory) != manifest:
             continue  # replaced meanwhile by another one, which was proven when it came
+        times = {file["file"]: file["mtime_ns"] for file in result["files"] if file["state"] == "ok"}
+        files = [{**entry, "mtime_ns": times.get(entry["file"], entry["mtime_ns"])} for entry in manifest["files"]]
+        if files != manifest["files"]:
+            changed = True
+            write_beside(
+                os.path.join(directory, "manifest.json"), json.dumps({**manifest, "files": files}, indent=2) + "\n"
+            )
         wrong = {file["file"]: file["found"] for file in result["files"] if file["state"] in ("wrong", "unreadable")}
         changed = changed or wrong != read_verified(directory)["wrong"]
         found = {"schema_version": SCHEMA_VERSION, "time": result["time"], "wrong": wrong}

@@ -7,6 +7,7 @@ mapped from that node ever after. Nothing here needs root, and nothing but the f
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -28,7 +29,11 @@ Tell = Callable[[int], None]
 
 def drop(descriptor: int) -> None:
     """Drop a file's pages. Dirty pages are not dropped, so they are written first."""
-    os.fdatasync(descriptor)
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # fsync(2): a file system without it, such as of a CD image, has nothing dirty
+            raise
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 

@@ -11,7 +11,7 @@ author: llamatower contributors
 description:
   - Removes models from a store, and what unfinished fetches left of them.
   - Refuses, and removes nothing, where one of them is declared, is what the service is to serve, is named by the settings
-    of any service, or is mapped or opened by a process.
+    of any service, is mapped or opened by a process, or is a symbolic link.
 options:
   path:
     description: The directory of the models.
@@ -85,7 +85,8 @@ def main() -> None:
         directory = os.path.join(store, name)
         settings = instances(directory, module.params["service_path"])
         using = [process for place in places(store, name) for process in processes(place)]
-        problems.append(prune_problem(name, module.params["declared"], module.params["served"], settings, using))
+        link = os.readlink(directory) if os.path.islink(directory) else None
+        problems.append(prune_problem(name, module.params["declared"], module.params["served"], settings, using, link))
     if any(problems):
         module.fail_json(msg="\n".join(problem for problem in problems if problem))
     models = found(store, names)

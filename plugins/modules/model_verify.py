@@ -12,6 +12,8 @@ description:
   - Reads every file of every model, several at once and past the page cache, and compares its SHA-256 with the manifest.
   - Fails where one is wrong, missing or unreadable. It stays where it is, and counts as changed from then on, so that
     the next run of C(playbooks/models.yml) fetches it again.
+  - What is right and has another time than the manifest says, as in a store that was copied to another disk, gets that
+    time there, and no longer counts as changed.
   - Runs detached from the connection and shows how far it is.
 options:
   path:
@@ -51,12 +53,12 @@ models:
     name: {description: Its name., type: str, returned: always}
     time: {description: "When it was verified, in seconds since 1970.", type: int, returned: always}
     files:
-      description: "file, state (ok, wrong, missing or unreadable), sha256 (of the manifest), found (what it is now, or null)."
+      description: "file, state (ok, wrong, missing or unreadable), sha256 (of the manifest), found (what it is now, or null), mtime_ns."
       type: list
       elements: dict
       returned: always
 changed:
-  description: Whether another file is known to be wrong than before.
+  description: Whether another file is known to be wrong, or to be right, than before.
   returned: always
   type: bool
 """
@@ -65,7 +67,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.model_verify import manifests, paths_of, problems, record, verify
-from ansible.module_utils.progress import Progress
+from ansible.module_utils.progress import Progress, disk_problem
 
 
 def main() -> None:
@@ -86,9 +88,12 @@ def main() -> None:
     if module.check_mode:
         results, changed = verify(store, models, workers, lambda _done: None), False
     else:
-        with Progress(module.params["progress_path"]) as progress:
-            results = verify(store, models, workers, lambda done: progress.tell("verifying:", done, total, "bytes"))
-            changed = record(store, models, results)
+        try:
+            with Progress(module.params["progress_path"]) as progress:
+                results = verify(store, models, workers, lambda done: progress.tell("verifying:", done, total, "bytes"))
+                changed = record(store, models, results)
+        except OSError as error:
+            module.fail_json(msg=disk_problem(store, error))
     wrong = problems(results)
     if wrong:
         module.fail_json(msg="\n".join(wrong), changed=changed, models=results)

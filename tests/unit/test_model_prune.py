@@ -84,6 +84,21 @@ def test_what_a_process_has_opened_or_mapped_is_refused(store: Path) -> None:
     assert prune(store, "main")["changed"]
 
 
+def test_a_served_file_that_is_a_link_to_another_disk_protects_its_model(store: Path, tmp_path: Path) -> None:
+    (store / "main/model.gguf").rename(tmp_path / "elsewhere.gguf")
+    (store / "main/model.gguf").symlink_to(tmp_path / "elsewhere.gguf")
+    (tmp_path / "llama-server").mkdir()
+    (tmp_path / "llama-server/main.env").write_text(f"LLAMA_ARG_MODEL={store}/main/model.gguf\n")
+    assert "Model main is served by the settings in" in prune(store, "main")["msg"]
+
+
+def test_a_model_that_is_a_link_is_left_to_whoever_made_it(store: Path, tmp_path: Path) -> None:
+    (store / "main").rename(tmp_path / "elsewhere")
+    (store / "main").symlink_to(tmp_path / "elsewhere")
+    assert f"Model main is a link to {tmp_path}/elsewhere: remove that by hand" in prune(store, "main")["msg"]
+    assert (store / "main/model.gguf").exists()
+
+
 def test_a_name_that_leads_elsewhere_is_refused(store: Path) -> None:
     assert "no name of a model" in prune(store, "../store/main")["msg"]
     assert prune_problem("a/b", [], None, [], [])

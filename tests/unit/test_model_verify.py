@@ -106,6 +106,26 @@ def test_a_file_that_is_right_again_is_no_longer_wrong(store: Path) -> None:
     assert state(store) == ("present", None)
 
 
+def test_a_file_that_changed_only_its_time_counts_as_proven_again(store: Path) -> None:
+    """As in a store that was copied to another disk: it would be fetched again otherwise."""
+    for name in FILES:
+        os.utime(store / "tiny" / name, ns=(1, 1))
+    assert state(store)[0] == "changed"
+    results, changed = verified(store)
+    assert changed and problems(results) == []
+    assert state(store) == ("present", None)
+    assert verified(store)[1] is False
+
+
+def test_the_time_of_a_wrong_file_stays_as_the_manifest_has_it(store: Path) -> None:
+    before = read_manifest(str(store / "tiny"))
+    path = store / "tiny" / next(iter(FILES))
+    flip(path)
+    os.utime(path, ns=(1, 1))
+    verified(store)
+    assert read_manifest(str(store / "tiny")) == before
+
+
 def test_a_missing_file_is_named(store: Path) -> None:
     (store / "tiny/tiny-00003-of-00003.gguf").unlink()
     assert problems(verified(store)[0]) == [
