@@ -305,7 +305,9 @@ def _manifest(model: dict[str, Any], kept: dict[str, Any], final: Path, partial:
 
 def _publish(manifest: dict[str, Any], final: Path, partial: Path, old: Path) -> None:
     """Give the directory the model's name; what had it before is removed after that."""
-    for path in [path for path in partial.iterdir() if path.name not in {entry["file"] for entry in manifest["files"]}]:
+    # What is proven is known to the last, so that whatever happens here costs no reading of all of it.
+    kept = {"proven.json", *(entry["file"] for entry in manifest["files"])}
+    for path in [path for path in partial.iterdir() if path.name not in kept]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     _write_json(partial / "manifest.json", manifest)
     partial.chmod(0o755)
@@ -314,4 +316,5 @@ def _publish(manifest: dict[str, Any], final: Path, partial: Path, old: Path) ->
         final.rename(old)
     partial.rename(final)
     sync_directory(str(final.parent))
+    (final / "proven.json").unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)

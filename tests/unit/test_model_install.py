@@ -333,6 +333,22 @@ def test_power_that_failed_between_the_two_renames_is_mended(hub: Hub, tmp_path:
     assert visible(store) == ["tiny"] and hub.log == []
 
 
+def test_power_that_failed_while_it_became_visible_costs_no_reading(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, store = from_hub(hub), tmp_path / "store"
+    with monkeypatch.context() as power:
+        power.setattr(Path, "chmod", lambda path, mode: path.name == ".tiny.partial" and 1 / 0)  # the step before
+        with pytest.raises(ZeroDivisionError):
+            run(model, store, hub.url)
+    monkeypatch.setattr(transfer, "hash_uncached", lambda *_: 1 / 0)
+    done = run(model, store, hub.url)
+    assert done.changed and done.transfer["received_bytes"] == 0
+    assert sorted(path.name for path in (store / "tiny").iterdir()) == sorted(
+        [*(Path(name).name for name in SET), "manifest.json"]
+    )
+
+
 def test_what_an_earlier_run_proved_is_not_read_again(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
