@@ -270,7 +270,13 @@ def test_a_source_that_asks_for_no_time_at_all_is_left_alone_as_any_other(
 class Elsewhere(http.server.BaseHTTPRequestHandler):
     """Redirects /0 to the first of these places, and so on, and answers whatever else with its path."""
 
-    places: ClassVar[list[str]] = ["http://[", "http://127.0.0.1:none/", "file:///etc/passwd", "http://a..b/", "/0"]
+    places: ClassVar[list[str]] = [
+        "http://[",
+        "http://127.0.0.1:none/",
+        "file:///etc/passwd",
+        "http://127.0.0.1../",
+        "/0",
+    ]
     good = "/a file with ümlaut?Signature=a+b%2F"
 
     def do_GET(self) -> None:
