@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from .benchmark_history import moment
+from .benchmark_history import moment, said
 
 # Quantities of a benchmark's run (benchmark.py): reads by all cores, and tokens by llama-bench.
 READ_WHOLE, BENCH_DECODE, SERVICE_DECODE = "read_whole", "bench_decode", "service_steady"
@@ -73,7 +73,7 @@ def _range(low: Optional[float], high: Optional[float], unit: str) -> Optional[s
     """Three figures at most: ``50 GB/s``, ``1.2 to 1.6 tokens/s``."""
     if low is None or high is None:
         return None
-    texts = [f"{value:.0f}" if value >= 99.5 else f"{value:.3g}" for value in (low, high)]
+    texts = [said(value) for value in (low, high)]
     return f"{' to '.join(dict.fromkeys(texts))} {unit}"
 
 

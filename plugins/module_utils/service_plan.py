@@ -237,10 +237,10 @@ def make_plan(
     policy, mode, pages = chosen["numa_policy"], chosen["load_mode"], chosen["huge_pages"]
     places = _places(policy, settings, tower)
     # A number of threads was measured on the CPUs of its policy: twice as many as a node has cores wait for each other.
-    same = tuned is not None and launch(policy, tower, places[0][1]) == launch(tuned["numa_policy"], tower)
+    same = tuned and launch(policy, tower, places[0][1]) == launch(tuned["numa_policy"], tower)
+    measured = tuned if tuned and same else {}
     for threads in ("threads", "threads_batch"):
-        measured = tuned.get(threads) if tuned and same else None
-        chosen[threads] = settings[threads] or measured or node_cores(tower, places[0][1])
+        chosen[threads] = settings[threads] or measured.get(threads) or node_cores(tower, places[0][1])
     reserve = settings["reserve_bytes"] // len(places)
     problems = [
         policy_problem(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # What the running kernel is compared with after tuning; sysctl name -> file below /proc/sys.
+NODES = Path("/sys/devices/system/node")
 SYSCTLS = (
     "kernel.numa_balancing",
     "vm.zone_reclaim_mode",
@@ -110,9 +111,9 @@ def node_available(meminfo: dict[str, int]) -> int:
     return meminfo.get("MemFree", 0) + max(0, cached)
 
 
-def node_meminfo(node: int) -> dict[str, int]:
-    """What a node of this machine has, in bytes; {} where it does not say."""
-    return parse_meminfo(read_text(f"/sys/devices/system/node/node{node}/meminfo") or "")
+def node_meminfo(node: int, nodes: Path = NODES) -> dict[str, int]:
+    """What a node has, in bytes; {} where it does not say."""
+    return parse_meminfo(read_text(nodes / f"node{node}/meminfo") or "")
 
 
 def parse_cpuinfo(text: str) -> dict[str, Any]:
@@ -290,7 +291,7 @@ def edac(sysfs: str | Path = "/sys") -> dict[str, int] | None:
 
 
 def _node(path: Path, number: int) -> dict[str, Any]:
-    memory = parse_meminfo(read_text(path / "meminfo") or "")
+    memory = node_meminfo(number, path.parent)
     pools = {}
     for pool in sorted(path.glob("hugepages/hugepages-*kB")):
         size_kb = pool.name[len("hugepages-") : -len("kB")]

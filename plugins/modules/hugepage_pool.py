@@ -73,9 +73,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.hugepages import could_give, shortfall
-from ansible.module_utils.tower import parse_meminfo, read_int, read_text
+from ansible.module_utils.tower import NODES, node_meminfo, read_int
 
-NODES = Path("/sys/devices/system/node")
 COMPACT = Path("/proc/sys/vm/compact_memory")
 # Compaction moves what it can at the moment; what was pinned then may be movable a moment later.
 ATTEMPTS = 3
@@ -117,7 +116,7 @@ def main() -> None:
         module.exit_json(changed=changed, before=before, after=wanted, stopped=stopped, diff=diff)
 
     def free_bytes(node: int) -> int:
-        return parse_meminfo(read_text(NODES / f"node{node}/meminfo") or "").get("MemFree", 0)
+        return node_meminfo(node, NODES).get("MemFree", 0)
 
     if module.params["units"] and any((wanted[n] - before[n]) * page_bytes > free_bytes(n) for n in wanted):
         listing = ["systemctl", "list-units", "--state=active,activating", "--plain", "--no-legend"]
@@ -127,7 +126,7 @@ def main() -> None:
             module.run_command(["systemctl", "stop", *stopped], check_rc=True)
     for size in replaced:
         reserve(dict.fromkeys(wanted, 0), size)
-    meminfo = {node: parse_meminfo(read_text(NODES / f"node{node}/meminfo") or "") for node in wanted}
+    meminfo = {node: node_meminfo(node, NODES) for node in wanted}
     found = {node: min(wanted[node], could_give(meminfo[node], before[node], page_bytes)) for node in wanted}
     # A pool that takes the last page of a node has the kernel kill others for it: that is not even tried.
     for _attempt in range(ATTEMPTS if found == wanted else 0):

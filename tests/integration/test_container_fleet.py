@@ -216,17 +216,24 @@ except ShareError as error:
 """
 
 
-def pair(way: str, directory: Path, contents: dict[str, bytes], *arguments: str) -> str:
-    """What the receiver says in the end."""
+# With a process namespace, so that nothing is left of what does not end.
+APART = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/usr/bin/python3", "-c"]
+
+
+def given_model(directory: Path, contents: dict[str, bytes]) -> dict[str, Any]:
+    """The model that a giver has, and a receiver beside it has not."""
     for name in ("giver/big", "receiver"):
         (directory / name).mkdir(parents=True)
     for name, data in contents.items():
         (directory / "giver/big" / name).write_bytes(data)
     files = [{"file": n, "size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in contents.items()]
-    model = {"name": "big", "source": {"repo": REPO}, "bytes": sum(map(len, contents.values())), "files": files}
-    # With a process namespace, so that nothing is left of what does not end.
-    spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command = ["unshare", *spaces, "/usr/bin/python3", "-c", PAIR, str(ROOT / "plugins"), way]
+    return {"name": "big", "source": {"repo": REPO}, "bytes": sum(map(len, contents.values())), "files": files}
+
+
+def pair(way: str, directory: Path, contents: dict[str, bytes], *arguments: str) -> str:
+    """What the receiver says in the end."""
+    model = given_model(directory, contents)
+    command = [*APART, PAIR, str(ROOT / "plugins"), way]
     command += [json.dumps(model), str(directory), *arguments]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     print(run.stderr)
@@ -283,14 +290,8 @@ print("answered" if answered else "not answered")
 def test_a_swarm_answers_nobody_but_the_towers_of_the_fleet(
     stranger: str, said: str, tmp_path: Path, contents: dict[str, bytes]
 ) -> None:
-    for name in ("giver/big", "receiver"):
-        (tmp_path / name).mkdir(parents=True)
-    for name, data in contents.items():
-        (tmp_path / "giver/big" / name).write_bytes(data)
-    files = [{"file": n, "size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in contents.items()]
-    model = {"name": "big", "source": {"repo": REPO}, "bytes": sum(map(len, contents.values())), "files": files}
-    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/usr/bin/python3"]
-    command += ["-c", STRANGER, str(ROOT / "plugins"), json.dumps(model), str(tmp_path), stranger]
+    model = given_model(tmp_path, contents)
+    command = [*APART, STRANGER, str(ROOT / "plugins"), json.dumps(model), str(tmp_path), stranger]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.stdout.strip() == said, run.stderr
 
