@@ -15,8 +15,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-# What the running kernel is compared with after tuning; sysctl name -> file below /proc/sys.
 NODES = Path("/sys/devices/system/node")
+# What the running kernel is compared with after tuning; sysctl name -> file below /proc/sys.
 SYSCTLS = (
     "kernel.numa_balancing",
     "vm.zone_reclaim_mode",
