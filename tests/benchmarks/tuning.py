@@ -8,8 +8,8 @@ Builds llama.cpp for this CPU and for any with AVX2 (x86-64-v3), makes a model o
 and then, with the same build and model,
 
 - measures every arm of the same search, each in a process of its own, as one would by hand: the exhaustive sweep;
-- runs the server with the settings that were found, and beside it the generic build with no settings at all, and asks
-  both in turns with llama-bench, with the best settings of the sweep, and the read probe: a round.
+- runs the read probe, the server with the settings that were found, llama-bench with the best settings of the sweep,
+  the generic build's server with no settings at all, and the probe again: a round.
 
 Prints a table of ratios and one JSON document. What the memory gives changes from one second to the next where other
 machines share it, so everything is compared within a round, each for about as long, and the median of the rounds
@@ -202,23 +202,22 @@ def main() -> None:
     best_arm = dict(zip((*tune.LOAD_KEYS, "threads", "flash_attention"), best, strict=True))
 
     settings, tunables = environment(winner)
-    threads_batch = str(winner["threads_batch"])
     bench_settings, bench_tunables = environment(best_arm)
     words = llama_bench.command(str(native / "llama-bench"), str(model), bench_settings, 1, TOKENS)
     again = llama_bench.command(str(native / "llama-bench"), str(model), settings, 1, TOKENS)
     rounds: list[dict[str, float]] = []
     with open(model, "rb") as file:
         drop(file.fileno())
-    tuned = (native, model, work / "tuned.log", {**settings, **tunables}, ["--threads-batch", threads_batch])
-    untuned = (generic, model, work / "generic.log", {}, [])
+    options = ["--threads-batch", str(winner["threads_batch"])]
     for number in range(given.rounds):
         wait_until_quiet(given.patience)
-        samples, before = {}, reading(probe)
-        # Started for each round, like llama-bench and the probe: how fast a process reads depends on which pages it got.
-        with serving(*tuned) as server:
+        samples: dict[str, float] = {}
+        before = reading(probe)
+        # Started for each round, like llama-bench and the probe: how fast a process reads depends on its pages.
+        with serving(native, model, work / "tuned.log", {**settings, **tunables}, options) as server:
             samples |= {"service": server.ask(), "service_prompt": server.read()}
         samples["bench"] = benched(words, bench_tunables)
-        with serving(*untuned) as server:
+        with serving(generic, model, work / "generic.log", {}, []) as server:
             samples |= {"generic": server.ask(), "generic_prompt": server.read()}
         samples["winner"] = benched(again, tunables)
         samples["roofline"] = (before + reading(probe)) / 2 * 1e9 / active
