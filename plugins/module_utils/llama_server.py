@@ -78,6 +78,15 @@ def read_completion(answer: dict[str, Any]) -> dict[str, Any]:
         raise ServerError(f"The server's completion has no {error}: {json.dumps(answer)[:300]}") from error
 
 
+def _completion(url: str, key: str | None, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = request(url, key, body, timeout)
+    except urllib.error.HTTPError as error:
+        said = error.read()[:300].decode(errors="replace")
+        raise ServerError(f"The server refused the completion with HTTP status {error.code}: {said}") from error
+    return answer
+
+
 def complete(url: str, key: str | None, prompt: str, max_tokens: int, timeout: float) -> dict[str, Any]:
     """Let the model go on from a prompt and return what :func:`read_completion` makes of the answer.
 
@@ -92,15 +101,21 @@ def complete(url: str, key: str | None, prompt: str, max_tokens: int, timeout: f
         "stop": ["\n\n", "\nQuestion:"],
         "cache_prompt": False,
     }
-    try:
-        answer = request(f"{url}/v1/completions", key, body, timeout)
-    except urllib.error.HTTPError as error:
-        said = error.read()[:300].decode(errors="replace")
-        raise ServerError(f"The server refused the completion with HTTP status {error.code}: {said}") from error
+    answer = _completion(f"{url}/v1/completions", key, body, timeout)
     completion = read_completion(answer)
     if not completion["tokens"]:
         raise ServerError("The server answered with no token at all: read its journal.")
     return completion
+
+
+def warm_up(url: str, key: str | None, tokens: int, timeout: float) -> None:
+    """Let the threads that decode read the weights before any others do, for so many tokens.
+
+    The prompt is one token, which every vocabulary has as number 0: longer ones are read as a batch, by the threads for
+    batches (``--threads-batch``), which share out the rows in another way.
+    """
+    body = {"prompt": [0], "n_predict": tokens, "ignore_eos": True, "cache_prompt": False}
+    _completion(f"{url}/completion", key, body, timeout)
 
 
 def properties(url: str, key: str | None) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def _spread_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | 
     nodes = {int(node): count for node, count in placement["nodes"].items()}
     stray = sum(count for node, count in nodes.items() if node not in intent["nodes"])
     fair = placement["bytes"] / (len(intent["nodes"]) or 1)
-    least = min((intent.get("least_share") or 0) * fair, fair - GRANULE_BYTES)
+    least = (intent.get("least_share") or 0) * fair
     poor = [node for node in intent["nodes"] if nodes.get(node, 0) < least]
     if poor:
         return (

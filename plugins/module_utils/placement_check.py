@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .llama_server import complete, healthy
+from .llama_server import healthy, warm_up
 from .placement import placement_problem, summarize
 
 CONFIG = Path("/etc/llama-server")
@@ -112,7 +112,7 @@ def check_start(
         sleep(0.5)
     # Under the policy distribute a page of the file comes to the thread that is the first to use it.
     if intent["warm_up_tokens"]:
-        complete(intent["url"], key, "Once upon a time", intent["warm_up_tokens"], 3600)
+        warm_up(intent["url"], key, intent["warm_up_tokens"], 3600)
     return placement_problem(read(pid), intent)
 
 

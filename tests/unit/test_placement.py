@@ -160,6 +160,7 @@ def test_where_threads_take_their_parts_no_node_is_left_out() -> None:
     assert placement_problem(placed(3000, 1000, 900, 1100), parts) is None
     assert "Node 2 has no part" in str(placement_problem(placed(1000, 1000, 10, 1000), parts))
     assert "Node 1 has no part" in str(placement_problem(placed(4000), parts))
+    assert "Node 2 has no part" in str(placement_problem(placed(14, 14), parts))
 
 
 def test_small_pages_where_huge_ones_were_asked_for_are_a_problem() -> None:

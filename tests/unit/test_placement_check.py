@@ -32,14 +32,15 @@ class Server:
 
     def __init__(self, *statuses: int) -> None:
         self.asked: list[str] = []
+        self.bodies: list[bytes] = []
         queue = list(statuses)
-        asked = self.asked
+        asked, given = self.asked, self.bodies
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def answer(self) -> None:
                 asked.append(f"{self.command} {self.path}")
                 length = int(self.headers.get("Content-Length") or 0)
-                self.rfile.read(length)
+                given.append(self.rfile.read(length))
                 health = self.path == "/health"
                 body: dict[str, Any] = {
                     "usage": {"completion_tokens": 8, "prompt_tokens": 2},
@@ -106,10 +107,12 @@ def test_a_server_that_ended_and_was_not_reaped_does_not_run(process: subprocess
         assert time.monotonic() < deadline
 
 
-def test_distribute_generates_before_the_placement_is_read(process: subprocess.Popen[bytes]) -> None:
+def test_distribute_generates_before_its_placement_is_read(process: subprocess.Popen[bytes]) -> None:
     server = Server(200)
     assert start(server, process.pid, warm_up_tokens=8) is None
-    assert server.asked == ["GET /health", "POST /v1/completions"]
+    assert server.asked == ["GET /health", "POST /completion"]
+    body = json.loads(server.bodies[-1])
+    assert (len(body["prompt"]), body["n_predict"]) == (1, 8)
 
 
 def test_a_server_that_loads_answers() -> None:
