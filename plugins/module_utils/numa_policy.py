@@ -88,8 +88,9 @@ def policy_problem(
 ) -> Optional[str]:
     """One sentence why a policy cannot work on this tower, with what mends it, or None.
 
-    ``needed_bytes`` is model, KV cache and what else must lie beside them; ``threads`` those that decode, None for
-    all cores; ``server_help`` and ``numactl_help`` are what ``--help`` prints. What is not given is not checked.
+    ``needed_bytes`` is model, KV cache and what else must lie beside them; ``threads`` those that decode or read
+    prompts, whichever are fewer, None for all cores; ``server_help`` and ``numactl_help`` are what ``--help`` prints.
+    What is not given is not checked.
     """
     if len(memory_nodes(tower)) < 2 or policy == "none":
         return None
@@ -160,8 +161,8 @@ def _distribute_problem(tower: dict[str, Any], threads: Optional[int], server_he
         )
     if threads is not None and threads < nodes:
         return (
-            f"The policy distribute needs a thread on each of the {nodes} nodes, and {threads} decode: "
-            "raise llama_service_threads or use interleave."
+            f"The policy distribute needs a thread on each of the {nodes} nodes, and {threads} decode or read prompts: "
+            "raise llama_service_threads and llama_service_threads_batch, or use interleave."
         )
     if server_help is not None and not re.search(r"--numa\b.*\n(?:.*\n){0,6}?.*\bdistribute\b", server_help):
         return "This llama-server has no --numa distribute: use the policy interleave, or another build."

@@ -29,7 +29,7 @@ OLD_LOAD_MODES = {
 # Room beside model and KV cache that anonymous weights leave for the kernel's tables and a page cache that works.
 ROOM = 0.03
 # Under the policy distribute pages come to the thread that reads them first: so many tokens are generated before the
-# service counts as started, and none are read as a prompt (llama.cpp issue 11744).
+# service counts as started, and no prompt is read (llama.cpp issue 11744).
 WARM_UP_TOKENS = 32
 # So much of its even share each node has under the policy distribute, at least.
 LEAST_SHARE = 0.25
@@ -241,10 +241,21 @@ def make_plan(
     measured = tuned if tuned and same else {}
     for threads in ("threads", "threads_batch"):
         chosen[threads] = settings[threads] or measured.get(threads) or node_cores(tower, places[0][1])
+    if policy == "distribute":
+        # Before anything is asked of it, the server reads two tokens to see what its context can do (common.cpp,
+        # common_context_can_seq_rm): as a batch, whose threads so take the weights, each its part of the rows. The
+        # threads that decode have the same parts where they are as many.
+        chosen["threads_batch"] = settings["threads_batch"] or chosen["threads"]
     reserve = settings["reserve_bytes"] // len(places)
     problems = [
         policy_problem(
-            policy, tower, needed + reserve, chosen["threads"], server_help, numactl_help, settings["numa_node"]
+            policy,
+            tower,
+            needed + reserve,
+            min(chosen["threads"], chosen["threads_batch"]),
+            server_help,
+            numactl_help,
+            settings["numa_node"],
         ),
         combination_problem(policy, mode, pages),
         weights_problem(settings["weights"], tower) if policy == "weighted" else None,

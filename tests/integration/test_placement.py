@@ -206,9 +206,8 @@ def test_a_policy_keeps_its_promise_on_eight_nodes(
     threads: int,
     promise: Callable[[Site], None],
 ) -> None:
-    check_promise(
-        eight_nodes, promise, policy, llama_service_load_mode=load_mode, llama_service_threads=threads, **SMALL_NODES
-    )
+    numbers = {"llama_service_threads": threads, "llama_service_threads_batch": threads}
+    check_promise(eight_nodes, promise, policy, llama_service_load_mode=load_mode, **numbers, **SMALL_NODES)
 
 
 def test_weighted_interleave_follows_the_bandwidth_that_was_measured(eight_nodes: Stand) -> None:

@@ -193,6 +193,13 @@ def test_distribute_maps_the_file_and_warms_up_by_generating() -> None:
     assert plan()["instances"][0]["intent"]["least_share"] is None
 
 
+def test_distribute_has_all_threads_take_the_same_parts_of_the_weights() -> None:
+    found = plan(numa_policy="distribute", threads=8)
+    assert (found["threads_batch"], found["problems"]) == (8, [])
+    (problem,) = plan(numa_policy="distribute", threads=8, threads_batch=1)["problems"]
+    assert "needs a thread on each of the 2 nodes, and 1 decode or read prompts" in problem
+
+
 def test_per_node_is_one_instance_a_node_with_its_own_port_and_the_node_s_cores() -> None:
     found = plan(numa_policy="per_node")
     assert [(entry["name"], entry["port"], entry["node"]) for entry in found["instances"]] == [
