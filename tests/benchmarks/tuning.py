@@ -213,7 +213,7 @@ def main() -> None:
         wait_until_quiet(given.patience)
         samples: dict[str, float] = {}
         before = reading(probe)
-        # Started for each round, like llama-bench and the probe: how fast a process reads depends on its pages.
+        # Started for each round, like llama-bench and the probe: all have new pages, lucky or not.
         with serving(native, model, work / "tuned.log", {**settings, **tunables}, options) as server:
             samples |= {"service": server.ask(), "service_prompt": server.read()}
         samples["bench"] = benched(words, bench_tunables)
