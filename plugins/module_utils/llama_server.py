@@ -109,7 +109,7 @@ def complete(url: str, key: str | None, prompt: str, max_tokens: int, timeout: f
 
 
 def warm_up(url: str, key: str | None, tokens: int, timeout: float) -> None:
-    """Let the threads that decode read the weights before any others do, for so many tokens.
+    """Let the threads that decode read weights that no thread has read yet, for so many tokens.
 
     The prompt is one token, which every vocabulary has as number 0: longer ones are read as a batch, by the threads for
     batches (``--threads-batch``), which share out the rows in another way.

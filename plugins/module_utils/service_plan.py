@@ -239,13 +239,15 @@ def make_plan(
     # A number of threads was measured on the CPUs of its policy: twice as many as a node has cores wait for each other.
     same = tuned and launch(policy, tower, places[0][1]) == launch(tuned["numa_policy"], tower)
     measured = tuned if tuned and same else {}
-    for threads in ("threads", "threads_batch"):
-        chosen[threads] = settings[threads] or measured.get(threads) or node_cores(tower, places[0][1])
+    cores = node_cores(tower, places[0][1])
+    chosen["threads"] = settings["threads"] or measured.get("threads") or cores
+    batch = measured.get("threads_batch") or cores
     if policy == "distribute":
         # Before anything is asked of it, the server reads two tokens to see what its context can do (common.cpp,
         # common_context_can_seq_rm): as a batch, whose threads so take the weights, each its part of the rows. The
         # threads that decode have the same parts where they are as many.
-        chosen["threads_batch"] = settings["threads_batch"] or chosen["threads"]
+        batch = chosen["threads"]
+    chosen["threads_batch"] = settings["threads_batch"] or batch
     reserve = settings["reserve_bytes"] // len(places)
     problems = [
         policy_problem(

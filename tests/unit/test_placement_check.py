@@ -107,7 +107,7 @@ def test_a_server_that_ended_and_was_not_reaped_does_not_run(process: subprocess
         assert time.monotonic() < deadline
 
 
-def test_distribute_generates_before_its_placement_is_read(process: subprocess.Popen[bytes]) -> None:
+def test_distribute_generates_before_the_placement_is_read(process: subprocess.Popen[bytes]) -> None:
     server = Server(200)
     assert start(server, process.pid, warm_up_tokens=8) is None
     assert server.asked == ["GET /health", "POST /completion"]
