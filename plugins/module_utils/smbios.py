@@ -20,6 +20,8 @@ MOST_STRUCTURES = 10000
 MOST_OF_A_TYPE = 512
 MOST_STRINGS = 64
 LONGEST_STRING = 128
+# What dmidecode prints for each byte of a string.
+PRINTABLE = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 MOST_WARNINGS = 50
 # The structures that are read: system, board, CPU socket, memory array, memory device.
 TYPES = (1, 2, 4, 16, 17)
@@ -176,8 +178,7 @@ def parse_table(data: bytes) -> tuple[list[Structure], list[str]]:
 
 def _string(raw: bytes) -> str:
     """A string as dmidecode prints it, so that a table and its text read the same."""
-    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in raw[:LONGEST_STRING])
-    return _known(text)
+    return _known(raw[:LONGEST_STRING].translate(PRINTABLE).decode("ascii"))
 
 
 def _known(text: str) -> str:
