@@ -80,7 +80,9 @@ class Space(NamedTuple):
         return self.bound_threads if load[0] == "bind" and self.bound_threads else self.threads
 
     def threads_batch_of(self, load: Load) -> tuple[int, ...]:
-        """How many threads may read prompts with this load."""
+        """How many threads may read prompts with this load; () where it has to be as many as decode."""
+        if load[0] == "distribute":
+            return ()
         return self.bound_threads_batch if load[0] == "bind" and self.bound_threads_batch else self.threads_batch
 
 
@@ -183,13 +185,16 @@ def next_step(space: Space, measurements: list[dict[str, Any]]) -> Optional[Step
     threads = space.threads_of(best)
     if ("threads", best) not in seen and len(threads) * len(space.flash_attention) > 1:
         return Step("threads", best, threads, space.flash_attention, FINAL_REPETITIONS)
-    if ("prompt", best) not in seen:
-        return Step("prompt", best, space.threads_batch_of(best), space.flash_attention, SCREEN_REPETITIONS, PROMPT)
+    batch = space.threads_batch_of(best)
+    if batch and ("prompt", best) not in seen:
+        return Step("prompt", best, batch, space.flash_attention, SCREEN_REPETITIONS, PROMPT)
     return None
 
 
 def steps_left(space: Space, measurements: list[dict[str, Any]]) -> int:
     """How many steps there are left, at most."""
+    if not next_step(space, measurements):
+        return 0
     screened = len({load_of(entry) for entry in measurements if entry["stage"] == "screen"})
     if screened < len(space.loads):
         return len(space.loads) - screened + min(FINALISTS, len(space.loads)) + 2
@@ -201,6 +206,8 @@ def steps_left(space: Space, measurements: list[dict[str, Any]]) -> int:
 
 def seconds_left(space: Space, measurements: list[dict[str, Any]]) -> Optional[float]:
     """How long the rest of the search takes, at most; None before the first load was measured."""
+    if not next_step(space, measurements):
+        return 0.0
     usable = [entry for entry in measurements if entry["tokens_per_second"]]
     decoded = [entry for entry in usable if not entry["prompt"] and entry.get("load_seconds")]
     if not decoded:

@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -170,6 +171,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=cache / "benchmark", help="where model and builds are kept")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine, each time")
     given = parser.parse_args()
+    # Without this, its server would outlive it.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     work: Path = given.work
     work.mkdir(parents=True, exist_ok=True)
     native, generic = (build(cpu, cache, work) for cpu in ("native", "x86-64-v3"))

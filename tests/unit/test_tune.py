@@ -199,6 +199,15 @@ def test_threads_that_are_bound_to_a_node_are_no_more_than_it_has() -> None:
     assert {step.threads for step in exhaustive(space) if step.load == bind} == {(16,), (8,)}
 
 
+def test_the_threads_that_decode_a_distributed_model_read_its_prompts_too() -> None:
+    """The service has them do so: their own rows of the weights are near them."""
+    space = Space(loads(["distribute"], ["mmap"], ["none"]), *thread_counts(16, 32))
+    measurements, _steps = search(Machine(1, 0.01, space), space)
+    decided = decide(space, measurements)
+    assert decided and decided["winner"]["threads_batch"] == decided["winner"]["threads"]
+    assert not any(entry["prompt"] for entry in measurements) and not any(step.prompt for step in exhaustive(space))
+
+
 def test_the_time_that_is_left_shrinks_and_is_at_most_what_it_takes() -> None:
     assert seconds_left(SPACE, []) is None
     measurements: list[dict[str, Any]] = []
