@@ -173,7 +173,7 @@ def read_history(directory: str) -> list[dict[str, Any]]:
 
 
 def node_weights(runs: list[dict[str, Any]], nodes: list[int]) -> dict[int, int]:
-    """Weights of weighted interleave for these memory nodes, {} where no run, oldest first, has read all of them.
+    """Weights of weighted interleave for these memory nodes, {} where no run, oldest first, has read just these.
 
     What counts of a node is its bandwidth for the cores that read it fastest: the links that the others come over are
     shared by all policies that use every node.
@@ -182,9 +182,10 @@ def node_weights(runs: list[dict[str, Any]], nodes: list[int]) -> dict[int, int]
         rates: dict[int, float] = {}
         for name, result in run["results"].items():
             cell = CELL.fullmatch(name)
-            if cell and int(cell[2]) in nodes:
+            if cell:
                 rates[int(cell[2])] = max(rates.get(int(cell[2]), 0.0), result["median"])
-        if len(rates) == len(nodes) > 1:
+        # One of another setting of the BIOS (NPS, SNC) had other nodes by the same numbers.
+        if set(rates) == set(nodes) and len(nodes) > 1:
             return weights(rates)
     return {}
 

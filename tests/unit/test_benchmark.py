@@ -67,6 +67,10 @@ def test_weights_come_from_the_last_run_that_read_all_nodes() -> None:
     assert node_weights([older, newer, matrix(c0m0=100.0), run([1.0])], [0, 1]) == {0: 2, 1: 1}
     assert node_weights([newer], [0, 1, 2]) == {}
     assert node_weights([newer], [0]) == {}
+    # Before the BIOS made two nodes of four, the first two were the halves of one socket.
+    four = matrix(c0m0=100.0, c1m1=100.0, c2m2=50.0, c3m3=50.0)
+    assert node_weights([newer, four], [0, 1]) == {0: 2, 1: 1}
+    assert node_weights([four], [0, 1]) == {}
 
 
 def test_a_quantity_has_median_and_spread() -> None:
