@@ -161,74 +161,65 @@ def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Lo
     return default if stays else best
 
 
-def next_step(space: Space, measurements: list[dict[str, Any]]) -> Optional[Step]:
-    """What to measure next, or None when the search is over.
+def last_steps(space: Space, load: Load) -> list[Step]:
+    """What is varied within the load that was chosen, where there is more than one value."""
+    threads, batch, flash = space.threads_of(load), space.threads_batch_of(load), space.flash_attention
+    decode = Step("threads", load, threads, flash, FINAL_REPETITIONS)
+    prompt = Step("prompt", load, batch, flash, SCREEN_REPETITIONS, PROMPT)
+    return [*([decode] if len(threads) * len(flash) > 1 else []), *([prompt] if batch else [])]
+
+
+def steps_left(space: Space, measurements: list[dict[str, Any]]) -> list[Step]:
+    """What there is left to measure, the next step first; of what depends on the result, that which takes longest.
 
     A load that failed has measurements too, with ``tokens_per_second`` empty and ``problem`` set.
     """
 
-    def first(load: Load) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-        return space.threads_of(load)[:1], space.flash_attention[:1]
+    def usual(stage: str, load: Load, repetitions: int) -> Step:
+        return Step(stage, load, space.threads_of(load)[:1], space.flash_attention[:1], repetitions)
 
     seen = {(entry["stage"], load_of(entry)) for entry in measurements}
-    for load in space.loads:
-        if ("screen", load) not in seen:
-            return Step("screen", load, *first(load), SCREEN_REPETITIONS)
     usable = [entry for entry in measurements if entry["tokens_per_second"]]
+    first = [usual("screen", load, SCREEN_REPETITIONS) for load in space.loads if ("screen", load) not in seen]
     finalists = hopeful(_by_load(usable, space, ("screen",)), space.loads)
-    for load in finalists if len(finalists) > 1 else []:
-        if ("final", load) not in seen:
-            return Step("final", load, *first(load), FINAL_REPETITIONS)
-    best = chosen_load(space, usable)
-    if best is None:
-        return None
-    threads = space.threads_of(best)
-    if ("threads", best) not in seen and len(threads) * len(space.flash_attention) > 1:
-        return Step("threads", best, threads, space.flash_attention, FINAL_REPETITIONS)
-    batch = space.threads_batch_of(best)
-    if batch and ("prompt", best) not in seen:
-        return Step("prompt", best, batch, space.flash_attention, SCREEN_REPETITIONS, PROMPT)
-    return None
+    if first:
+        # Any of them may turn out to be: as many are counted as there can be.
+        finalists = list(space.loads[:FINALISTS])
+    if len(finalists) > 1:
+        first += [usual("final", load, FINAL_REPETITIONS) for load in finalists if ("final", load) not in seen]
+    if first:
+        return first + max((last_steps(space, load) for load in space.loads), key=_tokens)
+    chosen = chosen_load(space, usable)
+    return [step for step in last_steps(space, chosen) if (step.stage, chosen) not in seen] if chosen else []
 
 
-def steps_left(space: Space, measurements: list[dict[str, Any]]) -> int:
-    """How many steps there are left, at most."""
-    if not next_step(space, measurements):
-        return 0
-    screened = len({load_of(entry) for entry in measurements if entry["stage"] == "screen"})
-    if screened < len(space.loads):
-        return len(space.loads) - screened + min(FINALISTS, len(space.loads)) + 2
-    done = {(entry["stage"], load_of(entry)) for entry in measurements}
-    kept = hopeful(_by_load([e for e in measurements if e["tokens_per_second"]], space, ("screen",)), space.loads)
-    finals = [load for load in kept if len(kept) > 1 and ("final", load) not in done]
-    return len(finals) + sum(all(stage != name for stage, _load in done) for name in ("threads", "prompt"))
+def next_step(space: Space, measurements: list[dict[str, Any]]) -> Optional[Step]:
+    """What to measure next, or None when the search is over."""
+    return next(iter(steps_left(space, measurements)), None)
+
+
+def _tokens(steps: Iterable[Step]) -> int:
+    """Tokens of these steps; the first repetition of each setting is left out, and a prompt is read to warm up, too."""
+    return sum(
+        len(step.threads)
+        * len(step.flash_attention)
+        * (step.prompt * (step.repetitions + 2) or GENERATED * (step.repetitions + 1))
+        for step in steps
+    )
 
 
 def seconds_left(space: Space, measurements: list[dict[str, Any]]) -> Optional[float]:
-    """How long the rest of the search takes, at most; None before the first load was measured."""
-    if not next_step(space, measurements):
-        return 0.0
-    usable = [entry for entry in measurements if entry["tokens_per_second"]]
-    decoded = [entry for entry in usable if not entry["prompt"] and entry.get("load_seconds")]
+    """How long the rest of the search takes, at most; None before the first load was measured.
+
+    A prompt is read at least as fast as an answer is written.
+    """
+    steps = steps_left(space, measurements)
+    decoded = [e for e in measurements if e["tokens_per_second"] and not e["prompt"] and e.get("load_seconds")]
     if not decoded:
-        return None
+        return None if steps else 0.0
     load = float(median(entry["load_seconds"] for entry in decoded))
     token = 1 / float(median(rate for entry in decoded for rate in entry["tokens_per_second"]))
-    done = {(entry["stage"], load_of(entry)) for entry in measurements}
-    screens = sum(("screen", one) not in done for one in space.loads)
-    stages = {stage for stage, _load in done}
-    last = {"threads", "prompt"} - stages
-    finals = steps_left(space, measurements) - screens - len(last)
-    spent = screens * (load + (SCREEN_REPETITIONS + 1) * GENERATED * token)
-    spent += finals * (load + (FINAL_REPETITIONS + 1) * GENERATED * token)
-    if "threads" in last:
-        arms = len(space.threads) * len(space.flash_attention)
-        spent += load + arms * (FINAL_REPETITIONS + 1) * GENERATED * token
-    if "prompt" in last:
-        # A prompt is read at least as fast as an answer is written.
-        arms = len(space.threads_batch) * len(space.flash_attention)
-        spent += load + arms * (SCREEN_REPETITIONS + 2) * PROMPT * token
-    return spent
+    return len(steps) * load + _tokens(steps) * token
 
 
 def exhaustive(space: Space) -> list[Step]:

@@ -221,7 +221,7 @@ class Tuner:
             self._drop()
 
     def _line(self, step: tune.Step, measurements: list[dict[str, Any]]) -> str:
-        left, seconds = tune.steps_left(self.space, measurements), tune.seconds_left(self.space, measurements)
+        left, seconds = len(tune.steps_left(self.space, measurements)), tune.seconds_left(self.space, measurements)
         done = len({(entry["stage"], tune.load_of(entry)) for entry in measurements})
         rates = [rate for entry in measurements if not entry["prompt"] for rate in entry["tokens_per_second"]]
         line = f"tuning: step {done + 1} of at most {done + left}, {step.stage} {', '.join(step.load)}"
