@@ -36,8 +36,9 @@ LEAST_SHARE = 0.25
 # Buffers from a pool by the size of its pages. Small allocations share the pages of one heap: else each thread would
 # have a heap of at least a page, and each of 128 kB or more a page of its own, of 1 GB maybe.
 POOL = "{}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432"
-# What the server takes besides reading the model: starting, the first pass over the weights, the check.
-START_SECONDS = 300
+# What the server takes besides reading the model: starting, the first pass over the weights, the check. More than the
+# longest wait before an automatic restart, which is a command of the start.
+START_SECONDS = 600
 
 
 def server_settings(text: str) -> set[str]:
