@@ -38,6 +38,7 @@ EMULATED = {"llama_service_extra": {"OMP_WAIT_POLICY": "passive"}, "llama_servic
 SMALL_NODES = {"llama_service_memory_reserve_bytes": 2**28}
 SMALL_MODEL = Size(blocks=4, width=1024, feed_forward=4096, vocabulary=8192)
 # Emulated, each check of a server takes half a minute or more: those of eight servers, every half minute, leave no CPU.
+CHECKS = "/etc/systemd/system/llama-server-check@.timer.d"
 RARE_CHECKS = "[Timer]\nOnActiveSec=\nOnUnitInactiveSec=\nOnActiveSec=1h\nOnUnitInactiveSec=1h\n"
 
 
@@ -72,9 +73,8 @@ def eight_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         site = Site(Tower(name))
         kept = f"/srv/{file.name}"
         site.module("ansible.builtin.copy", src=str(file), dest=kept)
-        drop_in = "/etc/systemd/system/llama-server-check@.timer.d"
-        site.module("ansible.builtin.file", path=drop_in, state="directory")
-        site.module("ansible.builtin.copy", content=RARE_CHECKS, dest=f"{drop_in}/rare.conf")
+        site.module("ansible.builtin.file", path=CHECKS, state="directory")
+        site.module("ansible.builtin.copy", content=RARE_CHECKS, dest=f"{CHECKS}/rare.conf")
         source = {"path": kept, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         model, other = ({"model_store_models": [{"name": name, **source}]} for name in ("small", "other"))
         assert site.playbook("playbooks/models.yml", **other).code == 0

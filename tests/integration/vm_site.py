@@ -55,6 +55,8 @@ class Site:
     def _start(self, command: str, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
         environment["LLAMATOWER_CACHE"] = str(cache_dir())
+        # Emulated and busy, sudo took longer than the usual 30 s.
+        environment["ANSIBLE_TIMEOUT"] = "120"
         hub = self.tower.dir / "hub.url"
         if hub.exists():
             environment["HF_ENDPOINT"] = hub.read_text().strip()

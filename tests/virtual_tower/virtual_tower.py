@@ -202,7 +202,8 @@ class Tower:
             "UserKnownHostsFile": str(self.dir / "known_hosts"),
             "IdentitiesOnly": "yes",
             "BatchMode": "yes",
-            "ConnectTimeout": "5",
+            # One that is emulated and starts eight servers takes longer than 5 s to greet.
+            "ConnectTimeout": "30",
         }
         return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
 
