@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,7 +18,6 @@ import pytest
 from tests.benchmarks.benchmark_model import Size, make
 from tests.integration.vm_site import (
     REPO,
-    SHARDS,
     UNIT,
     Site,
     Tower,
@@ -34,8 +34,9 @@ STAGE = REPO / "tests" / "virtual_tower" / "stage"
 # Emulated CPUs share fewer real ones: eight threads that wait for each other in a loop, as libgomp has them do, decoded
 # 0.08 tokens a second of the model of 283 MB on two cores, and 0.29 where they sleep.
 EMULATED = {"llama_service_extra": {"OMP_WAIT_POLICY": "passive"}, "llama_service_check_tokens": 4}
-# Nodes of 1 GB each, and a model of 64 MB.
+# Eight nodes of 1 GB each.
 SMALL_NODES = {"llama_service_memory_reserve_bytes": 2**28}
+# 64 MB.
 SMALL_MODEL = Size(blocks=4, width=1024, feed_forward=4096, vocabulary=8192)
 # Emulated, each check of a server takes half a minute or more: those of eight servers, every half minute, leave no CPU.
 CHECKS = "/etc/systemd/system/llama-server-check@.timer.d"
@@ -56,30 +57,42 @@ class Stand(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def two_nodes(site: Site) -> Stand:
-    """The tower of this level."""
-    other = {"model_store_models": [SHARDS]}
-    assert site.playbook("playbooks/models.yml", **other).code == 0
-    return Stand(site, {}, other)
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Emulated, a server that starts with the 283 MB of the hub's model takes five minutes, and warms up for two."""
+    file = tmp_path_factory.mktemp("models") / "small.gguf"
+    make(file, SMALL_MODEL)
+    return file
+
+
+def with_models(site: Site, file: Path) -> Stand:
+    """A tower that has a model under two names."""
+    kept = f"/srv/{file.name}"
+    site.module("ansible.builtin.copy", src=str(file), dest=kept)
+    source = {"path": kept, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    models = [{"name": name, **source} for name in ("small", "other")]
+    assert site.playbook("playbooks/models.yml", model_store_models=models).code == 0
+    model, other = ({"model_store_models": [model]} for model in models)
+    return Stand(site, model, other)
 
 
 @pytest.fixture(scope="module")
-def eight_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def two_nodes(site: Site, small_model: Path) -> Stand:
+    """The tower of this level."""
+    return with_models(site, small_model)
+
+
+@pytest.fixture(scope="module")
+def eight_nodes(small_model: Path) -> Iterator[Stand]:
     """A tower with eight memory nodes, which is removed afterwards (not with KEEP=1)."""
-    name, file = "nps4", tmp_path_factory.mktemp("models") / "small.gguf"
-    make(file, SMALL_MODEL)
+    name = "nps4"
     subprocess.run([STAGE, "up", name], check=True)
     try:
         site = Site(Tower(name))
-        kept = f"/srv/{file.name}"
-        site.module("ansible.builtin.copy", src=str(file), dest=kept)
         site.module("ansible.builtin.file", path=CHECKS, state="directory")
         site.module("ansible.builtin.copy", content=RARE_CHECKS, dest=f"{CHECKS}/rare.conf")
-        source = {"path": kept, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-        model, other = ({"model_store_models": [{"name": name, **source}]} for name in ("small", "other"))
-        assert site.playbook("playbooks/models.yml", **other).code == 0
-        assert site.playbook("site.yml", **model).code == 0
-        yield Stand(site, model, other)
+        stand = with_models(site, small_model)
+        assert site.playbook("site.yml", **stand.model).code == 0
+        yield stand
     finally:
         if not os.environ.get("KEEP"):
             subprocess.run([STAGE, "down", name], check=True)
