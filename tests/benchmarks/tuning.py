@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: MIT
 """How good what the tuner finds is, and how near a server with those settings comes to what the memory allows.
 
-    python3 tests/benchmarks/tuning.py [--rounds N] [--work DIR] [--patience SECONDS]
+    python3 tests/benchmarks/tuning.py [--rounds N] [--work DIR] [--patience SECONDS] [--c-flags FLAGS]
 
 Builds llama.cpp for this CPU and for any with AVX2 (x86-64-v3), makes a model of 507 MB in Q6_K, lets the tuner search,
 and then, with the same build and model,
 
 - measures every arm of the same search, each in a process of its own, as one would by hand: the exhaustive sweep;
 - runs the read probe, the server with the settings that were found, llama-bench with the best settings of the sweep,
-  the generic build's server with no settings at all, and the probe again: a round.
+  the generic build's server with no settings at all, and the probe again: a round. With --c-flags (CMAKE_C_FLAGS of the
+  build for this CPU), llama-bench of the same build without them, too.
 
 Prints a table of ratios and one JSON document. What the memory gives changes from one second to the next where other
 machines share it, so everything is compared within a round, each for about as long, and the median of the rounds
@@ -50,7 +51,7 @@ REPO = Path(__file__).resolve().parents[2]
 TOKENS = 64
 
 
-def build(cpu: str, cache: Path, work: Path) -> Path:
+def build(cpu: str, more: dict[str, str], cache: Path, work: Path) -> Path:
     """The directory of the binaries, built once and kept."""
 
     def module(name: str, **arguments: Any) -> dict[str, Any]:
@@ -65,7 +66,8 @@ def build(cpu: str, cache: Path, work: Path) -> Path:
 
     defaults = yaml.safe_load((REPO / "roles/llama_build/defaults/main.yml").read_text())
     places = {"work_dir": str(cache / "builds")}
-    plan = module("llama_build_info", source=defaults["llama_build_source"], cpu=cpu, **places)["llama_build"]
+    wanted = {"source": defaults["llama_build_source"], "cpu": cpu, "cmake_options": more}
+    plan = module("llama_build_info", **wanted, **places)["llama_build"]
     if not plan["present"]:
         progress = {"progress_path": str(cache / "builds/progress.json"), "ccache_dir": str(cache / "ccache")}
         module("llama_build", build=plan, **places, **progress)
@@ -170,12 +172,14 @@ def main() -> None:
     cache = Path(os.environ.get("LLAMATOWER_CACHE") or Path.home() / ".cache/llamatower")
     parser.add_argument("--work", type=Path, default=cache / "benchmark", help="where model and builds are kept")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine, each time")
+    parser.add_argument("--c-flags", default="", help="of the build for this CPU, as --c-flags=-fprefetch-loop-arrays")
     given = parser.parse_args()
     # Without this, its server would outlive it.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     work: Path = given.work
     work.mkdir(parents=True, exist_ok=True)
-    native, generic = (build(cpu, cache, work) for cpu in ("native", "x86-64-v3"))
+    plain, generic = (build(cpu, {}, cache, work) for cpu in ("native", "x86-64-v3"))
+    native = build("native", {"CMAKE_C_FLAGS": given.c_flags}, cache, work) if given.c_flags else plain
     model, probe = work / "benchmark-Q6_K.gguf", work / "read_probe"
     if not model.exists():
         make(model)
@@ -207,7 +211,9 @@ def main() -> None:
     settings, tunables = environment(winner)
     bench_settings, bench_tunables = environment(best_arm)
     words = llama_bench.command(str(native / "llama-bench"), str(model), bench_settings, 1, TOKENS)
-    again = llama_bench.command(str(native / "llama-bench"), str(model), settings, 1, TOKENS)
+    again, without = (
+        llama_bench.command(str(place / "llama-bench"), str(model), settings, 1, TOKENS) for place in (native, plain)
+    )
     rounds: list[dict[str, float]] = []
     with open(model, "rb") as file:
         drop(file.fileno())
@@ -223,6 +229,8 @@ def main() -> None:
         with serving(generic, model, work / "generic.log", {}, []) as server:
             samples |= {"generic": server.ask(), "generic_prompt": server.read()}
         samples["winner"] = benched(again, tunables)
+        if given.c_flags:
+            samples["plain"] = benched(without, tunables)
         samples["roofline"] = (before + reading(probe)) / 2 * 1e9 / active
         rounds.append(samples)
         print(f"round {number + 1} of {given.rounds}: {samples}", file=sys.stderr)
@@ -236,6 +244,7 @@ def main() -> None:
         ("stored winner / best arm of the sweep, in the rounds", "winner", "bench"),
         ("running service / best llama-bench", "service", "bench"),
         ("running service / roofline", "service", "roofline"),
+        *([("with the flags / without, decoding", "winner", "plain")] if given.c_flags else []),
         ("native and tuned / generic and untuned, decoding", "service", "generic"),
         ("native and tuned / generic and untuned, prompts", "service_prompt", "generic_prompt"),
     ):
