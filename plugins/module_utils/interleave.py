@@ -61,10 +61,11 @@ def cached(descriptor: int, offset: int) -> bool:
     mincore(2) knows, but tells only those who own the file or may write it; others hear that each page is there. A read
     that must not wait tells anyone, but makes Linux read the page, and a virtual disk often brings it before it looks.
     """
+    # ctypes has the address of a writable mapping only, and one of a whole model would be charged as memory.
     with mmap.mmap(descriptor, mmap.PAGESIZE, access=mmap.ACCESS_COPY, offset=offset) as content:
-        page, state = (ctypes.c_ubyte * mmap.PAGESIZE).from_buffer(content), ctypes.c_ubyte()
-        failed = LIBC.mincore(page, ctypes.c_size_t(mmap.PAGESIZE), ctypes.byref(state))
-        del page
+        page, state = ctypes.c_ubyte.from_buffer(content), ctypes.c_ubyte()
+        failed = LIBC.mincore(ctypes.byref(page), ctypes.c_size_t(mmap.PAGESIZE), ctypes.byref(state))
+        del page  # else the mapping could not be closed
     if not failed and not state.value & 1:
         return False
     try:
