@@ -35,9 +35,9 @@ from .benchmark import hardware_of
 
 SCHEMA_VERSION = 1
 LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
-# An arm that is so far behind the best, beyond what its own samples differ by, is not measured again.
+# An arm that is so far behind the best, beyond what samples of one process differ by, is not measured again.
 HOPELESS = 0.03
-# Loads that are measured a second time, and repetitions of a first look and of a second one.
+# Loads that are measured a second time beside the default, and repetitions of a first look and of a second one.
 FINALISTS = 2
 SCREEN_REPETITIONS = 2
 FINAL_REPETITIONS = 3
@@ -114,10 +114,19 @@ def loads(
     return tuple(dict.fromkeys([*([default] if default in found else []), *found]))
 
 
-def best_and_spread(samples: list[float]) -> tuple[float, float]:
-    """Median, and half the distance between the largest and the smallest sample, over the median."""
-    middle = median(samples)
-    return middle, (max(samples) - min(samples)) / 2 / middle
+def spread(samples: list[float]) -> float:
+    """Half the distance between the largest and the smallest sample, over the median."""
+    return (max(samples) - min(samples)) / 2 / median(samples)
+
+
+def beats(samples: list[float], default: list[float]) -> bool:
+    """Whether there is something to be said against the default: 1 % in the median, and three of four pairs of samples.
+
+    On a machine whose samples differ by a tenth, the best median of many settings that are equal is some percent better
+    than that of the default, by chance.
+    """
+    pairs = [mine > other for mine in samples for other in default]
+    return median(samples) > median(default) * (1 + HOPELESS / 3) and sum(pairs) >= 0.75 * len(pairs)
 
 
 def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str, ...]) -> dict[Load, list[float]]:
@@ -138,16 +147,17 @@ def load_of(entry: dict[str, Any]) -> Load:
 
 
 def hopeful(samples: dict[Load, list[float]], order: tuple[Load, ...]) -> list[Load]:
-    """The loads that may still be the best, best first, at most ``FINALISTS``; equal ones in the order of the space."""
+    """The loads that may still be the best, best first: ``FINALISTS``, and the default, which they have to beat.
+
+    Equal ones are in the order of the space. What one of them shows of the machine's noise is true of all.
+    """
     if not samples:
         return []
     top = max(median(values) for values in samples.values())
-    kept = []
-    for load, values in samples.items():
-        middle, spread = best_and_spread(values)
-        if middle * (1 + HOPELESS + min(spread, HOPELESS)) >= top:
-            kept.append((-middle, order.index(load), load))
-    return [load for _speed, _index, load in sorted(kept)][:FINALISTS]
+    noise = max(spread(values) for values in samples.values())
+    kept = [load for load in samples if median(samples[load]) * (1 + HOPELESS + noise) >= top]
+    kept.sort(key=lambda load: (-median(samples[load]), order.index(load)))
+    return kept[:FINALISTS] + [load for load in kept[FINALISTS:] if load == order[0]]
 
 
 def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Load]:
@@ -155,10 +165,10 @@ def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Lo
     both = _by_load(measurements, space, ("screen", "final"))
     if not both:
         return None
-    best = max(both, key=lambda load: (median(both[load]), -space.loads.index(load)))
+    finalists = _by_load(measurements, space, ("final",)) or both
+    best = max(finalists, key=lambda load: (median(both[load]), -space.loads.index(load)))
     default = space.loads[0]
-    stays = default in both and median(both[default]) * (1 + HOPELESS / 3) >= median(both[best])
-    return default if stays else best
+    return default if default in finalists and not beats(both[best], both[default]) else best
 
 
 def last_steps(space: Space, load: Load) -> list[Step]:
@@ -184,7 +194,7 @@ def steps_left(space: Space, measurements: list[dict[str, Any]]) -> list[Step]:
     finalists = hopeful(_by_load(usable, space, ("screen",)), space.loads)
     if first:
         # Any of them may turn out to be: as many are counted as there can be.
-        finalists = list(space.loads[:FINALISTS])
+        finalists = list(space.loads[: FINALISTS + 1])
     if len(finalists) > 1:
         first += [usual("final", load, FINAL_REPETITIONS) for load in finalists if ("final", load) not in seen]
     if first:
@@ -254,7 +264,7 @@ def decide(space: Space, measurements: list[dict[str, Any]]) -> Optional[dict[st
     }
     top = max(within, key=lambda key: median(within[key]))
     # What nothing speaks against stays as it is.
-    if default in within and median(within[default]) * (1 + HOPELESS / 3) >= median(within[top]):
+    if default in within and not beats(within[top], within[default]):
         top = default
     load, threads, flash = top
     batch = {count: median(values) for (count, used), values in prompt.items() if used == flash}

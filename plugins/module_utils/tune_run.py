@@ -251,11 +251,15 @@ class Tuner:
     def _measure(self, step: tune.Step, measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
         policy, mode, pages = step.load
         start = launch(policy, self.tower)
+        single = len(step.threads) * len(step.flash_attention) == 1
+        # Settings that are compared within a process take turns: what else the machine does in a minute is then part of
+        # all of them. Not those that read prompts, which llama-bench reads once more at each turn, to warm up.
+        turns = 1 if single or step.prompt else step.repetitions + 1
         settings = {
             **start.settings,
             "LLAMA_ARG_LOAD_MODE": mode,
             "LLAMA_ARG_THREADS": ",".join(map(str, step.threads)),
-            "LLAMA_ARG_FLASH_ATTN": ",".join("on" if flash else "off" for flash in step.flash_attention),
+            "LLAMA_ARG_FLASH_ATTN": ",".join(["on" if flash else "off" for flash in step.flash_attention] * turns),
         }
         tunables = {"thp": "glibc.malloc.hugetlb=1", "hugetlb": self.unit["environment"].get("GLIBC_TUNABLES", "")}
         self._drop()
@@ -263,7 +267,7 @@ class Tuner:
             os.path.join(self.unit["binaries"], "llama-bench"),
             self.unit["model"],
             settings,
-            step.repetitions + 1,
+            (step.repetitions + 1) // turns,
             0 if step.prompt else tune.GENERATED,
             step.prompt,
             start.prefix,
@@ -271,7 +275,6 @@ class Tuner:
         arm = {"stage": step.stage, **dict(zip(tune.LOAD_KEYS, step.load)), "prompt": step.prompt}
         known = [entry for entry in measurements if entry["tokens_per_second"] and not entry["prompt"]]
         best = max((max(entry["tokens_per_second"]) for entry in known), default=None)
-        single = len(step.threads) * len(step.flash_attention) == 1
         longest = 2 * tune.GENERATED / best if best and single and not step.prompt else None
         environment = {"GLIBC_TUNABLES": tunables[pages]} if pages in tunables else {}
         problem = None
@@ -285,14 +288,17 @@ class Tuner:
         if problem:
             nothing = {"threads": step.threads[0], "flash_attention": step.flash_attention[0], "tokens_per_second": []}
             return [{**arm, **nothing, "problem": problem}]
+        rates: dict[tuple[int, bool], list[float]] = {}
+        for test in outcome.tests:
+            rates.setdefault((test["threads"], test["flash_attention"]), []).extend(test["tokens_per_second"])
         return [
             {
                 **arm,
-                "threads": test["threads"],
-                "flash_attention": test["flash_attention"],
-                "tokens_per_second": test["tokens_per_second"][1:],
-                "first_tokens_per_second": test["tokens_per_second"][0],
+                "threads": threads,
+                "flash_attention": flash,
+                "tokens_per_second": steady,
+                "first_tokens_per_second": first,
                 "load_seconds": outcome.load_seconds,
             }
-            for test in outcome.tests
+            for (threads, flash), (first, *steady) in rates.items()
         ]

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 from ansible.module_utils.tune import (
     FINALISTS,
+    LOAD_KEYS,
     Space,
+    beats,
+    chosen_load,
     confidence,
     decide,
     exhaustive,
+    hopeful,
     load_of,
     loads,
     next_step,
@@ -96,7 +100,7 @@ def test_the_winner_is_within_three_percent_of_the_best_arm(seed: int, noise: fl
     winner = decided["winner"]
     reached = machine.speed[load_of(winner), winner["threads"], winner["flash_attention"]]
     assert reached >= 0.97 * max(machine.speed.values()), decided
-    assert steps <= len(SPACE.loads) + FINALISTS + 2
+    assert steps <= len(SPACE.loads) + FINALISTS + 1 + 2
     sweep = exhaustive(SPACE)
     assert spent <= sum(step.repetitions for step in sweep) / 3
     assert steps <= len(sweep) / 3
@@ -111,6 +115,36 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(seed: int, kept:
     while step := next_step(SPACE, rest):
         rest = rest + machine.run(step)
     assert rest == whole
+
+
+def test_what_differs_by_noise_alone_does_not_replace_the_default() -> None:
+    assert beats([10.4, 10.5], [10.0, 10.1])
+    assert not beats([10.05, 10.06], [10.0, 10.01])
+    assert not beats([9.0, 10.6, 12.0], [8.5, 10.0, 12.5])
+
+
+def test_the_default_is_measured_again_beside_two_others_unless_it_is_hopeless() -> None:
+    default, first, second = ("none", "dio", "thp"), ("none", "dio", "none"), ("none", "mmap", "none")
+    order = (default, first, second)
+    assert hopeful({default: [9.8, 9.9], first: [10.0, 10.1], second: [9.9, 10.0]}, order) == [first, second, default]
+    assert hopeful({default: [9.0, 9.1], first: [10.0, 10.1], second: [9.9, 10.0]}, order) == [first, second]
+    # Another sample of the same default differs as much as the samples of any other.
+    noisy = {default: [9.0, 9.1], first: [9.0, 11.1], second: [9.9, 10.0]}
+    assert hopeful(noisy, order) == [first, second, default]
+
+
+def test_a_load_that_was_fast_at_first_sight_only_is_not_chosen() -> None:
+    default, other, third = ("none", "dio", "thp"), ("none", "dio", "none"), ("none", "mmap", "none")
+    space = Space((default, other, third), (2,), (2,), (True,))
+
+    def entry(stage: str, load: tuple[str, str, str], *rates: float) -> dict[str, Any]:
+        arm = dict(zip(LOAD_KEYS, load, strict=True))
+        return {"stage": stage, **arm, "threads": 2, "flash_attention": True, "prompt": 0, "tokens_per_second": rates}
+
+    measured = [entry("screen", load, 10.0, 10.1) for load in space.loads]
+    # The third was no finalist; what the others lost since is no reason to take it.
+    slower = [entry("final", load, 8.0, 8.1, 8.2) for load in (default, other)]
+    assert chosen_load(space, [*measured, *slower]) == default
 
 
 def test_the_file_s_own_pages_are_never_asked_to_be_huge_and_the_default_comes_first() -> None:

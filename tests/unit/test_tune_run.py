@@ -15,6 +15,7 @@ import pytest
 from ansible.module_utils import tune_run
 from ansible.module_utils.benchmark_text import tuning_text
 from ansible.module_utils.llama_bench import BenchError, Outcome
+from ansible.module_utils.tune import FINAL_REPETITIONS
 from ansible.module_utils.tune_run import TuneError, Tuner, current_load, make_space, policies, weighted
 
 UNIT: dict[str, Any] = {
@@ -104,10 +105,13 @@ def test_limits_that_leave_nothing_are_refused_with_the_reason() -> None:
 
 
 class Bench:
-    """Stands in for the process: a speed for each setting, and an end after so many processes."""
+    """Stands in for the process: a speed for each setting, and an end after so many processes.
 
-    def __init__(self, most: int = 1000) -> None:
-        self.most, self.commands = most, list[list[str]]()
+    ``drift`` is how much faster the machine is with each test of a process, of 1.
+    """
+
+    def __init__(self, most: int = 1000, drift: float = 0.0) -> None:
+        self.most, self.drift, self.commands = most, drift, list[list[str]]()
 
     def __call__(
         self, words: list[str], environment: dict[str, str], longest_repetition: float | None = None
@@ -119,17 +123,20 @@ class Bench:
         if option["--load-mode"] == "none":
             raise BenchError("llama-bench ended with 1: no memory.")
         speed = 40.0 if environment else 30.0
+        settings = itertools.product(option["--flash-attn"].split(","), map(int, option["--threads"].split(",")))
         return Outcome(
             [
                 {
-                    "threads": int(count),
+                    "threads": count,
                     "flash_attention": flash == "on",
                     "prompt": int(option["--n-prompt"]),
                     "generated": int(option["--n-gen"]),
-                    "tokens_per_second": [speed * int(count) / 2] * int(option["--repetitions"]),
+                    "tokens_per_second": [
+                        speed * count / 2 * (1.0 if flash == "on" else 0.9) * (1 + number * self.drift)
+                    ]
+                    * int(option["--repetitions"]),
                 }
-                for count in option["--threads"].split(",")
-                for flash in option["--flash-attn"].split(",")
+                for number, (flash, count) in enumerate(settings)
             ],
             1.5,
             False,
@@ -192,6 +199,17 @@ def test_the_result_is_stored_with_its_evidence_and_known_the_next_time(
     print(text)
     assert "40 tokens a second" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_settings_take_turns_so_that_a_machine_that_becomes_faster_favors_none(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(drift=0.08)
+    found = tuner(model, bench, monkeypatch).search()
+    threads = [entry for entry in found["evidence"]["measurements"] if entry["stage"] == "threads"]
+    print(threads)
+    assert found["winner"]["flash_attention"]
+    assert {len(entry["tokens_per_second"]) for entry in threads} == {FINAL_REPETITIONS}
 
 
 def test_its_progress_says_how_many_steps_and_seconds_there_are_at_most(
