@@ -243,6 +243,7 @@ def main() -> None:
     for title, above, below in (
         ("stored winner / best arm of the sweep, in the rounds", "winner", "bench"),
         ("running service / best llama-bench", "service", "bench"),
+        ("running service / llama-bench with the same settings", "service", "winner"),
         ("running service / roofline", "service", "roofline"),
         *([("with the flags / without, decoding", "winner", "plain")] if given.c_flags else []),
         ("native and tuned / generic and untuned, decoding", "service", "generic"),
