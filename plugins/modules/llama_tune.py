@@ -12,6 +12,8 @@ description:
   - Measures NUMA policies, load modes, huge pages, threads and flash attention with llama-bench, on the model and the
     build of a service, in a bounded search, and stores the fastest settings with the evidence. The role llama_service
     uses them.
+  - The settings of the service stay the result unless others are faster by 1 % in the median and in three of four pairs
+    of samples.
   - Measures beside the running service where memory allows that. Otherwise the service is stopped meanwhile, and started
     again whatever becomes of this module, by a unit that waits for its end. No setting of the service is changed.
   - What was measured is kept, so that a search that was killed goes on from there.
