@@ -14,6 +14,7 @@ from typing import Any, Optional
 from .kv_cache import kv_bytes
 from .llama_server import reachable
 from .numa_policy import bindable_nodes, launch, policy_problem, weights_problem
+from .placement_check import LONGEST_WAIT_SECONDS
 from .tune import stored_winner
 
 # Weights in anonymous memory: the memory policy places them whatever the page cache holds, and they can be huge pages.
@@ -36,9 +37,9 @@ LEAST_SHARE = 0.25
 # Buffers from a pool by the size of its pages. Small allocations share the pages of one heap: else each thread would
 # have a heap of at least a page, and each of 128 kB or more a page of its own, of 1 GB maybe.
 POOL = "{}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432"
-# What the server takes besides reading the model: starting, the first pass over the weights, the check. More than the
-# longest wait before an automatic restart, which is a command of the start.
-START_SECONDS = 600
+# What a start takes besides reading the model: the wait before an automatic one, and starting the server, the first
+# pass over the weights and the check.
+START_SECONDS = LONGEST_WAIT_SECONDS + 300
 
 
 def server_settings(text: str) -> set[str]:

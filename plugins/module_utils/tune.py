@@ -37,6 +37,8 @@ SCHEMA_VERSION = 1
 LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
 # An arm that is so far behind the best, beyond what samples of one process differ by, is not measured again.
 HOPELESS = 0.03
+# What is not faster by more than this is as fast.
+TIE = 0.01
 # Loads that are measured a second time beside the default, and repetitions of a first look and of a second one.
 FINALISTS = 2
 SCREEN_REPETITIONS = 2
@@ -120,13 +122,13 @@ def spread(samples: list[float]) -> float:
 
 
 def beats(samples: list[float], default: list[float]) -> bool:
-    """Whether there is something to be said against the default: 1 % in the median, and three of four pairs of samples.
+    """Whether these are faster than the default: by more than ``TIE`` in the median, and in three of four pairs.
 
     On a machine whose samples differ by a tenth, the best median of many settings that are equal is some percent better
     than that of the default, by chance.
     """
     pairs = [mine > other for mine in samples for other in default]
-    return median(samples) > median(default) * (1 + HOPELESS / 3) and sum(pairs) >= 0.75 * len(pairs)
+    return median(samples) > median(default) * (1 + TIE) and sum(pairs) >= 0.75 * len(pairs)
 
 
 def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str, ...]) -> dict[Load, list[float]]:
@@ -302,10 +304,10 @@ def _summary(samples: list[float]) -> dict[str, Any]:
 
 
 def confidence(winner: list[float], runner_up: list[float]) -> str:
-    """``certain``: every sample beats all of the runner-up's; ``likely``: the medians are 1 % apart; else ``tie``."""
+    """``certain``: each sample beats all of the runner-up's; ``likely``: the median does, by ``TIE``; or ``tie``."""
     if not runner_up or min(winner) > max(runner_up):
         return "certain"
-    return "likely" if median(winner) > 1.01 * median(runner_up) else "tie"
+    return "likely" if median(winner) > median(runner_up) * (1 + TIE) else "tie"
 
 
 def stored_winner(document: Any, build: str, sha256: list[str], tower: dict[str, Any]) -> Optional[dict[str, Any]]:
