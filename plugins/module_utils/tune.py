@@ -29,9 +29,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from statistics import median
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, TypeVar
 
-from .benchmark import hardware_of
+from .benchmark import hardware_of, quantity
 
 SCHEMA_VERSION = 1
 LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
@@ -50,6 +50,7 @@ GENERATED = 24
 PROMPT = 128
 
 Load = tuple[str, str, str]
+Key = TypeVar("Key")
 
 
 class Step(NamedTuple):
@@ -116,11 +117,6 @@ def loads(
     return tuple(dict.fromkeys([*([default] if default in found else []), *found]))
 
 
-def spread(samples: list[float]) -> float:
-    """Half the distance between the largest and the smallest sample, over the median."""
-    return (max(samples) - min(samples)) / 2 / median(samples)
-
-
 def beats(samples: list[float], default: list[float]) -> bool:
     """Whether these are faster than the default: by more than ``TIE`` in the median, and in three of four pairs.
 
@@ -129,6 +125,12 @@ def beats(samples: list[float], default: list[float]) -> bool:
     """
     pairs = [mine > other for mine in samples for other in default]
     return median(samples) > median(default) * (1 + TIE) and sum(pairs) >= 0.75 * len(pairs)
+
+
+def fastest(samples: dict[Key, list[float]], default: Key) -> Key:
+    """That with the best median, the first of equals; or the default, where it is one of them and is not beaten."""
+    best = max(samples, key=lambda key: median(samples[key]))
+    return default if default in samples and not beats(samples[best], samples[default]) else best
 
 
 def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str, ...]) -> dict[Load, list[float]]:
@@ -156,10 +158,10 @@ def hopeful(samples: dict[Load, list[float]], order: tuple[Load, ...]) -> list[L
     if not samples:
         return []
     top = max(median(values) for values in samples.values())
-    noise = max(spread(values) for values in samples.values())
+    noise = max(quantity(values, "tokens/s")["spread"] for values in samples.values()) / 2
     kept = [load for load in samples if median(samples[load]) * (1 + HOPELESS + noise) >= top]
     kept.sort(key=lambda load: (-median(samples[load]), order.index(load)))
-    return kept[:FINALISTS] + [load for load in kept[FINALISTS:] if load == order[0]]
+    return [load for place, load in enumerate(kept) if place < FINALISTS or load == order[0]]
 
 
 def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Load]:
@@ -168,9 +170,7 @@ def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Lo
     if not both:
         return None
     finalists = _by_load(measurements, space, ("final",)) or both
-    best = max(finalists, key=lambda load: (median(both[load]), -space.loads.index(load)))
-    default = space.loads[0]
-    return default if default in finalists and not beats(both[best], both[default]) else best
+    return fastest({load: both[load] for load in space.loads if load in finalists}, space.loads[0])
 
 
 def last_steps(space: Space, load: Load) -> list[Step]:
@@ -264,11 +264,7 @@ def decide(space: Space, measurements: list[dict[str, Any]]) -> Optional[dict[st
     within = {key: values for key, values in decode.items() if key[0] == best} or {
         default: _by_load(usable, space, ("screen", "final"))[best]
     }
-    top = max(within, key=lambda key: median(within[key]))
-    # What nothing speaks against stays as it is.
-    if default in within and not beats(within[top], within[default]):
-        top = default
-    load, threads, flash = top
+    top = load, threads, flash = fastest(within, default)
     batch = {count: median(values) for (count, used), values in prompt.items() if used == flash}
     threads_batch = max(batch, key=lambda count: batch[count]) if batch else threads
     others = {key: values for key, values in {**decode, **within}.items() if key != top}
