@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        name = self._task.action.rsplit(".", 1)[-1]
+        name = self._task.action
         if self._task.check_mode or not self._task.args.get("progress_path"):
             result: dict[str, Any] = self._execute_module(module_name=name, task_vars=task_vars)
             return result
@@ -64,7 +64,7 @@ class ActionModule(ActionBase):
             now = time.monotonic()
             try:
                 state: dict[str, Any] = self._execute_module(
-                    module_name="progress_info", module_args=arguments, task_vars=task_vars
+                    module_name="llamatower.tower.progress_info", module_args=arguments, task_vars=task_vars
                 )
                 if state.get("failed"):
                     return state

@@ -6,16 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import yaml
 
-# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.advice import advice_text, advise
-from ansible.module_utils.fleet import fleet_differences
-from ansible.module_utils.redfish_bios import measured_problems
+from ..module_utils.advice import advice_text, advise
+from ..module_utils.fleet import fleet_differences
+from ..module_utils.redfish_bios import measured_problems
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog/bios.yml"
 

@@ -6,13 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 
-# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-
-from ansible.module_utils.model_distribution import distribution_plan
-from ansible.module_utils.models import (
+from ..module_utils.model_distribution import distribution_plan
+from ..module_utils.models import (
     disk_problem,
     make_plan,
     memory_problem,

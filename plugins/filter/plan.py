@@ -7,13 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible.errors import AnsibleFilterError
 
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-
-from ansible.module_utils import plan
-from ansible.module_utils.plan_input import PlanError, check_catalog, options_of
+from ..module_utils import plan
+from ..module_utils.plan_input import PlanError, check_catalog, options_of
 
 
 def forecast_problem(models: Any, machines: Any, names: dict[str, Any], options: dict[str, Any]) -> str | None:

@@ -7,16 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import jinja2
 
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-
-from ansible.module_utils import report_page
-from ansible.module_utils.fleet import fleet_differences
-from ansible.module_utils.plan import plan_view
-from ansible.module_utils.report import SCHEMA_VERSION, printable_data
-from ansible.module_utils.report_markdown import tower_markdown
+from ..module_utils import report_page
+from ..module_utils.fleet import fleet_differences
+from ..module_utils.plan import plan_view
+from ..module_utils.report import SCHEMA_VERSION, printable_data
+from ..module_utils.report_markdown import tower_markdown
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
 

@@ -6,17 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 
-# Filters and modules share their pure code; Ansible itself adds this directory for modules only.
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-
-from ansible.module_utils.hugepages import pool_plan
-from ansible.module_utils.numa_policy import policy_problem
-from ansible.module_utils.preflight import tower_problems
-from ansible.module_utils.report import build_report, report_text
-from ansible.module_utils.tower import format_cpu_list
-from ansible.module_utils.tuning import kernel_differences
+from ..module_utils.hugepages import pool_plan
+from ..module_utils.numa_policy import policy_problem
+from ..module_utils.preflight import tower_problems
+from ..module_utils.report import build_report, report_text
+from ..module_utils.tower import format_cpu_list
+from ..module_utils.tuning import kernel_differences
 
 
 def numa_policy_problem(tower: dict[str, Any], policy: str, needed_bytes: int) -> str | None:

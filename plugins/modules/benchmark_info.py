@@ -67,8 +67,8 @@ tuning:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.benchmark import read_history, summary
-from ansible.module_utils.tune import read_stored, without_measurements
+from ..module_utils.benchmark import read_history, summary
+from ..module_utils.tune import read_stored, without_measurements
 
 
 def main() -> None:

@@ -81,8 +81,8 @@ gguf:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gguf import GgufError, file_reader, read_header, summary
-from ansible.module_utils.models import shards_of
+from ..module_utils.gguf import GgufError, file_reader, read_header, summary
+from ..module_utils.models import shards_of
 
 
 def main() -> None:

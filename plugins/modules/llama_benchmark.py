@@ -120,10 +120,10 @@ changed:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.benchmark import keep
-from ansible.module_utils.benchmark_run import Run
-from ansible.module_utils.llama_unit import UnitError
-from ansible.module_utils.progress import Progress
+from ..module_utils.benchmark import keep
+from ..module_utils.benchmark_run import Run
+from ..module_utils.llama_unit import UnitError
+from ..module_utils.progress import Progress
 
 
 def main() -> None:

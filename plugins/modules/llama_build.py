@@ -62,10 +62,10 @@ import os
 import shutil
 from pathlib import Path
 
-from ansible.module_utils.artefact import BuildError, make_artefact, missing_tools
+from ..module_utils.artefact import BuildError, make_artefact, missing_tools
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.llama_source import SourceError
-from ansible.module_utils.progress import Progress
+from ..module_utils.llama_source import SourceError
+from ..module_utils.progress import Progress
 
 # A build directory with its source and artefact took 1.2 GB.
 NEEDED_BYTES = 3 * 10**9

@@ -82,8 +82,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.cpu_features import refusal
-from ansible.module_utils.release import (
+from ..module_utils.cpu_features import refusal
+from ..module_utils.release import (
     ReleaseError,
     current_key,
     install,
@@ -92,7 +92,7 @@ from ansible.module_utils.release import (
     switch,
     whole,
 )
-from ansible.module_utils.tower import parse_cpuinfo
+from ..module_utils.tower import parse_cpuinfo
 
 
 def refuse(features: list[str]) -> None:

@@ -111,10 +111,10 @@ left_out:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.llama_unit import UnitError, read_unit
-from ansible.module_utils.progress import Progress
-from ansible.module_utils.tune import without_measurements
-from ansible.module_utils.tune_run import TuneError, Tuner
+from ..module_utils.llama_unit import UnitError, read_unit
+from ..module_utils.progress import Progress
+from ..module_utils.tune import without_measurements
+from ..module_utils.tune_run import TuneError, Tuner
 
 
 def main() -> None:

@@ -122,9 +122,9 @@ memory_channels:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.memory_population import describe, nothing
-from ansible.module_utils.smbios import SmbiosError, read_table, read_text
-from ansible.module_utils.tower import edac, l3_domains
+from ..module_utils.memory_population import describe, nothing
+from ..module_utils.smbios import SmbiosError, read_table, read_text
+from ..module_utils.tower import edac, l3_domains
 
 
 def main() -> None:

@@ -76,9 +76,9 @@ transfer:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gguf import GgufError
-from ansible.module_utils.model_install import FetchError, install
-from ansible.module_utils.progress import Progress, disk_problem
+from ..module_utils.gguf import GgufError
+from ..module_utils.model_install import FetchError, install
+from ..module_utils.progress import Progress, disk_problem
 
 
 def main() -> None:

@@ -92,10 +92,10 @@ transfer:
 
 from pathlib import Path
 
-from ansible.module_utils import model_rsync, model_swarm
+from ..module_utils import model_rsync, model_swarm
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.model_share import Share, ShareError
-from ansible.module_utils.progress import Progress, disk_problem
+from ..module_utils.model_share import Share, ShareError
+from ..module_utils.progress import Progress, disk_problem
 
 
 def main() -> None:

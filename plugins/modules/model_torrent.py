@@ -51,8 +51,8 @@ torrent:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.model_swarm import describe
-from ansible.module_utils.progress import Progress
+from ..module_utils.model_swarm import describe
+from ..module_utils.progress import Progress
 
 
 def main() -> None:

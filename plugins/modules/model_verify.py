@@ -66,8 +66,8 @@ changed:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.model_verify import manifests, paths_of, problems, record, verify
-from ansible.module_utils.progress import Progress, disk_problem
+from ..module_utils.model_verify import manifests, paths_of, problems, record, verify
+from ..module_utils.progress import Progress, disk_problem
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.progress import describe, read, running
+from ..module_utils.progress import describe, read, running
 
 
 def finished(job_path: str) -> bool:

@@ -119,8 +119,8 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.redfish import Redfish, RedfishError
-from ansible.module_utils.redfish_bios import plan, plan_text
+from ..module_utils.redfish import Redfish, RedfishError
+from ..module_utils.redfish_bios import plan, plan_text
 
 
 def kept(path: str | None) -> dict:

@@ -87,7 +87,7 @@ tower:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.tower import read_tower
+from ..module_utils.tower import read_tower
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.kv_cache import window_cells
+from plugins.module_utils.kv_cache import window_cells
 
 from tests.architectures import ARCHITECTURES
 from tests.integration.vm_site import Site

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import plan
+from plugins.module_utils import plan
 
 from tests.render.browser import Browser
 from tests.render.page_checks import check_accessible, check_whole

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.benchmark import quantity
-from ansible.module_utils.memory_population import describe, nothing
-from ansible.module_utils.report import build_report
-from ansible.module_utils.report_page import report_name
-from ansible.module_utils.smbios import read_table
-from ansible.module_utils.tower import l3_domains, read_tower
+from plugins.module_utils.benchmark import quantity
+from plugins.module_utils.memory_population import describe, nothing
+from plugins.module_utils.report import build_report
+from plugins.module_utils.report_page import report_name
+from plugins.module_utils.smbios import read_table
+from plugins.module_utils.tower import l3_domains, read_tower
 from markdown_it import MarkdownIt
 
 from tests.boards.machine import DEFAULTS, files, write

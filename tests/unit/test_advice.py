@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.advice import FACTS, NOT_VISIBLE, advice_text, advise, facts, holds, rule_problems, vendor_of
-from ansible.module_utils.memory_population import describe
-from ansible.module_utils.preflight import MAX_CPUS, MAX_NODES
-from ansible.module_utils.smbios import read_table
-from ansible.module_utils.tower import l3_domains, read_tower
+from plugins.module_utils.advice import FACTS, NOT_VISIBLE, advice_text, advise, facts, holds, rule_problems, vendor_of
+from plugins.module_utils.memory_population import describe
+from plugins.module_utils.preflight import MAX_CPUS, MAX_NODES
+from plugins.module_utils.smbios import read_table
+from plugins.module_utils.tower import l3_domains, read_tower
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

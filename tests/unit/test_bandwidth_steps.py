@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.bandwidth_steps import steps
-from ansible.module_utils.benchmark import quantity
+from plugins.module_utils.bandwidth_steps import steps
+from plugins.module_utils.benchmark import quantity
 
 KNOWN = {
     "theoretical_gb_s": 921.6,

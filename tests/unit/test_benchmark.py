@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.benchmark import (
+from plugins.module_utils.benchmark import (
     changed_conditions,
     derived,
     keep,
@@ -21,7 +21,7 @@ from ansible.module_utils.benchmark import (
     regressions,
     summary,
 )
-from ansible.module_utils.benchmark_text import benchmark_text
+from plugins.module_utils.benchmark_text import benchmark_text
 
 
 def run(speed: list[float], started: str = "2026-01-01T00:00:00Z", **conditions: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.benchmark import quantity as quantity_of
-from ansible.module_utils.benchmark_history import BOTTOM, TOP, history, nice
+from plugins.module_utils.benchmark import quantity as quantity_of
+from plugins.module_utils.benchmark_history import BOTTOM, TOP, history, nice
 
 
 def run(started: str, results: dict[str, list[float]], conditions: str = "a") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.tower import format_cpu_list, parse_cpu_list
+from plugins.module_utils.tower import format_cpu_list, parse_cpu_list
 
 from tests.bmc.bmc import ATTRIBUTES, PASSWORD, USER, Bmc
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from ansible.module_utils.board_picture import CPU_WIDTH, WIDTH, picture
+from plugins.module_utils.board_picture import CPU_WIDTH, WIDTH, picture
 
 GENOA = {"model": "AMD EPYC 9124 16-Core Processor", "family": 25, "model_number": 17}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.build import build_key, cmake_options, source_digest, source_problem
+from plugins.module_utils.build import build_key, cmake_options, source_digest, source_problem
 
 SHA256 = "ab" * 32
 COMMIT = "cd" * 20

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.artefact import BuildError, failure, make_artefact, ninja_progress
-from ansible.module_utils.build import BINARIES, sha256_file
-from ansible.module_utils.llama_source import SourceError, fetch_source, pip_problem
-from ansible.module_utils.progress import Progress
-from ansible.module_utils.release import (
+from plugins.module_utils.artefact import BuildError, failure, make_artefact, ninja_progress
+from plugins.module_utils.build import BINARIES, sha256_file
+from plugins.module_utils.llama_source import SourceError, fetch_source, pip_problem
+from plugins.module_utils.progress import Progress
+from plugins.module_utils.release import (
     ReleaseError,
     current_key,
     install,

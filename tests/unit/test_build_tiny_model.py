@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 
-from ansible.module_utils.tiny_model import tiny_gguf
+from plugins.module_utils.tiny_model import tiny_gguf
 
 
 def test_it_is_a_gguf_of_the_llama_architecture() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.preflight import HANDED_ON
+from plugins.module_utils.preflight import HANDED_ON
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAY = """

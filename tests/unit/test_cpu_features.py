@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.cpu_features import (
+from plugins.module_utils.cpu_features import (
     LEVELS,
     compiler_flags,
     features_of,

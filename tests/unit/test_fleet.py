@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.fleet import fleet_differences
-from ansible.module_utils.memory_population import describe
-from ansible.module_utils.smbios import read_table
-from ansible.module_utils.tower import l3_domains, read_tower
+from plugins.module_utils.fleet import fleet_differences
+from plugins.module_utils.memory_population import describe
+from plugins.module_utils.smbios import read_table
+from plugins.module_utils.tower import l3_domains, read_tower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

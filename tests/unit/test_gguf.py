@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.gguf import TYPES, GgufError, Header, file_reader, quantization_problem, read_header, summary
-from ansible.module_utils.kv_cache import geometry
+from plugins.module_utils.gguf import TYPES, GgufError, Header, file_reader, quantization_problem, read_header, summary
+from plugins.module_utils.kv_cache import geometry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

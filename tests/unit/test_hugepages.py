@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.hugepages import (
+from plugins.module_utils.hugepages import (
     boot_parameters,
     booted_with,
     could_give,

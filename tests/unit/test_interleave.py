@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import interleave
-from ansible.module_utils.interleave import files_in, huge_pages, pages_by_node, warning
+from plugins.module_utils import interleave
+from plugins.module_utils.interleave import files_in, huge_pages, pages_by_node, warning
 
 NUMACTL = '#!/bin/sh\necho "numactl $1"; shift; exec "$@"\n'
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.llama_bench import BenchError, command, parse, run
+from plugins.module_utils.llama_bench import BenchError, command, parse, run
 
 # Speaks as llama-bench does with --progress and --output json; a repetition takes as long as its argument says.
 DOUBLE = """#!{python}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.llama_server import ServerError, healthy, read_completion
+from plugins.module_utils.llama_server import ServerError, healthy, read_completion
 
 ANSWER: dict[str, Any] = {
     "choices": [{"text": " Blue light scatters most. "}],

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.llama_unit import UnitError, cpu_seconds, describe, stopped, too_large
+from plugins.module_utils.llama_unit import UnitError, cpu_seconds, describe, stopped, too_large
 
 UNIT = "llama-server@main.service"
 GUARD = "llamatower-guard-llama-server-main.service"

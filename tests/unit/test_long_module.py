@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = """\
 import os, time
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.progress import Progress
+from plugins.module_utils.progress import Progress
 
 def main():
     module = AnsibleModule(argument_spec={"progress_path": {"type": "path"}}, supports_check_mode=True)

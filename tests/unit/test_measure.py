@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import benchmark_run, measure
-from ansible.module_utils.benchmark_run import Run, build_of, model_of
-from ansible.module_utils.llama_unit import UnitError
+from plugins.module_utils import benchmark_run, measure
+from plugins.module_utils.benchmark_run import Run, build_of, model_of
+from plugins.module_utils.llama_unit import UnitError
 
 from tests.gguf_builder import gguf
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from ansible.module_utils.memory_population import describe
-from ansible.module_utils.smbios import read_table
+from plugins.module_utils.memory_population import describe
+from plugins.module_utils.smbios import read_table
 
 from tests.boards.board import SCHEMES, structures, table
 from tests.unit.test_memory_population import counts, named

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import memory_population
-from ansible.module_utils.cpu_memory import cpu_memory
-from ansible.module_utils.memory_drawing import draw
-from ansible.module_utils.memory_population import RULES, describe, place_of
-from ansible.module_utils.smbios import Machine, read_table, read_text
+from plugins.module_utils import memory_population
+from plugins.module_utils.cpu_memory import cpu_memory
+from plugins.module_utils.memory_drawing import draw
+from plugins.module_utils.memory_population import RULES, describe, place_of
+from plugins.module_utils.smbios import Machine, read_table, read_text
 
 from tests.boards.board import SCHEMES, structure, structures, table
 from tests.unit.test_smbios import BOARD

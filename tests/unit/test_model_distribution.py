@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible.module_utils.model_distribution import Pieces, bencode, distribution_plan, piece_bytes, torrent
+from plugins.module_utils.model_distribution import Pieces, bencode, distribution_plan, piece_bytes, torrent
 
 
 def model(state: str = "absent", **source: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import transfer
-from ansible.module_utils.model_install import FetchError, Installed, install
-from ansible.module_utils.models import state_of
-from ansible.module_utils.progress import Progress, read
+from plugins.module_utils import transfer
+from plugins.module_utils.model_install import FetchError, Installed, install
+from plugins.module_utils.models import state_of
+from plugins.module_utils.progress import Progress, read
 
 from tests.gguf_builder import gguf, shards
 from tests.hub.hub import Hub

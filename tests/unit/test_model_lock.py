@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.model_lock import LockError, declared, entries, locked, moved, text_of
+from plugins.module_utils.model_lock import LockError, declared, entries, locked, moved, text_of
 
 from tests.gguf_builder import gguf, shards
 from tests.hub.hub import Hub

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.model_prune import found, prune_problem
+from plugins.module_utils.model_prune import found, prune_problem
 
 from tests.hub.hub import Hub
 from tests.unit.test_model_lock import said

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import model_rsync
-from ansible.module_utils.model_share import Place, Share, ShareError, at_port, own_address
-from ansible.module_utils.progress import Progress
+from plugins.module_utils import model_rsync
+from plugins.module_utils.model_share import Place, Share, ShareError, at_port, own_address
+from plugins.module_utils.progress import Progress
 
 MODEL = {"name": "big", "source": {"repo": "acme/big"}, "bytes": 3, "files": [{"file": "big.gguf", "sha256": "0" * 64}]}
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import model_verify
-from ansible.module_utils.model_verify import manifests, problems, record, verify
-from ansible.module_utils.models import intact_files, read_manifest, read_verified, state_of
+from plugins.module_utils import model_verify
+from plugins.module_utils.model_verify import manifests, problems, record, verify
+from plugins.module_utils.models import intact_files, read_manifest, read_verified, state_of
 
 from tests.hub.hub import Hub
 from tests.unit.test_model_lock import said

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.kv_cache import kv_bytes
-from ansible.module_utils.models import (
+from plugins.module_utils.kv_cache import kv_bytes
+from plugins.module_utils.models import (
     choose_files,
     declaration_problems,
     disk_problem,
@@ -27,7 +27,7 @@ from ansible.module_utils.models import (
     suggestion,
     write_beside,
 )
-from ansible.module_utils.roofline import model_of
+from plugins.module_utils.roofline import model_of
 
 HASH = "a" * 64
 MODEL = {"name": "tiny", "repo": "acme/tiny-GGUF", "revision": "main", "files": "*Q6_K*"}

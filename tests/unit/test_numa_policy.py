@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.numa_policy import (
+from plugins.module_utils.numa_policy import (
     POLICIES,
     bindable_nodes,
     launch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.placement import imbalance, parse_numa_maps, placement_problem, summarize
+from plugins.module_utils.placement import imbalance, parse_numa_maps, placement_problem, summarize
 
 MEBIBYTE = 2**20
 

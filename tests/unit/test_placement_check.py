@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import placement_check
-from ansible.module_utils.placement_check import answers, before, check_start, due, restart_wait, updated, watch
+from plugins.module_utils import placement_check
+from plugins.module_utils.placement_check import answers, before, check_start, due, restart_wait, updated, watch
 
 EVEN = {
     "nodes": {"0": 10**9, "1": 10**9},

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import plan
-from ansible.module_utils.kv_cache import kv_bytes
-from ansible.module_utils.plan import answer, choose, number, plan_text, plan_view, rank, thread_figures
-from ansible.module_utils.plan_input import PlanError
+from plugins.module_utils import plan
+from plugins.module_utils.kv_cache import kv_bytes
+from plugins.module_utils.plan import answer, choose, number, plan_text, plan_view, rank, thread_figures
+from plugins.module_utils.plan_input import PlanError
 
 from tests.gguf_builder import gguf
 from tests.unit.test_roofline import memory_channels, run

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.plan_input import PlanError, check_catalog, options_of
+from plugins.module_utils.plan_input import PlanError, check_catalog, options_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.preflight import tower_problems, variable_problems
+from plugins.module_utils.preflight import tower_problems, variable_problems
 
 
 def tower(**changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.progress import Progress, describe, read, running
+from plugins.module_utils.progress import Progress, describe, read, running
 
 
 def state(**changes: Any) -> dict[str, Any]:

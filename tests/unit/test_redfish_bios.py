@@ -18,8 +18,8 @@ from typing import Any
 import ansible.module_utils.basic as basic
 import pytest
 import yaml
-from ansible.module_utils.redfish import Redfish, RedfishError
-from ansible.module_utils.redfish_bios import attributes, measured_problems, plan, plan_text, words
+from plugins.module_utils.redfish import Redfish, RedfishError
+from plugins.module_utils.redfish_bios import attributes, measured_problems, plan, plan_text, words
 
 from tests.bmc.bmc import PASSWORD, USER, VENDORS, Bmc
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.report import build_report, report_text, size
+from plugins.module_utils.report import build_report, report_text, size
 
 TOWER: dict[str, Any] = {
     "board": {"vendor": "Giga Computing", "name": "MZ73-LM1-000"},

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.report_markdown import block, code, escape, table
+from plugins.module_utils.report_markdown import block, code, escape, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.report_page import bandwidth, declarations, dimms, placement, report_name, verdict
+from plugins.module_utils.report_page import bandwidth, declarations, dimms, placement, report_name, verdict
 
 
 def test_bars_are_parts_of_a_round_axis() -> None:

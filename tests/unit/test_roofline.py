@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.kv_cache import context_that_fits, kv_bytes
-from ansible.module_utils.roofline import (
+from plugins.module_utils.kv_cache import context_that_fits, kv_bytes
+from plugins.module_utils.roofline import (
     Machine,
     Model,
     Use,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.service_plan import load_mode_settings, make_plan, option_choices, server_settings
+from plugins.module_utils.service_plan import load_mode_settings, make_plan, option_choices, server_settings
 
 GB = 10**9
 # As llama-server 0.5.0-dev prints it, shortened.

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.memory_drawing import draw
-from ansible.module_utils.memory_population import describe, dram
-from ansible.module_utils.smbios import SmbiosError, read_table, read_text
+from plugins.module_utils.memory_drawing import draw
+from plugins.module_utils.memory_population import describe, dram
+from plugins.module_utils.smbios import SmbiosError, read_table, read_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

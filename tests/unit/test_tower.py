@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.tower import (
+from plugins.module_utils.tower import (
     disk_of,
     format_cpu_list,
     l3_domains,

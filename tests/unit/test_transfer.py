@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from ansible.module_utils import transfer
-from ansible.module_utils.transfer import Local, Part, Remote, Tally, TransferError, checkpoint_bytes, fetch, origin
+from plugins.module_utils import transfer
+from plugins.module_utils.transfer import Local, Part, Remote, Tally, TransferError, checkpoint_bytes, fetch, origin
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.tune import (
+from plugins.module_utils.tune import (
     FINALISTS,
     LOAD_KEYS,
     Space,

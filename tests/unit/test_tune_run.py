@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import tune_run
-from ansible.module_utils.benchmark_text import tuning_text
-from ansible.module_utils.llama_bench import BenchError, Outcome
-from ansible.module_utils.tune import FINAL_REPETITIONS
-from ansible.module_utils.tune_run import TuneError, Tuner, current_load, make_space, policies, weighted
+from plugins.module_utils import tune_run
+from plugins.module_utils.benchmark_text import tuning_text
+from plugins.module_utils.llama_bench import BenchError, Outcome
+from plugins.module_utils.tune import FINAL_REPETITIONS
+from plugins.module_utils.tune_run import TuneError, Tuner, current_load, make_space, policies, weighted
 
 UNIT: dict[str, Any] = {
     "prefix": [],
@@ -152,7 +152,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tuner(model: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, mode: str = "dio", **limits: Any) -> Tuner:
-    monkeypatch.setattr("ansible.module_utils.llama_bench.run", bench)
+    monkeypatch.setattr("plugins.module_utils.llama_bench.run", bench)
     said: list[str] = []
     settings = {**UNIT["settings"], "LLAMA_ARG_LOAD_MODE": mode, "LLAMA_ARG_THREADS": "1" if mode == "mmap" else "2"}
     unit = {**UNIT, "name": "unit", "model": str(model), "settings": settings}

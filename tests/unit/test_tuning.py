@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.tuning import kernel_differences
+from plugins.module_utils.tuning import kernel_differences
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import uncached
-from ansible.module_utils.uncached import sha256_files, sha256_uncached
+from plugins.module_utils import uncached
+from plugins.module_utils.uncached import sha256_files, sha256_uncached
 
 from tests.benchmarks.hash_throughput import measure
 from tests.page_cache import resident_pages
