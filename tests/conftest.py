@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What all levels share: this project's module_utils under Ansible's name, and a marker by directory or name."""
+"""What all levels share: the repository, its sources, a browser, and a marker by directory or name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import ansible.module_utils
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.render.browser import Browser
 
 REPO = Path(__file__).resolve().parents[1]
-
-# As Ansible does it: `from ansible.module_utils.x import …` finds this project's own modules.
-ansible.module_utils.__path__.append(str(REPO / "plugins" / "module_utils"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

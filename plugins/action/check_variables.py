@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.preflight import HANDED_ON, variable_problems
+from ..module_utils.advice.preflight import HANDED_ON, variable_problems
 
 
 class ActionModule(ActionBase):

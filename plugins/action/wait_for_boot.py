@@ -30,7 +30,9 @@ class ActionModule(ActionBase):
         while True:
             try:
                 self._connection.reset()
-                found = self._execute_module(module_name="llamatower.tower.tower_info", module_args={}, task_vars=task_vars)
+                found = self._execute_module(
+                    module_name="llamatower.tower.tower_info", module_args={}, task_vars=task_vars
+                )
                 tower = found.get("tower") or {}
                 if tower and tower["boot_id"] != boot:
                     return {"changed": False, "tower": tower}

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from ansible.errors import AnsibleFilterError
-from ..module_utils.advice import advice_text, advise
-from ..module_utils.fleet import fleet_differences
-from ..module_utils.redfish_bios import measured_problems
+
+from ..module_utils.advice.bios_rules import advice_text, advise
+from ..module_utils.advice.fleet import fleet_differences
+from ..module_utils.bios.settings import measured_problems
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog/bios.yml"
 

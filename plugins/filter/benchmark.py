@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-
-from ..module_utils.benchmark_text import benchmark_text, tuning_text
+from ..module_utils.benchmark.text import benchmark_text, tuning_text
 
 
 class FilterModule:

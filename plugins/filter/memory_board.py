@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-
-from ..module_utils.memory_drawing import draw
+from ..module_utils.memory.drawing import draw
 
 
 class FilterModule:

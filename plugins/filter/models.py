@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-
-from ..module_utils.model_distribution import distribution_plan
-from ..module_utils.models import (
+from ..module_utils.model.declaration import (
     disk_problem,
     make_plan,
     memory_problem,
@@ -16,6 +13,7 @@ from ..module_utils.models import (
     models_that_fit,
     suggestion,
 )
+from ..module_utils.model.distribution import distribution_plan
 
 
 class FilterModule:

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import plan
-from ..module_utils.plan_input import PlanError, check_catalog, options_of
+from ..module_utils.forecast import purchase as plan
+from ..module_utils.forecast.catalog import PlanError, check_catalog, options_of
 
 
 def forecast_problem(models: Any, machines: Any, names: dict[str, Any], options: dict[str, Any]) -> str | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import jinja2
 
-from ..module_utils import report_page
-from ..module_utils.fleet import fleet_differences
-from ..module_utils.plan import plan_view
-from ..module_utils.report import SCHEMA_VERSION, printable_data
-from ..module_utils.report_markdown import tower_markdown
+from ..module_utils.advice.fleet import fleet_differences
+from ..module_utils.forecast.purchase import plan_view
+from ..module_utils.report import page as report_page
+from ..module_utils.report.document import SCHEMA_VERSION, printable_data
+from ..module_utils.report.markdown import tower_markdown
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
 

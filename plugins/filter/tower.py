@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-
-from ..module_utils.hugepages import pool_plan
-from ..module_utils.numa_policy import policy_problem
-from ..module_utils.preflight import tower_problems
-from ..module_utils.report import build_report, report_text
+from ..module_utils.advice.kernel import kernel_differences
+from ..module_utils.advice.preflight import tower_problems
+from ..module_utils.report.document import build_report, report_text
+from ..module_utils.service.huge_pages import pool_plan
+from ..module_utils.service.numa_policy import policy_problem
 from ..module_utils.tower import format_cpu_list
-from ..module_utils.tuning import kernel_differences
 
 
 def numa_policy_problem(tower: dict[str, Any], policy: str, needed_bytes: int) -> str | None:

@@ -81,8 +81,9 @@ gguf:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.gguf import GgufError, file_reader, read_header, summary
-from ..module_utils.models import shards_of
+
+from ..module_utils.model.declaration import shards_of
+from ..module_utils.model.gguf import GgufError, file_reader, read_header, summary
 
 
 def main() -> None:

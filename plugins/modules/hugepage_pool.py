@@ -72,7 +72,8 @@ stopped:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.hugepages import could_give, shortfall
+
+from ..module_utils.service.huge_pages import could_give, shortfall
 from ..module_utils.tower import NODES, node_meminfo, read_int
 
 COMPACT = Path("/proc/sys/vm/compact_memory")

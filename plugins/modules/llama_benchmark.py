@@ -120,10 +120,11 @@ changed:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.benchmark import keep
-from ..module_utils.benchmark_run import Run
-from ..module_utils.llama_unit import UnitError
+
+from ..module_utils.benchmark.document import keep
+from ..module_utils.benchmark.run import Run
 from ..module_utils.progress import Progress
+from ..module_utils.service.unit import UnitError
 
 
 def main() -> None:

@@ -62,9 +62,10 @@ import os
 import shutil
 from pathlib import Path
 
-from ..module_utils.artefact import BuildError, make_artefact, missing_tools
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.llama_source import SourceError
+
+from ..module_utils.build.compile import BuildError, make_artefact, missing_tools
+from ..module_utils.build.source import SourceError
 from ..module_utils.progress import Progress
 
 # A build directory with its source and artefact took 1.2 GB.

@@ -78,10 +78,11 @@ llama_build:
 import os
 from typing import Any
 
-from ..module_utils.artefact import BuildError, cpu_features, missing_tools
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.build import build_key, cmake_options, source_digest, source_problem
-from ..module_utils.cpu_features import LEVELS, compiler_flags
+
+from ..module_utils.build.compile import BuildError, cpu_features, missing_tools
+from ..module_utils.build.cpu_features import LEVELS, compiler_flags
+from ..module_utils.build.key import build_key, cmake_options, source_digest, source_problem
 
 
 def main() -> None:

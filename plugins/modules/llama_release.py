@@ -82,8 +82,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.cpu_features import refusal
-from ..module_utils.release import (
+
+from ..module_utils.build.cpu_features import refusal
+from ..module_utils.build.release import (
     ReleaseError,
     current_key,
     install,

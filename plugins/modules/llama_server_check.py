@@ -90,7 +90,8 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.llama_server import ServerError, complete, healthy, properties
+
+from ..module_utils.service.client import ServerError, complete, healthy, properties
 
 # The process before it may take all of its TimeoutStopSec.
 VERDICT_SECONDS = 120

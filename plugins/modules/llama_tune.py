@@ -111,10 +111,11 @@ left_out:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.llama_unit import UnitError, read_unit
+
+from ..module_utils.benchmark.search import without_measurements
+from ..module_utils.benchmark.tuner import TuneError, Tuner
 from ..module_utils.progress import Progress
-from ..module_utils.tune import without_measurements
-from ..module_utils.tune_run import TuneError, Tuner
+from ..module_utils.service.unit import UnitError, read_unit
 
 
 def main() -> None:

@@ -122,8 +122,9 @@ memory_channels:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.memory_population import describe, nothing
-from ..module_utils.smbios import SmbiosError, read_table, read_text
+
+from ..module_utils.memory.channels import describe, nothing
+from ..module_utils.memory.smbios import SmbiosError, read_table, read_text
 from ..module_utils.tower import edac, l3_domains
 
 

@@ -76,8 +76,9 @@ transfer:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.gguf import GgufError
-from ..module_utils.model_install import FetchError, install
+
+from ..module_utils.model.fetch import FetchError, install
+from ..module_utils.model.gguf import GgufError
 from ..module_utils.progress import Progress, disk_problem
 
 

@@ -71,9 +71,10 @@ from pathlib import Path
 
 import yaml
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_lock import LockError, declared, entries, kept, moved, read_on_towers, text_of
-from ..module_utils.model_sources import ModelSourceError, misnamed, resolve
-from ..module_utils.models import declaration_problems, write_beside
+
+from ..module_utils.model.declaration import declaration_problems, write_beside
+from ..module_utils.model.lock import LockError, declared, entries, kept, moved, read_on_towers, text_of
+from ..module_utils.model.sources import ModelSourceError, misnamed, resolve
 
 
 def main() -> None:

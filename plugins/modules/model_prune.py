@@ -65,7 +65,8 @@ bytes:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_prune import found, instances, places, processes, prune_problem, remove, text_of
+
+from ..module_utils.model.prune import found, instances, places, processes, prune_problem, remove, text_of
 
 
 def main() -> None:

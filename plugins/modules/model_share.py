@@ -92,9 +92,11 @@ transfer:
 
 from pathlib import Path
 
-from ..module_utils import model_rsync, model_swarm
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_share import Share, ShareError
+
+from ..module_utils.model import share_rsync as model_rsync
+from ..module_utils.model import share_swarm as model_swarm
+from ..module_utils.model.share import Share, ShareError
 from ..module_utils.progress import Progress, disk_problem
 
 

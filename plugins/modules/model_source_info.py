@@ -82,10 +82,11 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_sources import ModelSourceError, misnamed, moved_revision, resolve
-from ..module_utils.models import declaration_problems
+
+from ..module_utils.model.declaration import declaration_problems
+from ..module_utils.model.sources import ModelSourceError, misnamed, moved_revision, resolve
+from ..module_utils.model.uncached import sha256_files
 from ..module_utils.progress import Progress
-from ..module_utils.uncached import sha256_files
 
 
 def main() -> None:

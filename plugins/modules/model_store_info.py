@@ -74,8 +74,8 @@ free_bytes:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_lock import LockError, entries, locked
-from ..module_utils.models import (
+
+from ..module_utils.model.declaration import (
     declaration_problems,
     intact_files,
     partial_bytes,
@@ -84,6 +84,7 @@ from ..module_utils.models import (
     source_of,
     state_of,
 )
+from ..module_utils.model.lock import LockError, entries, locked
 from ..module_utils.tower import disk_of
 
 TIMER = "/etc/systemd/system/llama-models-verify.timer"

@@ -51,7 +51,8 @@ torrent:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_swarm import describe
+
+from ..module_utils.model.share_swarm import describe
 from ..module_utils.progress import Progress
 
 

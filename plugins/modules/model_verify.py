@@ -66,7 +66,8 @@ changed:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.model_verify import manifests, paths_of, problems, record, verify
+
+from ..module_utils.model.verify import manifests, paths_of, problems, record, verify
 from ..module_utils.progress import Progress, disk_problem
 
 

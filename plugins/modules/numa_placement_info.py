@@ -71,7 +71,8 @@ problem:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.placement import placement_problem, summarize
+
+from ..module_utils.service.placement import placement_problem, summarize
 
 NOTHING = dict.fromkeys(
     ("nodes", "bytes", "huge_bytes", "pool_bytes", "swapped_bytes", "policies", "files", "mappings")

@@ -57,6 +57,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ..module_utils.progress import describe, read, running
 
 

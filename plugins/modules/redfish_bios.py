@@ -119,8 +119,9 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ..module_utils.redfish import Redfish, RedfishError
-from ..module_utils.redfish_bios import plan, plan_text
+
+from ..module_utils.bios.redfish import Redfish, RedfishError
+from ..module_utils.bios.settings import plan, plan_text
 
 
 def kept(path: str | None) -> dict:

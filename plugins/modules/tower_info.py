@@ -87,6 +87,7 @@ tower:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ..module_utils.tower import read_tower
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Make a model for benchmarks: a llama architecture in Q6_K with random weights.
 
-    python3 tests/benchmarks/benchmark_model.py PATH
+    python3 -m tests.benchmarks.benchmark_model PATH
 
 How fast a model decodes does not depend on its weights, only on their number and types: this one has 507 MB, all of
 it in Q6_K but the norms, as llama-quantize makes it of a model whose width is a multiple of 256. It has a vocabulary of
@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.gguf_builder import F32, Q6_K, gguf
 
 HEADS, KV_HEADS = 32, 8

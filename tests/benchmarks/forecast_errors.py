@@ -2,18 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Hold the forecast against the runs of catalog/published_runs.yml, and print the table that docs/forecast.md has.
 
-python3 tests/benchmarks/forecast_errors.py
+python3 -m tests.benchmarks.forecast_errors
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
-from module_utils.roofline import error_table  # type: ignore[import-not-found]
+from plugins.module_utils.forecast.roofline import error_table
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog"
 # What the forecast is meant to keep, by kind of model.

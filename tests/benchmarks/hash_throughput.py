@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """How fast models are verified, against as many ``openssl dgst -sha256`` at once, on the same files.
 
-    python3 tests/benchmarks/hash_throughput.py [--dir DIR] [--workers N] [--size MB] [--rounds N]
+    python3 -m tests.benchmarks.hash_throughput [--dir DIR] [--workers N] [--size MB] [--rounds N]
 
 Both read files that were dropped from the page cache before (a memory file system, such as /dev/shm, has them
 always, and shows what the hashing alone costs). They take turns, and the best round of each counts, since a machine
@@ -17,15 +17,12 @@ import json
 import os
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
-from module_utils.uncached import drop, sha256_files  # type: ignore[import-not-found]
+from plugins.module_utils.model.uncached import drop, sha256_files
 
 
 def by_openssl(paths: list[str], workers: int) -> dict[str, str]:

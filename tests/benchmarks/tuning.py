@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """How good what the tuner finds is, and how near a server with those settings comes to what the memory allows.
 
-    python3 tests/benchmarks/tuning.py [--rounds N] [--work DIR] [--patience SECONDS] [--c-flags FLAGS]
+    python3 -m tests.benchmarks.tuning [--rounds N] [--work DIR] [--patience SECONDS] [--c-flags FLAGS]
 
 Builds llama.cpp for this CPU and for any with AVX2 (x86-64-v3), makes a model of 507 MB in Q6_K, lets the tuner search,
 and then, with the same build and model,
@@ -38,13 +38,12 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
-from module_utils import llama_bench, measure, tune, tune_run  # type: ignore[import-not-found]
-from module_utils.gguf import file_reader, read_header, summary  # type: ignore[import-not-found]
-from module_utils.llama_server import healthy  # type: ignore[import-not-found]
-from module_utils.uncached import drop  # type: ignore[import-not-found]
-
+from plugins.module_utils.benchmark import llama_bench, measure
+from plugins.module_utils.benchmark import search as tune
+from plugins.module_utils.benchmark import tuner as tune_run
+from plugins.module_utils.model.gguf import file_reader, read_header, summary
+from plugins.module_utils.model.uncached import drop
+from plugins.module_utils.service.client import healthy
 from tests.benchmarks.benchmark_model import make
 
 REPO = Path(__file__).resolve().parents[2]

@@ -159,26 +159,25 @@ def test_a_tower_killed_in_the_middle_has_a_verified_copy_after_the_next_run(
 # Two towers, of which one gives and the other, whose disk is as large as the test says, receives.
 PAIR = """\
 import hashlib, json, os, pathlib, signal, subprocess, sys, time
-sys.path.insert(0, sys.argv[1])
-from module_utils import model_rsync, model_swarm
-from module_utils.model_share import Share, ShareError
-from module_utils.progress import Progress
-way, model, place = sys.argv[2], json.loads(sys.argv[3]), pathlib.Path(sys.argv[4])
+from plugins.module_utils.model import share_rsync, share_swarm
+from plugins.module_utils.model.share import Share, ShareError
+from plugins.module_utils.progress import Progress
+way, model, place = sys.argv[1], json.loads(sys.argv[2]), pathlib.Path(sys.argv[3])
 names = {"giver": "192.0.2.1", "receiver": "192.0.2.2"}
 for address in names.values():
     subprocess.run(["ip", "addr", "add", address, "dev", "lo"], check=True)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + sys.argv[5], "none", str(place / "receiver")], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + sys.argv[4], "none", str(place / "receiver")], check=True)
 torrent = ""
 if way == "swarm":
     with Progress(str(place / "describing")) as progress:
-        torrent = model_swarm.describe(model, place / "giver", progress)
+        torrent = share_swarm.describe(model, place / "giver", progress)
 def share(name):
     (peer,) = names.keys() - {name}
     given = Share(model, place / name, names[name], {peer: names[peer]}, ["giver"], name == "receiver", 6881, 60)
     # Where the role has it: on a disk that is full, there is no room for it either.
     with Progress(str(place / name / ".progress.json")) as progress:
-        return model_swarm.share(given, torrent, progress) if torrent else model_rsync.share(given, progress)
+        return share_swarm.share(given, torrent, progress) if torrent else share_rsync.share(given, progress)
 def wait_until_listening(wanted):
     while (b":1AE1" in pathlib.Path("/proc/net/tcp").read_bytes()) != wanted:  # 6881
         time.sleep(0.02)
@@ -233,9 +232,9 @@ def given_model(directory: Path, contents: dict[str, bytes]) -> dict[str, Any]:
 def pair(way: str, directory: Path, contents: dict[str, bytes], *arguments: str) -> str:
     """What the receiver says in the end."""
     model = given_model(directory, contents)
-    command = [*APART, PAIR, str(ROOT / "plugins"), way]
+    command = [*APART, PAIR, way]
     command += [json.dumps(model), str(directory), *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     print(run.stderr)
     return run.stdout.strip()
 
@@ -252,20 +251,19 @@ def test_a_disk_that_fills_while_towers_share_is_one_sentence(
 # A tower that gives to nobody but 192.0.2.2, and who asks it for the model at another address.
 STRANGER = """\
 import base64, json, os, pathlib, subprocess, sys, time
-sys.path.insert(0, sys.argv[1])
 import libtorrent
-from module_utils import model_swarm
-from module_utils.model_share import Share
-from module_utils.progress import Progress
-model, place, stranger = json.loads(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
+from plugins.module_utils.model import share_swarm
+from plugins.module_utils.model.share import Share
+from plugins.module_utils.progress import Progress
+model, place, stranger = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
 for number in 1, 2, 3:
     subprocess.run(["ip", "addr", "add", f"192.0.2.{number}", "dev", "lo"], check=True)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 with Progress(str(place / "progress")) as progress:
-    torrent = model_swarm.describe(model, place / "giver", progress)
+    torrent = share_swarm.describe(model, place / "giver", progress)
     if not os.fork():
         given = Share(model, place / "giver", "192.0.2.1", {"friend": "192.0.2.2"}, [], False, 6881, 30)
-        model_swarm.share(given, torrent, progress)
+        share_swarm.share(given, torrent, progress)
         os._exit(0)
 while b":1AE1" not in pathlib.Path("/proc/net/tcp").read_bytes():  # 6881
     time.sleep(0.02)
@@ -291,8 +289,8 @@ def test_a_swarm_answers_nobody_but_the_towers_of_the_fleet(
     stranger: str, said: str, tmp_path: Path, contents: dict[str, bytes]
 ) -> None:
     model = given_model(tmp_path, contents)
-    command = [*APART, STRANGER, str(ROOT / "plugins"), json.dumps(model), str(tmp_path), stranger]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [*APART, STRANGER, json.dumps(model), str(tmp_path), stranger]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert run.stdout.strip() == said, run.stderr
 
 

@@ -10,11 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from plugins.module_utils.kv_cache import window_cells
 
+from plugins.module_utils.model.kv_cache import window_cells
 from tests.architectures import ARCHITECTURES
 from tests.integration.vm_site import Site
-from tests.unit.test_model_sources import run
+from tests.run_module import run_module
 
 # llama.cpp takes whole blocks of 256 cells.
 CONTEXT = 3072
@@ -40,7 +40,7 @@ def test_a_model_has_the_size_and_the_cache_that_llama_cpp_tells(
     print("\n".join(line for line in done.stderr.splitlines() if "size" in line or "rror" in line))
     assert done.returncode == 0
     told = json.loads(done.stdout)[0]
-    found = run("gguf_info", path=str(path))["gguf"]
+    found = run_module("gguf_info", path=str(path))["gguf"]
     assert (found["parameters"], sum(found["bytes_by_type"].values())) == (told["model_n_params"], told["model_size"])
 
     kv = found["kv"]

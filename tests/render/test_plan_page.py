@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from plugins.module_utils import plan
 
+from plugins.module_utils.forecast import purchase as plan
 from tests.render.browser import Browser
 from tests.render.page_checks import check_accessible, check_whole
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins.module_utils.benchmark import quantity
-from plugins.module_utils.memory_population import describe, nothing
-from plugins.module_utils.report import build_report
-from plugins.module_utils.report_page import report_name
-from plugins.module_utils.smbios import read_table
-from plugins.module_utils.tower import l3_domains, read_tower
 from markdown_it import MarkdownIt
 
+from plugins.module_utils.benchmark.document import quantity
+from plugins.module_utils.memory.channels import describe, nothing
+from plugins.module_utils.memory.smbios import read_table
+from plugins.module_utils.report.document import build_report
+from plugins.module_utils.report.page import report_name
+from plugins.module_utils.tower import l3_domains, read_tower
 from tests.boards.machine import DEFAULTS, files, write
 from tests.render.browser import Browser
 from tests.render.page_checks import check_accessible, check_whole, slots

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from plugins.module_utils.service_plan import make_plan
+
+from plugins.module_utils.service.settings import make_plan
 
 REPO = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(str(path.relative_to(REPO)) for path in REPO.glob("roles/*/templates/*.j2"))

@@ -28,6 +28,8 @@ from typing import Any
 
 import yaml
 
+from tests.boards.board import structures
+
 HERE = Path(__file__).resolve().parent
 PROFILES = HERE / "profiles"
 # The records of the board description that replace QEMU's own: system, board, CPUs, memory array, DIMMs.
@@ -69,9 +71,6 @@ def gibibytes(size: str) -> int:
 
 def smbios_structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
     """The SMBIOS records of a described board, from the builder that the unit tests use."""
-    sys.path.insert(0, str(HERE.parents[1]))
-    from tests.boards.board import structures
-
     return [(kind, data) for kind, data in structures(board) if kind in SMBIOS_TYPES]
 
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What benchmarks and the tuner found, as text for a terminal, at most 80 columns wide."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from ..report.document import WIDTH, printable, wrapped
+from .document import NAMES, name_of
+
+
+def _previous(history: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
+    """The run that the last one is compared with."""
+    *before, latest = history
+    return next((run for run in reversed(before) if run["conditions"] == latest["conditions"]), None)
+
+
+def benchmark_text(found: dict[str, Any], host: str) -> str:
+    """The last run of what benchmark_info returns, and how it differs from the one that it is compared with."""
+    latest, before = found["latest"], _previous(found["history"])
+    results = latest["results"]
+    order = sorted(results, key=lambda key: (list(NAMES).index(key) if key in NAMES else -1, key))
+    lines = ["=" * WIDTH, f"{host} · {latest['started']}", "=" * WIDTH]
+    for key in order:
+        result = results[key]
+        line = f"{name_of(key):<36}{result['median']:>9.4g} {result['unit']:<9}±{result['spread'] / 2:>4.0%}"
+        if before and key in before["results"]:
+            line += f"  {result['median'] / before['results'][key]['median'] - 1:+.1%}"
+        lines.append(line)
+    roof, part = latest["derived"]["roofline_tokens_per_second"], latest["derived"]["service_of_roofline"]
+    if roof:
+        reached = f"; the service reaches {part:.0%} of that" if part else ""
+        lines += ["", *wrapped("ROOFLINE", f"the memory allows {roof:.4g} tokens a second{reached}")]
+    lines.append("")
+    if before:
+        lines += wrapped("COMPARED", f"with {before['started']}, under the same conditions")
+    elif found["changed_conditions"]:
+        lines += wrapped("COMPARED", f"with none: since the last run {', '.join(found['changed_conditions'])} changed")
+    for sentence in found["regressions"]:
+        lines += wrapped("SLOWER", sentence)
+    for name, why in latest["skipped"].items():
+        lines += wrapped("NO", f"{name_of(name)}: {why}")
+    return "\n".join(printable(line).rstrip() for line in lines).rstrip()
+
+
+def arm_text(arm: dict[str, Any]) -> str:
+    """The settings of an arm in words."""
+    batch = f" ({arm['threads_batch']} for prompts)" if "threads_batch" in arm else ""
+    flash = "with" if arm["flash_attention"] else "without"
+    return (
+        f"policy {arm['numa_policy']}, load mode {arm['load_mode']}, huge pages {arm['huge_pages']}, "
+        f"{arm['threads']} threads{batch}, {flash} flash attention"
+    )
+
+
+def tuning_text(found: dict[str, Any], left_out: dict[str, str]) -> str:
+    """The stored result of the tuner in words, and why policies were not compared."""
+    evidence = found["evidence"]
+    decode, prompt, runner = (
+        evidence[key] for key in ("decode_tokens_per_second", "prompt_tokens_per_second", "runner_up")
+    )
+    speed = f"{decode['median']:.4g} tokens a second ({decode['low']:.4g} to {decode['high']:.4g})"
+    if prompt:
+        speed += f", prompts {prompt['median']:.4g}"
+    lines = wrapped("FASTEST", arm_text(found["winner"]))
+    lines += wrapped("SPEED", speed)
+    if evidence["load_seconds"]:
+        lines += wrapped("LOADING", f"{min(evidence['load_seconds']):.3g} s from the disk")
+    if runner:
+        best = runner["decode_tokens_per_second"]["median"]
+        lines += wrapped("NEXT", f"{arm_text(runner)}: {best:.4g} tokens a second")
+    sure = {
+        "certain": "certain: each of its samples beats all of the next best",
+        "likely": "likely: the median is more than 1 % ahead of the next best",
+        "tie": "a tie: the next best is as fast, within what samples differ by",
+    }
+    lines += wrapped("HOW SURE", sure[found["confidence"]])
+    for policy, why in left_out.items():
+        lines += wrapped("NO", f"{policy}: {why}")
+    return "\n".join(lines)

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: MIT
+"""The tuner on a tower: what it may choose from, one process of the search, and the files that it leaves.
+
+Measurements are kept in ``<result>.measurements`` while the search goes on, so that a killed one goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
+
+from ..model.declaration import write_beside
+from ..model.uncached import drop
+from ..progress import duration
+from ..service.numa_policy import launch, memory_nodes, policy_problem
+from ..service.settings import node_cores
+from ..service.unit import available_bytes, cpu_seconds, huge_pages, stopped, too_large
+from ..tower import node_available, node_meminfo, read_int, read_tower
+from . import llama_bench
+from . import search as tune
+from .document import conditions_of, node_weights, read_history
+from .run import build_of, model_files, model_of
+
+LOAD_MODES = ("dio", "none", "mmap")
+# Weighted interleave: a number for each node, of the whole machine.
+WEIGHTS = "/sys/kernel/mm/mempolicy/weighted_interleave/node{}"
+# per_node is another service, not another setting of this one.
+POLICIES = ("interleave", "weighted", "distribute", "bind", "none")
+# A service that used so much of one core while an arm ran was used by somebody: the arm is measured again, so often.
+DISTURBED, ATTEMPTS = 0.1, 3
+
+
+class TuneError(Exception):
+    """The tuner cannot go on; the text is one sentence."""
+
+
+def policies(tower: dict[str, Any], needed_bytes: int, weights: dict[int, int]) -> tuple[list[str], dict[str, str]]:
+    """The policies that can be compared on this tower, and why the others cannot.
+
+    ``weights`` are those of its nodes by a benchmark; {} leaves those of the kernel.
+    """
+    if len(memory_nodes(tower)) < 2:
+        return ["interleave"], {}
+    problems = {policy: policy_problem(policy, tower, needed_bytes) for policy in POLICIES}
+    shares = {weights.get(node) or read_int(WEIGHTS.format(node)) for node in memory_nodes(tower)}
+    if not problems["weighted"] and len(shares) < 2:
+        problems["weighted"] = (
+            "The weights of the nodes are equal, which is the policy interleave: run playbooks/bench.yml, which "
+            "measures them."
+        )
+    return [name for name in POLICIES if not problems[name]], {name: why for name, why in problems.items() if why}
+
+
+def current_load(unit: dict[str, Any], tower: dict[str, Any], candidates: list[str]) -> tune.Load:
+    """How the service loads its model now."""
+    numa = unit["settings"].get("LLAMA_ARG_NUMA")
+    for policy in candidates:
+        start = launch(policy, tower)
+        if start.prefix == unit["prefix"] and start.settings.get("LLAMA_ARG_NUMA") == numa:
+            break
+    else:
+        policy = candidates[0]
+    pages = huge_pages(unit["environment"])
+    mode = unit["settings"].get("LLAMA_ARG_LOAD_MODE", "mmap")
+    return policy, mode, "none" if mode == "mmap" else pages
+
+
+def make_space(
+    unit: dict[str, Any],
+    tower: dict[str, Any],
+    limits: dict[str, Any],
+    needed_bytes: int,
+    weights: Optional[dict[int, int]] = None,
+) -> tuple[tune.Space, dict[str, str]]:
+    """What there is to choose from, the present settings first, and why some is left out.
+
+    ``limits`` may name ``policies``, ``load_modes``, ``huge_pages``, ``threads``, ``threads_batch`` and
+    ``flash_attention``; what it has not, or None, is everything that this tower can. Raises TuneError for nothing.
+    """
+    possible, left_out = policies(tower, needed_bytes, weights or {})
+    wanted = limits.get("policies")
+    chosen = [policy for policy in possible if policy in wanted] if wanted else possible
+    now = current_load(unit, tower, possible)
+    if now[2] == "hugetlb":
+        # The pool was reserved for this model, and nothing else can use it meanwhile.
+        pages = ["hugetlb"]
+    else:
+        pages = ["thp", "none"] if (tower["thp"] or {}).get("enabled") in ("always", "madvise") else ["none"]
+    asked = limits.get("huge_pages") or pages
+    # Without its pool, hugetlb would measure what glibc takes instead, which it does without a word.
+    loads = tune.loads(chosen, limits.get("load_modes") or LOAD_MODES, [page for page in asked if page in pages], now)
+    if not loads:
+        raise TuneError(
+            "The limits of the search leave nothing to compare: of the policies "
+            f"{', '.join(wanted or possible)} this tower can {', '.join(chosen) or 'none'}, and of the huge pages "
+            f"{', '.join(asked)} its service can have {', '.join(pages)}"
+            + "".join(f"; {why}" for name, why in left_out.items() if name in (wanted or []))
+        )
+    present = int(unit["settings"].get("LLAMA_ARG_THREADS") or 0)
+
+    def counts(cores: int, cpus: int, here: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those of the limits, else all that make sense, of the service's own policy its present number first."""
+        decode, batch = tune.thread_counts(cores, cpus)
+        own = [present] if here and present in decode else []
+        return (
+            tuple(limits.get("threads") or dict.fromkeys([*own, *decode])),
+            tuple(limits.get("threads_batch") or batch),
+        )
+
+    bound = launch("bind", tower).nodes if "bind" in chosen else []
+    cpus = sum(len(node["cpus"]) for node in tower["nodes"] if node["node"] in bound)
+    return (
+        tune.Space(
+            loads,
+            *counts(tower["cores"] or 1, tower["cpus"] or 1, now[0] != "bind"),
+            tuple(limits["flash_attention"]) if limits.get("flash_attention") else (True, False),
+            *(counts(node_cores(tower, bound[0]), cpus, now[0] == "bind") if bound else ((), ())),
+        ),
+        left_out,
+    )
+
+
+@contextlib.contextmanager
+def weighted(weights: dict[int, int]) -> Iterator[None]:
+    """Have the kernel interleave by these weights meanwhile."""
+    before = {node: read_int(WEIGHTS.format(node)) for node in weights}
+    try:
+        _set(weights)
+        yield
+    finally:
+        _set({node: weight for node, weight in before.items() if weight})
+
+
+def _set(weights: dict[int, int]) -> None:
+    for node, weight in weights.items():
+        with open(WEIGHTS.format(node), "w", encoding="ascii") as file:
+            file.write(str(weight))
+
+
+class Tuner:
+    """One search for a unit that read_unit described.
+
+    Its result is stored in ``path``, and the runs of benchmarks are in ``benchmarks`` beside it. ``tell`` hears what is
+    measured next; ``lock_path`` is the lock that :func:`stopped` needs.
+    """
+
+    def __init__(
+        self, unit: dict[str, Any], path: str, lock_path: str, limits: dict[str, Any], tell: Callable[[str], None]
+    ) -> None:
+        self.unit, self.path, self.lock_path, self.tell = unit, path, lock_path, tell
+        self.partial = f"{path}.measurements"
+        self.tower = read_tower()
+        self.files = model_files(self.unit["model"])
+        self.bytes = sum(os.path.getsize(file) for file in self.files)
+        runs = read_history(os.path.join(os.path.dirname(path), "benchmarks"))
+        self.weights = node_weights(runs, memory_nodes(self.tower))
+        needed = self.bytes + self.bytes // 10
+        self.space, self.left_out = make_space(self.unit, self.tower, limits, needed, self.weights)
+        self.identity: dict[str, Any] = {
+            "schema_version": tune.SCHEMA_VERSION,
+            "build": build_of(self.unit["binaries"]),
+            "model": model_of(self.unit["model"]),
+            "conditions": conditions_of(self.tower),
+            # Sorted: what is the first changes with the service's settings, which the result itself changes.
+            "space": json.loads(json.dumps({name: sorted(values) for name, values in self.space._asdict().items()})),
+        }
+
+    def stored(self) -> Optional[dict[str, Any]]:
+        """The stored result, where it is of this build, model, tower and space."""
+        return self._same(self.path)
+
+    def _same(self, path: str) -> Optional[dict[str, Any]]:
+        try:
+            with open(path, encoding="utf-8") as file:
+                document = json.load(file)
+        except (OSError, ValueError):
+            return None
+        same = isinstance(document, dict) and all(document.get(key) == value for key, value in self.identity.items())
+        return document if same else None
+
+    def search(self) -> dict[str, Any]:
+        """Measure until the search is over, store the result and return it. Raises TuneError where nothing ran."""
+        measurements = list((self._same(self.partial) or {}).get("measurements", []))
+        with self._room():
+            while True:
+                step = tune.next_step(self.space, measurements)
+                if not step:
+                    break
+                self.tell(self._line(step, measurements))
+                measurements += self.measure(step, measurements)
+                write_beside(self.partial, json.dumps({**self.identity, "measurements": measurements}))
+        decided = tune.decide(self.space, measurements)
+        if not decided:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.partial)
+            problems = dict.fromkeys(entry["problem"] for entry in measurements)
+            raise TuneError("No setting could be measured. " + " ".join(problems))
+        document = {**self.identity, "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **decided}
+        write_beside(self.path, json.dumps(document, indent=1) + "\n")
+        os.unlink(self.partial)
+        return document
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """Stop the service where the search has no room beside it, or could not drop the page cache."""
+        unit = self.unit
+        cramped = too_large(self.bytes, available_bytes()) or unit["maps_model"] or self.space.loads[0][2] == "hugetlb"
+        if any(load[0] == "bind" for load in self.space.loads):
+            # All of the model on the node where the service has its part.
+            (node,) = launch("bind", self.tower).nodes
+            cramped = cramped or too_large(self.bytes, node_available(node_meminfo(node)))
+        if unit["active"] and cramped:
+            with stopped(unit["name"], self.lock_path):
+                yield
+                self._drop()
+        else:
+            yield
+            self._drop()
+
+    def _line(self, step: tune.Step, measurements: list[dict[str, Any]]) -> str:
+        left, seconds = len(tune.steps_left(self.space, measurements)), tune.seconds_left(self.space, measurements)
+        done = len({(entry["stage"], tune.load_of(entry)) for entry in measurements})
+        rates = [rate for entry in measurements if not entry["prompt"] for rate in entry["tokens_per_second"]]
+        line = f"tuning: step {done + 1} of at most {done + left}, {step.stage} {', '.join(step.load)}"
+        line += f"; best so far {max(rates):.4g} tokens/s" if rates else ""
+        return line + (f"; at most {duration(seconds)} left" if seconds is not None else "")
+
+    def measure(self, step: tune.Step, measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The measurements of one process; again where the service was used meanwhile."""
+        for _ in range(ATTEMPTS):
+            used, began = self._used(), time.monotonic()
+            entries = self._measure(step, measurements)
+            after, seconds = self._used(), time.monotonic() - began
+            disturbed = used is not None and after is not None and after - used > DISTURBED * seconds
+            if not disturbed:
+                break
+        return [{**entry, "disturbed": disturbed} for entry in entries]
+
+    def _drop(self) -> None:
+        """Drop the model from the page cache, so that each process reads it from the disk, to where its policy says."""
+        for path in self.files:
+            with open(path, "rb") as file:
+                drop(file.fileno())
+
+    def _used(self) -> Optional[float]:
+        return cpu_seconds(self.unit["name"]) if self.unit["active"] else None
+
+    def _measure(self, step: tune.Step, measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        policy, mode, pages = step.load
+        start = launch(policy, self.tower)
+        single = len(step.threads) * len(step.flash_attention) == 1
+        # Settings that are compared within a process take turns: what else the machine does in a minute is then part of
+        # all of them. Not those that read prompts, which llama-bench reads once more at each turn, to warm up.
+        turns = 1 if single or step.prompt else step.repetitions + 1
+        settings = {
+            **start.settings,
+            "LLAMA_ARG_LOAD_MODE": mode,
+            "LLAMA_ARG_THREADS": ",".join(map(str, step.threads)),
+            "LLAMA_ARG_FLASH_ATTN": ",".join(["on" if flash else "off" for flash in step.flash_attention] * turns),
+        }
+        tunables = {"thp": "glibc.malloc.hugetlb=1", "hugetlb": self.unit["environment"].get("GLIBC_TUNABLES", "")}
+        self._drop()
+        words = llama_bench.command(
+            os.path.join(self.unit["binaries"], "llama-bench"),
+            self.unit["model"],
+            settings,
+            (step.repetitions + 1) // turns,
+            0 if step.prompt else tune.GENERATED,
+            step.prompt,
+            start.prefix,
+        )
+        arm = {"stage": step.stage, **dict(zip(tune.LOAD_KEYS, step.load)), "prompt": step.prompt}
+        known = [entry for entry in measurements if entry["tokens_per_second"] and not entry["prompt"]]
+        best = max((max(entry["tokens_per_second"]) for entry in known), default=None)
+        longest = 2 * tune.GENERATED / best if best and single and not step.prompt else None
+        environment = {"GLIBC_TUNABLES": tunables[pages]} if pages in tunables else {}
+        problem = None
+        try:
+            with weighted(self.weights if policy == "weighted" else {}):
+                outcome = llama_bench.run(words, environment, longest)
+            if outcome.hopeless:
+                problem = f"{', '.join(step.load)} was stopped: it is less than half as fast as the best."
+        except llama_bench.BenchError as error:
+            outcome, problem = llama_bench.Outcome([], None, False), str(error)
+        if problem:
+            nothing = {"threads": step.threads[0], "flash_attention": step.flash_attention[0], "tokens_per_second": []}
+            return [{**arm, **nothing, "problem": problem}]
+        rates: dict[tuple[int, bool], list[float]] = {}
+        for test in outcome.tests:
+            rates.setdefault((test["threads"], test["flash_attention"]), []).extend(test["tokens_per_second"])
+        return [
+            {
+                **arm,
+                "threads": threads,
+                "flash_attention": flash,
+                "tokens_per_second": steady,
+                "first_tokens_per_second": first,
+                "load_seconds": outcome.load_seconds,
+            }
+            for (threads, flash), (first, *steady) in rates.items()
+        ]

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""Releases of llama.cpp: directories named by their build key, and a link to the current one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from .key import sha256_file
+from .source import extract_all
+from .trial_model import tiny_gguf
+
+# The trial takes seconds; an emulated CPU is ten times slower.
+TRIAL_SECONDS = 300
+
+
+class ReleaseError(Exception):
+    """The release cannot be installed; the text is one sentence."""
+
+
+def whole(release: Path) -> bool:
+    """Whether a release is there with the binaries that its manifest names."""
+    try:
+        manifest = json.loads((release / "manifest.json").read_text(encoding="utf-8"))
+        return all(sha256_file(str(release / "bin" / name)) == digest for name, digest in manifest["binaries"].items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def read_manifest(archive: str) -> dict[str, Any]:
+    """The manifest in an artefact."""
+    try:
+        with tarfile.open(archive) as contents:
+            member = contents.extractfile("manifest.json")
+            manifest: dict[str, Any] = json.load(member) if member else {}
+        if not manifest.get("binaries"):
+            raise ValueError("its manifest names no binaries")
+    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        raise ReleaseError(
+            f"{archive} is not a whole artefact ({error}): remove it and run playbooks/build.yml."
+        ) from None
+    return manifest
+
+
+def install(archive: str, manifest: dict[str, Any], release: Path) -> None:
+    """Unpack beside, prove, try, rename."""
+    partial = release.with_name(f".{release.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    try:
+        with tarfile.open(archive) as contents:
+            extract_all(contents, str(partial))
+        for name, digest in manifest["binaries"].items():
+            found = sha256_file(str(partial / "bin" / name))
+            if found != digest:
+                raise ReleaseError(
+                    f"{name} in {archive} has the SHA-256 {found}, not {digest}: remove the artefact and build again."
+                )
+        try_out(partial / "bin")
+        damaged = release.with_name(f".{release.name}.damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        if release.exists():  # with binaries that are not those of its manifest
+            release.rename(damaged)
+        partial.rename(release)
+        shutil.rmtree(damaged, ignore_errors=True)
+    except (OSError, tarfile.TarError) as error:
+        raise ReleaseError(f"The release cannot be written to {release}: {error}; current was left as it is.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def try_out(binaries: Path) -> None:
+    """Run the binaries here, and a model's matrix kernels with them."""
+    model = binaries.parent / "tiny.gguf"
+    model.write_bytes(tiny_gguf())
+    try:
+        _run([str(binaries / "llama-server"), "--version"])
+        _run(
+            [str(binaries / "llama-bench"), "-m", str(model), "-p", "4", "-n", "4", "-r", "1", "-t", "1", "-o", "json"]
+        )
+    finally:
+        model.unlink()
+
+
+def _run(argv: list[str]) -> None:
+    name = os.path.basename(argv[0])
+    try:
+        result = subprocess.run(
+            argv, capture_output=True, text=True, check=False, errors="replace", timeout=TRIAL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise ReleaseError(f"{name} of the new build hung for {TRIAL_SECONDS} s; current was left as it is.") from None
+    if result.returncode:
+        raise ReleaseError(trial_problem(name, result.returncode, result.stderr.strip() or result.stdout.strip()))
+
+
+def trial_problem(name: str, code: int, output: str) -> str:
+    """One sentence for a program of the new build that failed here."""
+    if code == -signal.SIGILL:
+        why = "uses an instruction that this CPU lacks: set llama_build_cpu to a lower level"
+    elif code < 0:
+        why = f"was killed by signal {-code}"
+    elif "GLIBC" in output or "shared librar" in output:
+        why = f"needs another system ({output.splitlines()[0]}): build it on a machine with this release of the system"
+    else:
+        why = f"does not run here ({(output.splitlines() or ['it said nothing'])[-1]})"
+    return f"{name} of the new build {why}; current was left as it is."
+
+
+def current_key(root: Path) -> str | None:
+    """The key that ``current`` points to."""
+    link = root / "current"
+    return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+
+def switch(root: Path, key: str) -> None:
+    """Point ``current`` to a release, in one step."""
+    link = root / ".current.partial"
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(os.path.join("releases", key))
+    os.replace(link, root / "current")
+
+
+def superfluous(keys: list[str], current: str, previous: str | None, keep: int) -> list[str]:
+    """Which of the releases, youngest first, go when ``keep`` stay: never the current one, the previous one last."""
+    order = sorted(keys, key=lambda key: (key != current, key != previous))
+    return order[max(keep, 1) :]

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: MIT
+"""How fast a machine decodes a model: the bytes that a token reads over the bandwidth, and what a token costs besides.
+
+    seconds a token = (active bytes + KV cache at that context) / (reach x share) + layers x threads x synchronization
+
+``reach`` is the lowest of three ceilings: what the memory controllers reach of the DIMMs' bandwidth, what the links
+of the CPU's dies let through, and what the links between the sockets do under the memory policy. Every constant is a
+range with its source; a forecast is therefore one, too, and its middle is computed from the middles. The constants
+were fitted on a part of catalog/published_runs.yml and are checked on the rest: docs/forecast.md.
+
+:func:`machine_of` makes a :class:`Machine` of what memory_channels_info returns, :func:`model_of` a :class:`Model` of
+what gguf_info returns or of an entry of catalog/models.yml, and :func:`forecast` tells how fast, why not faster, and
+what would help. Bandwidths are gigabytes (1e9) a second, speeds tokens a second, times seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Optional
+
+from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory
+from ..model.kv_cache import kv_bytes
+
+Range = tuple[float, float]
+
+# The part of the reachable bandwidth at which weights are read, dense models and mixtures of experts. Measured on two
+# Zen 4 cores against a plain read loop: Q6_K 0.98, Q4_K_M 0.93, Q8_0 0.80. An expert's matrices are small (7168 x 2048
+# in DeepSeek R1), and each thread's part of them ends before the prefetchers are up to speed. Fitted: 0.97, 0.80.
+SHARE: dict[str, Range] = {"dense": (0.93, 1.0), "moe": (0.68, 0.92)}
+# Seconds of synchronization for every layer and thread: a barrier after each operation of the graph, which costs about
+# 0.3 microseconds a thread (one cache line that all write), and the operations that one thread does alone. A dense
+# layer has about 20 of them, one with experts twice as many. fairydreaming measured 27 % to 45 % of the time of one
+# 7168 x 2048 product in barriers (llama.cpp discussion 11733). Fitted: 6 and 13 microseconds.
+SYNCHRONIZATION: dict[str, Range] = {"dense": (3e-6, 9e-6), "moe": (8e-6, 18e-6)}
+# More threads decode no faster: an EPYC 9654 is at its best with about 60 (llama.cpp issue 6434).
+MOST_THREADS = 64
+# Arithmetic of a core while it reads a prompt, in 1e9 operations a second, two for every active weight. DeepSeek R1 on
+# an EPYC 7773X: 51 (ik_llama.cpp discussion 223), on a Xeon 6980P: 53 (discussion 201); Llama 3.1 8B on a Ryzen 7950X:
+# 83 to 148 by type (discussion 164).
+PREFILL_GFLOPS: Range = (40.0, 110.0)
+# Sensitivity: what is compared with a larger type. Q4_K_M of a large model has about 4.85 bits a weight
+# (Llama 3.1 70B: 42.52 GB of 70.6e9 weights, 4.82); of Q6_K it keeps 4.85 / 6.56 of the bytes. It has 5.4 where rows
+# are no multiple of 256 (GLM-4.5-Air: 72 GB of 106.9e9): what has no more than that may be Q4_K_M already.
+SMALLER_BITS, SMALLER_NAME, MAYBE_SMALLER = 4.85, "Q4_K_M", 5.45
+# The dies that an EPYC needs before its links carry what twelve channels give (EPYC 9354P: DRAMHiT, as in cpu_memory).
+ENOUGH_DIES = 8
+# A change that is worth less is not told.
+LEAST_GAIN = 0.02
+
+
+class Machine(NamedTuple):
+    """What limits the memory of a machine.
+
+    ``channels`` are those in use that count: weights are spread evenly over the sockets and wait for the poorest, so
+    that is as many of each as the poorest has. ``dies`` and ``cores`` are of all sockets together; None is unknown, or
+    no limit. ``read_gb_s`` is what was measured, and takes the place of every estimate.
+    """
+
+    sockets: int
+    channels: int
+    most_channels: int
+    mts: int
+    fastest_mts: int
+    cores: Optional[int] = None
+    dies: Optional[int] = None
+    generation: Optional[str] = None
+    empty: tuple[str, ...] = ()
+    read_gb_s: Optional[Range] = None
+    source: Optional[str] = None
+
+    @property
+    def populated_gb_s(self) -> float:
+        return self.channels * self.mts * 8 / 1000
+
+
+class Model(NamedTuple):
+    """What a token costs: ``kind`` is dense or moe, ``kv`` the geometry of the cache as kv_cache has it."""
+
+    kind: str
+    bytes: int
+    active_bytes: int
+    layers: int
+    parameters: Optional[int] = None
+    active_parameters: Optional[int] = None
+    kv: Optional[dict[str, Any]] = None
+
+
+class Use(NamedTuple):
+    """How the machine decodes: ``policy`` is one of numa_policy.POLICIES; ``threads`` None is one for each core;
+    ``context`` tokens of KV cache of the type ``kv_type`` are read for each token, too."""
+
+    policy: str = "interleave"
+    threads: Optional[int] = None
+    context: int = 0
+    kv_type: str = "f16"
+
+
+INTERLEAVED = Use()
+
+
+def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> Optional[Machine]:
+    """The machine that memory_channels_info described; None where its bandwidth is unknown, or a CPU has no DIMMs.
+
+    ``cores`` are the physical ones that decode, of all sockets together (tower_info).
+    """
+    sockets = [socket for socket in memory_channels.get("sockets") or [] if socket["populated"]]
+    speeds = [
+        dimm["configured_mts"] or dimm["rated_mts"] for dimm in memory_channels.get("dimms") or [] if dimm["populated"]
+    ]
+    used = [socket["channels_populated"] for socket in sockets]
+    known = [speed for speed in speeds if speed]
+    # A CPU without DIMMs reads all from another, through links that no ceiling here is of.
+    if not sockets or not known or None in used or 0 in used:
+        return None
+    brand = str(sockets[0]["cpu"] or "")
+    memory, links = cpu_memory(brand), ccd_links(None, None, brand)
+    domains = [socket["l3_domains"] for socket in sockets]
+    totals = [socket["channels_total"] or count for socket, count in zip(sockets, used)]
+    return Machine(
+        sockets=len(sockets),
+        channels=len(sockets) * min(used),
+        most_channels=sum(totals),
+        mts=min(known),
+        fastest_mts=max(min(known), (memory and memory.mts_1dpc) or 0),
+        cores=cores,
+        dies=sum(-(-count // links[1]) for count in domains) if links and None not in domains else None,
+        generation=links[0] if links else None,
+        empty=tuple(name for socket in sockets for name in socket["empty_channels"] or []),
+    )
+
+
+def model_of(described: dict[str, Any]) -> Optional[Model]:
+    """A model from gguf_info's summary or from an entry of catalog/models.yml; None where either lacks the figures."""
+    active, layers = described.get("active_bytes"), described.get("block_count") or described.get("layers")
+    total = described.get("bytes") or sum((described.get("bytes_by_type") or {}).values())
+    if not active or not layers or not total:
+        return None
+    parameters, mixture = described.get("parameters"), bool(described.get("expert_count") or described.get("experts"))
+    active_parameters = described.get("active_parameters")
+    if parameters and not active_parameters:
+        active_parameters = round(parameters * active / total)
+    return Model(
+        "moe" if mixture else "dense", total, active, layers, parameters, active_parameters, described.get("kv")
+    )
+
+
+def ceilings(machine: Machine, policy: str = "interleave") -> list[dict[str, Any]]:
+    """What each part of the machine lets through, in GB/s: ``name``, ``low``, ``high`` and ``why``.
+
+    ``policy`` is one of numa_policy.POLICIES.
+    """
+    one_node, one_socket = policy in ("bind", "per_node", "none"), policy in ("bind", "per_node")
+    memory, cores = (1 / machine.sockets if alone else 1.0 for alone in (one_node, one_socket))
+    populated = machine.populated_gb_s * memory
+    found = []
+    if machine.read_gb_s:
+        low, high = (value * memory for value in machine.read_gb_s)
+        return [{"name": "measured", "low": low, "high": high, "why": machine.source or "measured on this machine"}]
+    low, high = (populated * share for share in DRAM_EFFICIENCY)
+    why = f"memory controllers reach {DRAM_EFFICIENCY[0]:.0%} to {DRAM_EFFICIENCY[1]:.0%} of {populated:.0f} GB/s"
+    found.append({"name": "channels", "low": low, "high": high, "why": why})
+    if machine.dies and machine.generation:
+        low, high = (machine.dies * cores * link for link in GMI_GB_S[machine.generation])
+        each = "{:.0f} to {:.0f} GB/s".format(*GMI_GB_S[machine.generation])
+        why = f"{machine.dies * cores:.0f} dies of {machine.generation.replace('zen', 'Zen ')} read {each} each"
+        found.append({"name": "ccd-links", "low": low, "high": high, "why": why})
+    links = SOCKET_LINK_GB_S.get(machine.generation or "")
+    if links and machine.sockets == 2 and policy in ("interleave", "weighted", "none"):
+        # Interleaved, a quarter of all reads goes each way between two sockets; without a policy half of them go one.
+        factor = 4.0 if policy != "none" else 2.0
+        why = "half of all reads cross the links between the sockets"
+        found.append({"name": "socket-links", "low": links[0] * factor, "high": links[1] * factor, "why": why})
+    return found
+
+
+def reach(machine: Machine, policy: str = "interleave") -> tuple[Range, str, str]:
+    """The bandwidth that is left, low and high; the ceiling that sets its middle; and why."""
+    found = ceilings(machine, policy)
+    lowest = min(found, key=lambda ceiling: float(ceiling["low"] + ceiling["high"]))
+    return (
+        (min(ceiling["low"] for ceiling in found), min(ceiling["high"] for ceiling in found)),
+        lowest["name"],
+        lowest["why"],
+    )
+
+
+def threads_of(machine: Machine, threads: Optional[int] = None) -> int:
+    return threads or min(machine.cores or MOST_THREADS, MOST_THREADS)
+
+
+def _middle(pair: Range) -> float:
+    return (pair[0] + pair[1]) / 2
+
+
+def _seconds(model: Model, gb_s: float, share: float, synchronization: float, threads: int, read: float) -> float:
+    return read / (gb_s * share * 1e9) + model.layers * threads * synchronization
+
+
+def speed(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> dict[str, float]:
+    """``low``, ``expected`` and ``high`` tokens a second."""
+    count = threads_of(machine, use.threads)
+    read = model.active_bytes + kv_bytes(model.kv, use.context, use.kv_type)
+    (low, high), _name, _why = reach(machine, use.policy)
+    share, cost = SHARE[model.kind], SYNCHRONIZATION[model.kind]
+    return {
+        "low": factor / _seconds(model, low, share[0], cost[1], count, read),
+        "expected": factor / _seconds(model, (low + high) / 2, _middle(share), _middle(cost), count, read),
+        "high": factor / _seconds(model, high, share[1], cost[0], count, read),
+    }
+
+
+def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> dict[str, Any]:
+    """How fast the machine decodes the model, and what would make it faster.
+
+    ``tokens_per_second`` has ``low``, ``expected`` and ``high``; ``gb_s`` the reachable bandwidth, ``limited_by``
+    which ceiling sets it (channels, ccd-links, socket-links, measured) and ``why`` that is so; ``seconds`` a token's
+    ``reading`` and ``fixed`` part; ``ideal`` the speed if every channel were read at its full rate and nothing else
+    cost time; ``sensitivity`` a list of ``change``, ``tokens_per_second``, ``gain`` (0.09: 9 % more) and
+    ``costs_quality``, the most useful first; ``prefill_tokens_per_second`` a range, or None. ``factor`` is how much
+    faster this machine was measured to be (:func:`calibrated`).
+    """
+    said = speed(machine, model, use, factor)
+    (low, high), name, why = reach(machine, use.policy)
+    fixed = model.layers * threads_of(machine, use.threads) * _middle(SYNCHRONIZATION[model.kind])
+    return {
+        "tokens_per_second": said,
+        "gb_s": {"low": low, "high": high},
+        "limited_by": name,
+        "why": why,
+        "ceilings": ceilings(machine, use.policy),
+        "seconds": {"reading": 1 / said["expected"] - fixed / factor, "fixed": fixed / factor},
+        "threads": threads_of(machine, use.threads),
+        "ideal": machine.populated_gb_s * 1e9 / model.active_bytes,
+        "sensitivity": [
+            {**entry, "tokens_per_second": said["expected"] * (1 + entry["gain"])}
+            for entry in sensitivity(machine, model, use)
+        ],
+        "prefill_tokens_per_second": prefill(machine, model),
+    }
+
+
+def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[dict[str, Any]]:
+    """What each change alone would bring, the most useful first; without those that bring next to nothing."""
+    changes: list[tuple[str, Machine, Model, Use, bool]] = []
+    per_socket = machine.dies // machine.sockets if machine.dies else None
+    if machine.channels < machine.most_channels:
+        names = " and ".join([", ".join(machine.empty[:-1]), machine.empty[-1]] if machine.empty[1:] else machine.empty)
+        what = f"filling {names or 'every channel'}"
+        filled = machine._replace(channels=machine.most_channels, empty=(), read_gb_s=None)
+        changes.append((what, filled, model, use, False))
+    if machine.mts < machine.fastest_mts:
+        faster = machine._replace(mts=machine.fastest_mts, read_gb_s=None)
+        changes.append((f"DIMMs of {machine.fastest_mts} MT/s", faster, model, use, False))
+    if per_socket and per_socket < ENOUGH_DIES:
+        larger = machine._replace(dies=ENOUGH_DIES * machine.sockets, read_gb_s=None)
+        changes.append((f"CPUs with {ENOUGH_DIES} CCDs", larger, model, use, False))
+    if machine.sockets > 1 and use.policy != "distribute":
+        distributed = use._replace(policy="distribute")
+        changes.append(("the NUMA policy distribute", machine._replace(read_gb_s=None), model, distributed, False))
+    if model.parameters and model.bytes * 8 / model.parameters > MAYBE_SMALLER:
+        part = SMALLER_BITS * model.parameters / 8 / model.bytes
+        smaller = model._replace(bytes=round(model.bytes * part), active_bytes=round(model.active_bytes * part))
+        changes.append((SMALLER_NAME, machine, smaller, use, True))
+    # Against the estimate without a measurement, where the changed machine is not the one that was measured.
+    found: list[dict[str, Any]] = []
+    for what, other, weights, other_use, quality in changes:
+        base = machine if other.read_gb_s == machine.read_gb_s else machine._replace(read_gb_s=None)
+        before = speed(base, model, use)["expected"]
+        after = speed(other, weights, other_use)["expected"]
+        if after / before - 1 >= LEAST_GAIN:
+            entry = {"change": what, "tokens_per_second": after, "gain": after / before - 1}
+            found.append({**entry, "costs_quality": quality})
+    return sorted(found, key=lambda entry: -float(entry["gain"]))
+
+
+def sensitivity_text(entries: Iterable[dict[str, Any]]) -> str:
+    """``filling K and L: +9 %; CPUs with 8 CCDs: +70 %; Q4_K_M: +36 %, at a quality cost``."""
+    return "; ".join(
+        f"{entry['change']}: {entry['gain'] * 100:+.0f} %{', at a quality cost' if entry['costs_quality'] else ''}"
+        for entry in entries
+    )
+
+
+def prefill(machine: Machine, model: Model) -> Optional[Range]:
+    """Tokens of a prompt read a second: arithmetic, not bandwidth; a rough range, or None without cores or weights."""
+    if not machine.cores or not model.active_parameters:
+        return None
+    low, high = (machine.cores * each * 1e9 / (2 * model.active_parameters) for each in PREFILL_GFLOPS)
+    return low, high
+
+
+def calibrated(
+    machine: Machine,
+    runs: list[dict[str, Any]],
+    model: Optional[Model] = None,
+    use: Use = INTERLEAVED,
+) -> tuple[Machine, float]:
+    """The machine as its own benchmarks show it, and how much faster than its forecast it decoded ``model``.
+
+    ``runs`` are as benchmark.py stores them, oldest first. ``read_whole`` of the last run that has it replaces the
+    estimate of the bandwidth, plus and minus its spread; ``bench_decode`` (tokens a second, llama-bench with ``model``)
+    gives the factor for :func:`forecast`, which is 1.0 where there is none.
+    """
+    whole = _latest(runs, "read_whole")
+    if whole:
+        middle, half = whole["median"], whole["spread"] / 2
+        when = f"read by all cores in the benchmark of {whole['started']}"
+        machine = machine._replace(read_gb_s=(middle * (1 - half), middle * (1 + half)), source=when)
+    decode = _latest(runs, "bench_decode")
+    if not decode or not model:
+        return machine, 1.0
+    return machine, decode["median"] / speed(machine, model, use)["expected"]
+
+
+def _latest(runs: list[dict[str, Any]], name: str) -> Optional[dict[str, Any]]:
+    for run in reversed(runs):
+        if name in run["results"]:
+            return {**run["results"][name], "started": run["started"]}
+    return None
+
+
+def error_table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of published_runs.yml against their forecasts.
+
+    Each with ``name``, ``set`` (fitted or checked), ``kind``, ``source``, ``measured``, ``expected``, ``low`` and
+    ``high``, ``error`` (0.05: 5 % too fast) and whether the measured speed is ``within`` the range.
+    """
+    table = []
+    for run in runs:
+        machine, model = Machine(**run["machine"]), Model(**run["model"])
+        said = speed(machine, model, Use(**{key: run[key] for key in ("policy", "threads", "context") if key in run}))
+        table.append(
+            {
+                **{key: run[key] for key in ("name", "set", "source")},
+                "kind": model.kind,
+                "measured": run["tokens_per_second"],
+                **said,
+                "error": said["expected"] / run["tokens_per_second"] - 1,
+                "within": said["low"] <= run["tokens_per_second"] <= said["high"],
+            }
+        )
+    return table

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: MIT
+"""Fetch a model beside the store, prove its hashes, and only then make it visible.
+
+``<store>/<name>/`` is a model and its ``manifest.json``, or is not there. ``<store>/.<name>.partial/`` is what an
+interrupted or refused fetch left, and what the next one goes on from: ``<file>``, whose hash is proven and stands in
+``proven.json``, so that it is not read again; ``<file>.part``, its first bytes; and ``quarantine/``, files that came
+whole and have another hash, by the first digits of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import threading
+import urllib.parse
+from collections.abc import Container, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..progress import Progress
+from .declaration import SCHEMA_VERSION, clean_token, file_names, intact_files, read_manifest, state_of
+from .gguf import file_reader, read_header, summary
+from .transfer import Local, Remote, Source, Tally, TransferError, fetch
+from .uncached import sync_directory
+
+# Files at once: one stream seldom fills a line, and each has something on its way that a kill loses.
+WORKERS = 4
+HUB = "https://huggingface.co"
+
+
+class FetchError(Exception):
+    """The model cannot be had or is not what it should be; the text is one sentence."""
+
+
+class Installed(NamedTuple):
+    """The manifest in the store, whether it had another or none before, and what the transfer came to."""
+
+    manifest: dict[str, Any]
+    changed: bool
+    transfer: dict[str, Any]
+
+
+def install(
+    model: dict[str, Any], store: Path, endpoint: str | None, token: str | None, progress: Progress
+) -> Installed:
+    """Make the store have a model that is described as model_source_info does it."""
+    final, partial, old = (store / name.format(model["name"]) for name in ("{}", ".{}.partial", ".{}.old"))
+    if old.exists() and not final.exists():  # the power failed between the two renames of _publish
+        old.rename(final)
+    tally, quarantined = Tally(), list[dict[str, str]]()
+    manifest = read_manifest(str(final))
+    if manifest and state_of({"name": model["name"], **model["source"]}, manifest, str(final), model)[0] == "present":
+        return Installed(manifest, False, _report(tally, 0, quarantined))  # by a run that this one waited for
+    if final.is_symlink() or (manifest is None and final.exists()):
+        raise FetchError(
+            f"{final} is no model that this store fetched, since it is a link or has no manifest.json, and it is not "
+            "replaced: move it away, or give the model another name."
+        )
+    try:
+        token = clean_token(token)
+    except ValueError as error:
+        raise FetchError(str(error)) from error
+    # What other towers sent in pieces has no beginning to go on from, and its room was counted.
+    shutil.rmtree(store / f".{model['name']}.swarm", ignore_errors=True)
+    # What is declared otherwise now may still be the same files.
+    kept = {entry["sha256"]: entry for entry in intact_files(manifest, str(final))}
+    place = Partial(store, model, kept)
+    try:
+        place.open()
+        proven = sum(entry["size"] for entry in place.proven.values())
+        with _told(model["name"], place, tally, progress):
+            _fetch_all(model, place, tally, quarantined, endpoint, token)
+        manifest = _manifest(model, kept, final, partial)
+        _publish(manifest, final, partial, old)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FetchError(
+                f"The disk of {store} is full: make room, and run the same command again; it goes on from there."
+            ) from error
+        raise
+    finally:
+        place.remove_if_empty()
+    return Installed(manifest, True, _report(tally, proven, quarantined))
+
+
+def _report(tally: Tally, proven: int, quarantined: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "received_bytes": tally.received,
+        "resumed_bytes": tally.resumed + proven,
+        "retries": tally.retries,
+        "quarantined": quarantined,
+    }
+
+
+def _named(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files of a model with the ``name`` that each has in the store."""
+    return [{**entry, "name": name} for entry, name in zip(model["files"], file_names(model))]
+
+
+class Partial:
+    """The directory of an unfinished fetch; safe for several threads.
+
+    ``files`` are those that are to be fetched, which is all but those whose SHA-256 is in ``kept``.
+    """
+
+    def __init__(self, store: Path, model: dict[str, Any], kept: Container[str] = ()) -> None:
+        self.path = store / f".{model['name']}.partial"
+        self.files = [entry for entry in _named(model) if entry["sha256"] not in kept]
+        self.lock = threading.Lock()
+        self.proven: dict[str, dict[str, Any]] = {}
+
+    def open(self) -> None:
+        """Make the directory, or see what of it can be used for these files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        sync_directory(str(self.path.parent))
+        try:
+            record = json.loads((self.path / "proven.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            record = {"files": [], "begun": {}}
+        intact = {entry["file"]: entry for entry in intact_files(record, str(self.path))}
+        self._remove_others()
+        for entry in self.files:
+            name, wanted, part = entry["name"], entry["sha256"], self.part(entry)
+            if name in intact and intact[name]["sha256"] == wanted:
+                self.proven[name] = intact[name]
+                continue
+            if record["begun"].get(name, wanted) != wanted:  # they are of what the model was before
+                (self.path / name).unlink(missing_ok=True)
+                if part.exists() and part.stat().st_size < entry["size"]:
+                    part.unlink()
+            # Whole, but not recorded; or refused, when another hash was declared.
+            for whole in (self.path / name, self.path / "quarantine" / f"{wanted[:12]}-{name}"):
+                if whole.exists():
+                    whole.rename(part)
+        self._record()
+
+    def _remove_others(self) -> None:
+        """Make the room that files take which the model had before and has no more: it was counted as there."""
+        names = {name for entry in self.files for name in (entry["name"], f"{entry['name']}.part")}
+        for path in self.path.iterdir():
+            if path.name not in {*names, "proven.json", "quarantine"}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def part(self, entry: dict[str, Any]) -> Path:
+        return self.path / f"{entry['name']}.part"
+
+    def missing(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.files if entry["name"] not in self.proven]
+
+    def bytes_there(self) -> int:
+        """Bytes of the files that are there, proven or not."""
+        total = 0
+        for entry in self.files:
+            with contextlib.suppress(OSError):
+                total += entry["size"] if entry["name"] in self.proven else self.part(entry).stat().st_size
+        return total
+
+    def accept(self, entry: dict[str, Any]) -> None:
+        """Name a file whose hash is proven, and see that it stays so when the power fails."""
+        path = self.path / entry["name"]
+        self.part(entry).rename(path)
+        found = path.stat()
+        with self.lock:
+            self.proven[entry["name"]] = {
+                "file": entry["name"],
+                "size": found.st_size,
+                "mtime_ns": found.st_mtime_ns,
+                "sha256": entry["sha256"],
+            }
+            self._record()
+
+    def quarantine(self, entry: dict[str, Any], sha256: str) -> None:
+        place = self.path / "quarantine"
+        place.mkdir(exist_ok=True)
+        self.part(entry).rename(place / f"{sha256[:12]}-{entry['name']}")
+        sync_directory(str(place))
+        sync_directory(str(self.path))
+
+    def _record(self) -> None:
+        begun = {entry["name"]: entry["sha256"] for entry in self.files}
+        _write_json(self.path / "proven.json", {"files": list(self.proven.values()), "begun": begun})
+
+    def remove_if_empty(self) -> None:
+        """Leave nothing behind where there is nothing to go on from."""
+        names = {path.name for path in self.path.rglob("*") if path.is_file() and path.stat().st_size}
+        if names <= {"proven.json"}:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(str(path.parent))
+
+
+@contextlib.contextmanager
+def _told(name: str, place: Partial, tally: Tally, progress: Progress) -> Iterator[None]:
+    """Tell how far the fetch is, once a second."""
+    stop = threading.Event()
+    total = sum(entry["size"] for entry in place.files)
+
+    def watch() -> None:
+        while not stop.wait(1):
+            if not tally.received and tally.hashed < tally.resumed:
+                progress.tell(f"reading again what is there of {name}:", tally.hashed, tally.resumed, "bytes")
+            else:
+                progress.tell(f"fetching {name}:", place.bytes_there(), total, "bytes")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _source(model: dict[str, Any], entry: dict[str, Any], endpoint: str | None, token: str | None) -> Source:
+    source, file = model["source"], str(entry["file"])
+    if "path" in source:
+        return Local(file)
+    if "url" in source:
+        return Remote(file, name=entry["name"])
+    hub = (endpoint or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    repo = source["repo"]
+    url = f"{hub}/{repo}/resolve/{urllib.parse.quote(model['commit'], safe='')}/{urllib.parse.quote(file)}"
+    mend = "to the token of somebody who has been given access" if token else "to your token"
+    gated = f"{repo} is gated: accept its terms on the hub, and set model_store_hf_token {mend}"
+    return Remote(url, name=f"{repo}/{file}", token=token, gated=gated)
+
+
+def _fetch_all(
+    model: dict[str, Any],
+    place: Partial,
+    tally: Tally,
+    quarantined: list[dict[str, str]],
+    endpoint: str | None,
+    token: str | None,
+) -> None:
+    """Fetch and prove what is missing, several files at once. The first that fails stops the others."""
+
+    def obtain(entry: dict[str, Any]) -> None:
+        source = _source(model, entry, endpoint, token)
+        for _ in range(2):
+            found = fetch(source, str(place.part(entry)), entry["size"], tally)
+            if found == entry["sha256"]:
+                return place.accept(entry)
+            if isinstance(source, Local):  # its copy proves nothing that the file itself does not
+                place.part(entry).unlink()
+                raise FetchError(
+                    f"Model {model['name']} was not installed, since {source.name} has the SHA-256 {found} and not "
+                    f"{entry['sha256']}: correct the hash, or use another source."
+                )
+            place.quarantine(entry, found)
+            quarantined.append({"file": entry["name"], "sha256": found, "expected": entry["sha256"]})
+        raise FetchError(
+            f"Model {model['name']} was not installed, since {source.name} came twice with another SHA-256 than "
+            f"{entry['sha256']}, last with {found}: correct the hash, or use another source."
+        )
+
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        futures = [pool.submit(obtain, entry) for entry in place.missing()]
+        done, _rest = wait(futures, return_when=FIRST_EXCEPTION)
+        tally.stop.set()
+        for future in futures:
+            future.cancel()
+        try:
+            for future in done:
+                future.result()
+        except TransferError as error:
+            raise FetchError(str(error)) from error
+
+
+def _manifest(model: dict[str, Any], kept: dict[str, Any], final: Path, partial: Path) -> dict[str, Any]:
+    """Take over the files that are kept, read the headers of all, and return the manifest."""
+    files, headers = [], []
+    for entry in _named(model):
+        path = partial / entry["name"]
+        if entry["sha256"] in kept:
+            path.unlink(missing_ok=True)
+            os.link(final / kept[entry["sha256"]]["file"], path)
+        headers.append(read_header(*file_reader(str(path))))
+        path.chmod(0o644)
+        found = path.stat()
+        files.append(
+            {"file": path.name, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": entry["sha256"]}
+        )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **{key: model[key] for key in ("name", "source", "commit")},
+        "files": files,
+        "bytes": sum(entry["size"] for entry in files),
+        "gguf": summary(headers),
+    }
+
+
+def _publish(manifest: dict[str, Any], final: Path, partial: Path, old: Path) -> None:
+    """Give the directory the model's name; what had it before is removed after that."""
+    # What is proven is known to the last, so that whatever happens here costs no reading of all of it.
+    kept = {"proven.json", *(entry["file"] for entry in manifest["files"])}
+    for path in [path for path in partial.iterdir() if path.name not in kept]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _write_json(partial / "manifest.json", manifest)
+    partial.chmod(0o755)
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    sync_directory(str(final.parent))
+    (final / "proven.json").unlink(missing_ok=True)
+    shutil.rmtree(old, ignore_errors=True)

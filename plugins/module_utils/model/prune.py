@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Remove models from a store: by name, and never one that is declared or in use."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+from typing import Any
+
+from .declaration import NAME, gigabytes, tree_bytes
+from .uncached import sync_directory
+
+# The model, what fetches and other towers left of it, and what the last of them or this left when it was killed.
+PLACES = ("{}", ".{}.partial", ".{}.swarm", ".{}.old", ".{}.pruned")
+
+
+def places(store: str, name: str) -> list[str]:
+    """The directories that a store has of a model."""
+    paths = [os.path.join(store, place.format(name)) for place in PLACES]
+    return [path for path in paths if os.path.isdir(path)]
+
+
+def found(store: str, names: list[str]) -> list[dict[str, Any]]:
+    """``name`` and ``bytes`` of each of these models that the store has anything of."""
+    sizes = {name: sum(map(tree_bytes, places(store, name))) for name in names if places(store, name)}
+    return [{"name": name, "bytes": size} for name, size in sizes.items()]
+
+
+def text_of(models: list[dict[str, Any]]) -> str:
+    """The models as a diff shows them."""
+    return "".join(f"{model['name']}, {gigabytes(model['bytes'])}\n" for model in models)
+
+
+def instances(directory: str, settings: str) -> list[str]:
+    """The settings files of services that name a file in the directory."""
+    naming = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(settings), "*.env"))):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            values = [line.partition("=")[2].strip().strip("\"'") for line in file]
+            if any(_inside(value, directory) for value in values if value.startswith("/")):
+                naming.append(path)
+    return naming
+
+
+def _inside(path: str, directory: str) -> bool:
+    # Where the path leads to, and where it is itself: a file of the model may be a link to another disk.
+    leads, lies = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    return any(f"{place}/".startswith(os.path.realpath(directory) + "/") for place in (leads, lies))
+
+
+def processes(directory: str, proc: str = "/proc") -> list[str]:
+    """``llama-server (1234)`` for each process that maps or has opened a file in the directory."""
+    known = set()
+    for parent, _directories, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                held = os.stat(os.path.join(parent, name))
+                known.add((held.st_dev, held.st_ino))
+    using = []
+    for pid in sorted(filter(str.isdigit, os.listdir(proc)), key=int):
+        # A process may end at any moment, and then uses nothing.
+        with contextlib.suppress(OSError):
+            if _opens(f"{proc}/{pid}", known) or _maps(f"{proc}/{pid}", directory):
+                with open(f"{proc}/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    using.append(f"{file.read().strip()} ({pid})")
+    return using
+
+
+def _opens(process: str, known: set[tuple[int, int]]) -> bool:
+    for descriptor in os.listdir(f"{process}/fd"):
+        with contextlib.suppress(OSError):
+            # Through the link to the file itself, whatever its path is for that process.
+            found = os.stat(f"{process}/fd/{descriptor}")
+            if (found.st_dev, found.st_ino) in known:
+                return True
+    return False
+
+
+def _maps(process: str, directory: str) -> bool:
+    # By path: the device and the inode that are told here are not those of stat() on btrfs and overlayfs.
+    root = os.path.realpath(directory).encode() + b"/"
+    with open(f"{process}/maps", "rb") as file:
+        return any(root in line for line in file)
+
+
+def prune_problem(
+    name: str, declared: list[str], served: str | None, settings: list[str], using: list[str], link: str | None = None
+) -> str | None:
+    """One sentence where a model must stay, else None."""
+    if not NAME.fullmatch(name):
+        return f"model_store_prune has {name!r}, which is no name of a model: remove it."
+    if name in declared:
+        return f"Model {name} is in model_store_models and in model_store_prune: take it out of one of them."
+    if name == served:
+        return f"Model {name} is llama_service_model: serve another one, or take it out of model_store_prune."
+    if settings:
+        return (
+            f"Model {name} is served by the settings in {', '.join(settings)}: serve another one first, with "
+            "ansible-playbook playbooks/serve.yml, or remove them."
+        )
+    if using:
+        return (
+            f"Model {name} is in use by {', '.join(using[:4])}: stop that first, or take it out of model_store_prune."
+        )
+    if link:
+        return f"Model {name} is a link to {link}: remove that by hand, and take it out of model_store_prune."
+    return None
+
+
+def remove(store: str, name: str) -> None:
+    """Remove all that a store has of a model. It is gone at once; half of it is never seen under its name."""
+    final, pruned = (os.path.join(store, PLACES[index].format(name)) for index in (0, -1))
+    if os.path.isdir(final):
+        if os.path.isdir(pruned):  # of a run that was killed
+            shutil.rmtree(pruned)
+        os.rename(final, pruned)
+        sync_directory(store)
+    for path in places(store, name):
+        shutil.rmtree(path)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""The picture of a board's memory: where sockets, dies, links, channels and slots are drawn.
+
+Made from the report's document alone; the template lays it out as SVG. Lengths are SVG user units, and the picture
+is as wide as a telephone, where one unit is one pixel.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+from ..memory.cpus import GMI_GB_S, ccd_links
+from ..memory.drawing import short_name
+from .document import clean
+
+WIDTH = 360
+# A socket: DIMMs as bars on both sides of the CPU, like on the board, with the channel's name below.
+CPU_WIDTH, CPU_HEIGHT, TITLE, LABELS, GAP = 104, 96, 18, 18, 22
+SLOT_WIDTH, MARGIN = 9.0, 6
+
+
+def natural(text: Any) -> list[Any]:
+    """A key that puts P2 before P10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(text))]
+
+
+def picture(document: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The whole board: ``width``, ``height``, ``sockets`` with all that is in them, ``link`` and ``said``.
+
+    None where nothing is known of the memory.
+    """
+    found = document["memory_channels"] or {}
+    sockets = []
+    for index, socket in enumerate(found.get("sockets") or []):
+        dimms = [dimm for dimm in found.get("dimms") or [] if dimm["socket"] == socket["socket"]]
+        sockets.append(_socket(document, socket, dimms, MARGIN + index * (TITLE + CPU_HEIGHT + LABELS + GAP)))
+    if not sockets:
+        return None
+    limited = (found.get("bandwidth") or {}).get("limited_by")
+    return {
+        "width": WIDTH,
+        "height": sockets[-1]["y"] + CPU_HEIGHT + LABELS + MARGIN,
+        "sockets": sockets,
+        "links": [(one["y"] + CPU_HEIGHT, other["y"]) for one, other in zip(sockets, sockets[1:])],
+        "middle": WIDTH / 2,
+        "limited": limited == "ccd-links",
+        "said": "; ".join(f"socket {socket['socket']}: {socket['said']}" for socket in sockets),
+        "states": sorted({slot["state"] for socket in sockets for c in socket["channels"] for slot in c["slots"]}),
+        "link_gb_s": next((socket["link_gb_s"] for socket in sockets if socket["link_gb_s"]), None),
+    }
+
+
+def _socket(
+    document: dict[str, Any], socket: dict[str, Any], dimms: list[dict[str, Any]], top: float
+) -> dict[str, Any]:
+    y = top + TITLE
+    channels = _channels(socket, dimms)
+    half = (len(channels) + 1) // 2
+    left, right = (WIDTH - CPU_WIDTH) / 2, (WIDTH + CPU_WIDTH) / 2
+    _place(channels[:half], MARGIN, left - 2, y)
+    _place(channels[half:], right + 2, WIDTH - MARGIN, y)
+    chips = _chips(document, socket, y)
+    return {
+        "socket": socket["socket"],
+        "cpu": clean(socket["cpu"] or "no CPU"),
+        "populated": socket["populated"],
+        "box": {"x": left, "y": y, "width": CPU_WIDTH, "height": CPU_HEIGHT},
+        "y": y,
+        "channels": channels,
+        "label_y": y + CPU_HEIGHT + 13,
+        "said": _said(socket),
+        **chips,
+    }
+
+
+def _said(socket: dict[str, Any]) -> str:
+    total, used = socket["channels_total"], socket["channels_populated"]
+    low, high = socket["channels_bounds"] or [None, None]
+    if not socket["populated"]:
+        return "there is no CPU in it"
+    if used is None:
+        return f"{low} to {high} channels in use" if low is not None else "channels in use: unknown"
+    return f"{used} of {total or 'an unknown number of'} channels in use"
+
+
+def _slot(dimm: Optional[dict[str, Any]], state: str, locator: str) -> dict[str, Any]:
+    name = clean(locator)
+    if dimm is None or state != "populated":
+        said = "empty" if state == "empty" else "free, its channel is in use"
+        return {"state": state, "locator": name, "text": f"{name}: {said}"}
+    speed = dimm["configured_mts"]
+    kind = clean(" ".join(str(dimm[key]) for key in ("type", "manufacturer", "part_number") if dimm[key]))
+    parts = [f"{dimm['size_bytes'] / 2**30:.0f} GiB", kind, f"{speed} MT/s" if speed else ""]
+    return {"state": state, "locator": name, "text": f"{name}: {', '.join(part for part in parts if part)}"}
+
+
+def _channels(socket: dict[str, Any], dimms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The channels of a socket with their slots; those of one that cannot be known stand alone, without a name."""
+    named: dict[str, list[dict[str, Any]]] = {}
+    alone = []
+    for dimm in dimms:
+        if dimm["channel"] is None:
+            alone.append(dimm)
+        else:
+            named.setdefault(dimm["channel"], []).append(dimm)
+    for name in socket["empty_channels"] or []:
+        named.setdefault(name, [])
+    channels = []
+    for name in sorted(named, key=natural):
+        members = sorted(named[name], key=lambda dimm: (dimm["slot"] or 0, natural(dimm["locator"])))
+        empty = not any(dimm["populated"] for dimm in members)
+        slots = [
+            _slot(dimm, "populated" if dimm["populated"] else "empty" if empty else "spare", dimm["locator"])
+            for dimm in members
+        ]
+        channels.append(
+            {
+                "name": clean(short_name(name)),
+                "empty": empty,
+                "slots": slots or [_slot(None, "empty", f"channel {name}")],
+            }
+        )
+    for dimm in sorted(alone, key=lambda dimm: natural(dimm["locator"])):
+        state = "populated" if dimm["populated"] else "spare"
+        channels.append({"name": "", "empty": False, "slots": [_slot(dimm, state, dimm["locator"])]})
+    return channels
+
+
+def _place(channels: list[dict[str, Any]], left: float, right: float, top: float) -> None:
+    """Give channels and slots their place between two edges, with a gap of half a slot between channels."""
+    slots = sum(len(channel["slots"]) for channel in channels)
+    steps = max(1.0, slots + 0.5 * len(channels))
+    step = min((right - left) / steps, 2.4 * SLOT_WIDTH)
+    width = round(min(SLOT_WIDTH, 0.7 * step), 1)
+    position = (left + right - step * (slots + 0.5 * len(channels))) / 2 + step / 4
+    for channel in channels:
+        channel["x"] = round(position + step * len(channel["slots"]) / 2, 1)
+        for slot in channel["slots"]:
+            slot.update(x=round(position + step / 2 - width / 2, 1), y=top, width=width, height=CPU_HEIGHT)
+            position += step
+        position += step / 2
+
+
+def _chips(document: dict[str, Any], socket: dict[str, Any], top: float) -> dict[str, Any]:
+    """What is inside a CPU: its compute dies, each linked to the die that has the memory controllers.
+
+    Only where the CPU is built so; of any other, the L3 caches.
+    """
+    cpu = document["tower"]["cpu"]
+    domains = socket["l3_domains"] if socket["populated"] else None
+    found = ccd_links(cpu.get("family"), cpu.get("model_number"), socket["cpu"] or cpu.get("model") or "")
+    if not domains:
+        return {"io_die": None, "dies": [], "link_gb_s": None}
+    if not found:
+        return {"io_die": None, "dies": _grid(domains, top), "link_gb_s": None}
+    generation, share = found
+    low, high = GMI_GB_S[generation]
+    count = -(-domains // share)
+    center, width, height = WIDTH / 2, 26, 76
+    rows = -(-count // 2)
+    pitch = (CPU_HEIGHT - 8) / rows
+    dies = []
+    for index in range(count):
+        on_left = index < rows
+        y = top + 4 + pitch * ((index if on_left else index - rows) + 0.1)
+        side = {
+            "width": 22,
+            "height": round(min(18, pitch * 0.8), 1),
+            "y": round(y + (pitch * 0.8 - min(18, pitch * 0.8)) / 2, 1),
+        }
+        x = center - CPU_WIDTH / 2 + 5 if on_left else center + CPU_WIDTH / 2 - 5 - 22
+        inner, edge = (x + 22, center - width / 2) if on_left else (center + width / 2, x)
+        dies.append({**side, "x": x, "link": {"x1": inner, "x2": edge, "y": round(side["y"] + side["height"] / 2, 1)}})
+    io_die = {"x": center - width / 2, "y": top + (CPU_HEIGHT - height) / 2, "width": width, "height": height}
+    return {"io_die": io_die, "dies": dies, "link_gb_s": [low, high]}
+
+
+def _grid(count: int, top: float) -> list[dict[str, Any]]:
+    across = next(number for number in range(1, count + 1) if number * number >= count)
+    inner = CPU_HEIGHT - 20
+    step = inner / across
+    return [
+        {
+            "x": round(WIDTH / 2 - inner / 2 + step * (index % across) + step * 0.1, 1),
+            "y": round(top + (CPU_HEIGHT - inner) / 2 + step * (index // across) + step * 0.1, 1),
+            "width": round(step * 0.8, 1),
+            "height": round(step * 0.8, 1),
+            "link": None,
+        }
+        for index in range(count)
+    ]

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""A pool of huge pages for the weights: how many pages on which node, what a node could not give, and how to boot it.
+
+llama-server takes its buffers from the pool through glibc (glibc.malloc.hugetlb), which rounds every buffer up to whole
+pages: beside weights and KV cache there is a margin for compute buffers and for that.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+from ..tower import kernel_before
+from .numa_policy import bindable_nodes, launch, memory_nodes
+
+SIZES = {"2M": 2**21, "1G": 2**30}
+# Compute buffers and the heap. With pages of 1 GB each of these takes a page of its own, however small.
+MARGIN_BYTES = 2**30
+MARGIN_PAGES = 6
+# What a pool leaves of each node for the system.
+RESERVE = 0.08
+
+
+def margin(page_bytes: int) -> int:
+    """Bytes beside weights and KV cache for which there are pages, too."""
+    return max(MARGIN_BYTES, MARGIN_PAGES * page_bytes)
+
+
+def pool_pages(
+    needed_bytes: int,
+    page_bytes: int,
+    tower: dict[str, Any],
+    policy: str = "interleave",
+    node: Optional[int] = None,
+    weights: Optional[dict[int, int]] = None,
+) -> dict[int, int]:
+    """Pages for each memory node of the tower, where the policy puts the server's memory; 0 where it puts none."""
+    everywhere = dict.fromkeys(memory_nodes(tower), 0)
+    pages = -(-needed_bytes // page_bytes)
+    if policy == "per_node":
+        return {**everywhere, **{entry["node"]: pages for entry in bindable_nodes(tower)}}
+    shares = {entry: (weights or {}).get(entry, 1) for entry in launch(policy, tower, node).nodes}
+    if policy != "weighted":
+        shares = dict.fromkeys(shares, 1)
+    return {**everywhere, **{entry: -(-pages * share // sum(shares.values())) for entry, share in shares.items()}}
+
+
+def room_problem(pages: dict[int, int], page_bytes: int, tower: dict[str, Any]) -> Optional[str]:
+    """One sentence where a node has less memory than its part of the pool, else None."""
+    has = {node["node"]: node["memory_bytes"] for node in tower["nodes"]}
+    short = [
+        f"node {node} has {has[node] / 1e9:.1f} GB and needs {count * page_bytes / 1e9:.1f}"
+        for node, count in pages.items()
+        if count * page_bytes > has[node]
+    ]
+    if not short:
+        return None
+    return f"The pool of huge pages is larger than the memory ({'; '.join(short)}): choose a smaller model or context."
+
+
+def could_give(meminfo: dict[str, int], pool: int, page_bytes: int) -> int:
+    """The largest pool that a node can have: its pool now, and what is free or only cached but for a reserve.
+
+    ``meminfo`` is the node's, in bytes. Without the reserve the kernel gives its last page, and kills what needs one:
+    on a tower with 3 GB a node, 97 % of it as huge pages ended the ssh server.
+    """
+    cached = meminfo.get("Active(file)", 0) + meminfo.get("Inactive(file)", 0)
+    room = meminfo.get("MemFree", 0) + cached - RESERVE * meminfo.get("MemTotal", 0)
+    return pool + max(0, int(room // page_bytes))
+
+
+def shortfall(wanted: dict[int, int], found: dict[int, int], page_bytes: int) -> Optional[str]:
+    """One sentence with what each node did not give, else None."""
+    size = "1 GB" if page_bytes == 2**30 else "2 MB"
+    short = [
+        f"node {node} gave {found.get(node, 0)} of {count}"
+        for node, count in sorted(wanted.items())
+        if found.get(node, 0) < count
+    ]
+    if not short:
+        return None
+    return (
+        f"There is no room for all huge pages of {size}: {', '.join(short)}. Memory is too fragmented or too full: "
+        "stop what else uses it, restart the tower, or reserve them at boot (hugepages_reserve: boot); the pool "
+        "was put back as it was."
+    )
+
+
+def boot_parameters(pages: dict[int, int], page_bytes: int) -> str:
+    """The words of the kernel command line that reserve the pool: ``hugepagesz=1G hugepages=0:150,1:150``."""
+    size = "1G" if page_bytes == 2**30 else "2M"
+    counts = ",".join(f"{node}:{count}" for node, count in sorted(pages.items()) if count)
+    return f"hugepagesz={size} hugepages={counts}"
+
+
+def booted_with(command_line: str, parameters: str) -> bool:
+    """Whether the running kernel was started with these words."""
+    return re.search(rf"(?:^|\s){re.escape(parameters)}(?:\s|$)", command_line) is not None
+
+
+def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """What the role has to do: ``problem``, ``page_bytes``, ``pages`` by node, ``boot_parameters`` and ``booted``.
+
+    ``resized`` is whether the pool had pages of another size. ``settings`` are the variables of the hugepages role
+    without their prefix, ``needed_bytes``: what model and KV cache take, and ``reserved``: the lines of tmpfiles.d that
+    an earlier run has written.
+    """
+    mode, page_bytes, at_boot = settings["mode"], SIZES[settings["size"]], settings["reserve"] == "boot"
+    pages: dict[int, int] = dict.fromkeys(memory_nodes(tower), 0)
+    problem = None
+    if mode == "hugetlb":
+        policy = "interleave" if settings["numa_policy"] == "auto" else settings["numa_policy"]
+        weights = {int(node): int(weight) for node, weight in settings["numa_weights"].items()}
+        needed = settings["bytes"] or settings["needed_bytes"] + margin(page_bytes)
+        pages = pool_pages(needed, page_bytes, tower, policy, settings["numa_node"], weights)
+        problem = room_problem(pages, page_bytes, tower)
+        if settings["load_mode"] in ("mmap", "mmap+mlock") or policy == "distribute":
+            problem = (
+                "Nothing would use a pool of huge pages: the weights stay in the page cache with "
+                f"llama_service_load_mode {settings['load_mode']} and the policy {policy}. Set the load mode to auto "
+                "and another policy, or hugepages_mode to none."
+            )
+        elif policy == "weighted" and not weights:
+            problem = (
+                "A pool for the policy weighted is laid out by the weights, which a benchmark would change later: "
+                "set llama_service_numa_weights."
+            )
+        elif not settings["bytes"] and not settings["needed_bytes"]:
+            problem = (
+                "The pool cannot be sized without a model: declare one in model_store_models, or set hugepages_bytes."
+            )
+        elif at_boot and not settings["boot_consent"]:
+            problem = (
+                "hugepages_reserve boot changes the kernel command line: set hugepages_boot_consent to true, and "
+                "restart the tower afterwards."
+            )
+        elif at_boot and kernel_before(tower["kernel"], 5, 16):
+            # Older ones read 0:150,1:150 as 0 (Linux commit b5389086ad7b, "support node allocation").
+            problem = (
+                f"Linux {tower['kernel']} cannot reserve huge pages by node at boot, which came with 5.16: set "
+                "hugepages_reserve to runtime, or install a newer kernel."
+            )
+    elif mode == "thp" and (tower["thp"] or {}).get("enabled", "never") == "never" and tower["container"] is None:
+        # A container cannot change its host's setting.
+        problem = (
+            "Transparent huge pages are off in this kernel, so hugepages_mode thp would have no effect. Set "
+            "kernel_tuning_thp to madvise and run playbooks/prepare.yml, or set hugepages_mode to none."
+        )
+    parameters = boot_parameters(pages, page_bytes) if mode == "hugetlb" and at_boot else None
+    return {
+        "problem": problem,
+        "page_bytes": page_bytes,
+        "pages": pages,
+        "boot_parameters": parameters,
+        "resized": bool(settings["reserved"]) and f"hugepages-{page_bytes // 1024}kB" not in settings["reserved"],
+        "booted": parameters is not None and booted_with(tower["command_line"] or "", parameters),
+    }

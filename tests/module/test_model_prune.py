@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""A model is removed where somebody named it and nobody needs it."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.model.prune import found, prune_problem
+from tests.hub.hub import Hub
+from tests.module.test_model_lock import said
+from tests.module.test_model_store import MODEL, REPO, SET, TOKEN, Tower, counts
+from tests.run_module import run_module
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with two models, and what a fetch left of one that never came."""
+    for name in ("old", "main", ".old.partial", ".half.partial"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+        (tmp_path / "store" / name / "model.gguf").write_bytes(bytes(40960))
+    return tmp_path / "store"
+
+
+def prune(store: Path, *names: str, **arguments: Any) -> dict[str, Any]:
+    settings = str(store.parent / "llama-server")
+    return run_module("model_prune", path=str(store), names=list(names), **{"service_path": settings, **arguments})
+
+
+def test_what_is_named_is_removed_and_all_that_was_left_of_it(store: Path) -> None:
+    preview = prune(store, "old", "half", "never", check=True, diff=True)
+    assert preview["changed"] and (store / "old/model.gguf").exists()
+    assert preview["diff"]["before"] == "old, 0.00 GB\nhalf, 0.00 GB\n"
+    result = prune(store, "old", "half", "never")
+    assert result["changed"]
+    assert result["removed"] == [{"name": "old", "bytes": 81920}, {"name": "half", "bytes": 40960}]
+    assert result["bytes"] == 122880
+    assert [path.name for path in store.iterdir()] == ["main"]
+    assert prune(store, "old", "half")["changed"] is False
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(store: Path) -> None:
+    (store / "old").rename(store / ".old.pruned")
+    assert prune(store, "old")["bytes"] == 81920
+    assert sorted(path.name for path in store.iterdir()) == [".half.partial", "main"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"declared": ["main"]}, "Model main is in model_store_models and in model_store_prune"),
+        ({"served": "main"}, "Model main is llama_service_model"),
+    ],
+)
+def test_what_the_inventory_needs_is_refused_and_nothing_is_removed(
+    store: Path, arguments: dict[str, Any], sentence: str
+) -> None:
+    result = prune(store, "old", "main", **arguments)
+    assert sentence in result["msg"]
+    assert (store / "old/model.gguf").exists() and (store / "main/model.gguf").exists()
+
+
+@pytest.mark.parametrize("value", ["{}/model.gguf", '"{}/model.gguf"', "{}/../main/model.gguf"])
+def test_what_the_settings_of_a_server_name_is_refused(store: Path, value: str) -> None:
+    settings = store.parent / "llama-server"
+    settings.mkdir()
+    (settings / "second.env").write_text(f"LLAMA_ARG_THREADS=4\nLLAMA_ARG_MODEL={value.format(store / 'main')}\n")
+    assert f"Model main is served by the settings in {settings}/second.env" in prune(store, "main")["msg"]
+    assert prune(store, "old")["changed"], "another one is not"
+
+
+def test_what_a_process_has_opened_or_mapped_is_refused(store: Path) -> None:
+    with (store / "main/model.gguf").open("rb") as file:
+        assert "Model main is in use by " in prune(store, "main")["msg"]
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    assert "Model main is in use by " in prune(store, "main")["msg"]
+    mapped.close()
+    assert prune(store, "main")["changed"]
+
+
+def test_a_served_file_that_is_a_link_to_another_disk_protects_its_model(store: Path, tmp_path: Path) -> None:
+    (store / "main/model.gguf").rename(tmp_path / "elsewhere.gguf")
+    (store / "main/model.gguf").symlink_to(tmp_path / "elsewhere.gguf")
+    (tmp_path / "llama-server").mkdir()
+    (tmp_path / "llama-server/main.env").write_text(f"LLAMA_ARG_MODEL={store}/main/model.gguf\n")
+    assert "Model main is served by the settings in" in prune(store, "main")["msg"]
+
+
+def test_a_model_that_is_a_link_is_left_to_whoever_made_it(store: Path, tmp_path: Path) -> None:
+    (store / "main").rename(tmp_path / "elsewhere")
+    (store / "main").symlink_to(tmp_path / "elsewhere")
+    assert f"Model main is a link to {tmp_path}/elsewhere: remove that by hand" in prune(store, "main")["msg"]
+    assert (store / "main/model.gguf").exists()
+
+
+def test_a_name_that_leads_elsewhere_is_refused(store: Path) -> None:
+    assert "no name of a model" in prune(store, "../store/main")["msg"]
+    assert prune_problem("a/b", [], None, [], [])
+    assert found(str(store / "none"), ["old"]) == []
+
+
+@pytest.fixture
+def tower(tmp_path: Path, repo: Path) -> Iterator[Tower]:
+    for name, data in SET.items():
+        path = tmp_path / "hub" / REPO / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    with Hub(tmp_path / "hub", token=TOKEN) as hub:
+        yield Tower(repo, tmp_path, hub)
+
+
+def test_the_role_removes_before_it_fetches_and_counts_the_room(tower: Tower) -> None:
+    (tower.store / "old").mkdir(parents=True)
+    (tower.store / "old/model.gguf").write_bytes(b"weights" * 10_000)
+    refused = tower.play(model_store_prune=["tiny"])
+    assert refused.returncode == 2 and "take it out of one of them" in said(refused)
+    preview = tower.play("--check", "--diff", model_store_prune=["old"])
+    assert counts(preview)["changed"] == 2 and "-old, 0.00 GB" in preview.stdout
+    assert (tower.store / "old").exists()
+    assert counts(tower.play(model_store_prune=["old"]))["changed"] == 2
+    assert sorted(path.name for path in tower.store.iterdir() if "progress" not in path.name) == ["tiny"]
+    assert counts(tower.play(model_store_prune=["old"]))["changed"] == 0
+
+
+def test_room_that_is_made_counts(tower: Tower) -> None:
+    """The reserve is what is free now and half of what goes: without that half there is no room."""
+    # The file system is the machine's, so runs of this test beside each other take turns.
+    with open(__file__) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        size = 2**31  # more than others write and remove on this disk meanwhile
+        (tower.store / "old").mkdir(parents=True)
+        with (tower.store / "old/model.gguf").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+        found = run_module("model_store_info", path=str(tower.store), models=[MODEL])
+        reserve = found["free_bytes"] + size // 2
+        assert "make room" in said(tower.play("--check", model_store_reserve_bytes=reserve))
+        counts(tower.play("--check", model_store_reserve_bytes=reserve, model_store_prune=["old"]))
+        (tower.store / "old/model.gguf").unlink()

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Run one of the collection's modules as Ansible's wrapper does, but in this process: patches of a test hold in it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+
+
+def run_module(name: str, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
+    """What the module answers, warnings included."""
+    given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
+        patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"plugins.modules.{name}").main()
+    answer: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])
+    return answer

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""What keeps a machine from serving, one sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.advice.preflight import tower_problems, variable_problems
+
+
+def tower(**changes: Any) -> dict[str, Any]:
+    return {
+        "os": {"id": "debian", "version_id": "13", "name": "Debian GNU/Linux 13 (trixie)", "systemd": True},
+        "nodes": [{"node": 0, "memory_bytes": 2**38}, {"node": 1, "memory_bytes": 2**38}],
+        "cpus": 64,
+        "smt_active": True,
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("system", "version"), [("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")]
+)
+def test_supported_releases_have_no_problem(system: str, version: str) -> None:
+    assert tower_problems(tower(os={"id": system, "version_id": version, "name": "x", "systemd": True})) == []
+
+
+@pytest.mark.parametrize(("system", "version"), [("fedora", "41"), ("debian", "11"), ("debian", None), (None, None)])
+def test_another_system_is_named_with_those_that_work(system: str | None, version: str | None) -> None:
+    (problem,) = tower_problems(
+        tower(os={"id": system, "version_id": version, "name": "Fedora Linux 41", "systemd": True})
+    )
+    assert problem == "Fedora Linux 41 is not supported: install Debian 12 or 13, or Ubuntu 22.04 or 24.04."
+
+
+def test_a_machine_without_systemd() -> None:
+    (problem,) = tower_problems(tower(os=tower()["os"] | {"systemd": False}))
+    assert "systemd" in problem
+
+
+def test_more_nodes_than_ggml_can_use() -> None:
+    (problem,) = tower_problems(tower(nodes=[{"node": n, "memory_bytes": 1} for n in range(16)]))
+    assert problem.startswith("There are 16 memory nodes and llama.cpp can use 8:")
+    assert "NPS1" in problem
+
+
+def test_nodes_without_memory_do_not_count() -> None:
+    nodes = [{"node": n, "memory_bytes": 1 if n < 8 else 0} for n in range(16)]
+    assert tower_problems(tower(nodes=nodes)) == []
+
+
+def test_more_cpus_than_ggml_can_use() -> None:
+    (problem,) = tower_problems(tower(cpus=768))
+    assert problem.startswith("There are 768 logical CPUs and llama.cpp can use 512:")
+    assert "SMT" in problem
+
+
+def test_more_cores_than_ggml_can_use() -> None:
+    (problem,) = tower_problems(tower(cpus=576, smt_active=False))
+    assert "SMT" not in problem
+    assert "maxcpus=512" in problem
+
+
+SPECS = {"llama_service_port": {"type": "int"}, "llama_service_metrics": {"type": "bool"}}
+
+
+def test_known_variables_of_the_right_type_have_no_problem() -> None:
+    assert variable_problems({"llama_service_port": 8080, "llama_service_metrics": False}, SPECS) == []
+
+
+def test_a_boolean_given_as_text_is_shown_as_it_came_with_what_to_write() -> None:
+    (problem,) = variable_problems({"llama_service_metrics": "false"}, SPECS)
+    assert problem.startswith("llama_service_metrics is the text 'false', not a boolean:")
+    assert """-e '{"llama_service_metrics": true}'""" in problem
+
+
+def test_a_misspelled_variable_is_answered_with_the_nearest_name() -> None:
+    (problem,) = variable_problems({"llama_service_prot": 80}, SPECS)
+    assert problem == "llama_service_prot is not a variable of any role: did you mean llama_service_port?"
+
+
+def test_a_name_like_no_other_is_told_where_the_names_are() -> None:
+    (problem,) = variable_problems({"llama_service_xyzzy_plugh": 1}, {"hugepages_mode": {"type": "str"}})
+    assert "see the roles' defaults" in problem

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""What a benchmark says, and the read probe on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.benchmark.document import (
+    changed_conditions,
+    derived,
+    keep,
+    misplaced,
+    node_weights,
+    probe_results,
+    quantity,
+    read_history,
+    regressions,
+    summary,
+)
+from plugins.module_utils.benchmark.text import benchmark_text
+
+
+def run(speed: list[float], started: str = "2026-01-01T00:00:00Z", **conditions: Any) -> dict[str, Any]:
+    results = {"decode": quantity(speed, "tokens/s")}
+    return {"schema_version": 1, "started": started, "conditions": conditions, "results": results, "skipped": {}}
+
+
+def test_the_probe_reads_every_node_and_the_whole(tmp_path: Path, repo: Path) -> None:
+    probe = tmp_path / "read_probe"
+    flags = ["-std=gnu11", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    subprocess.run(["gcc", *flags, repo / "roles/benchmark/files/read_probe.c", "-o", probe], check=True)
+    answer = json.loads(subprocess.check_output([probe, "16", "3"], text=True))
+    assert answer["bytes_per_thread"] == 16 * 2**20
+    results = probe_results(answer)
+    print(results)
+    assert {"read_node0_node0", "read_whole"} <= set(results)
+    assert all(len(result["samples"]) == 3 for result in results.values())
+    assert misplaced(answer) is None
+    assert subprocess.run([probe, "0"], capture_output=True, check=False).returncode == 2
+
+
+def test_memory_on_another_node_than_asked_for_is_told() -> None:
+    cell = {"cpu_node": 0, "memory_node": 1, "threads": 8, "gb_s": [1.0], "misplaced": 3}
+    assert "0 to 1" in str(misplaced({"cells": [cell]}))
+    assert misplaced({"cells": [{**cell, "misplaced": None}]}) is None
+
+
+def matrix(**rates: float) -> dict[str, Any]:
+    """A run with the bandwidth of cells: ``c0m1`` is what the cores of node 0 read from the memory of node 1."""
+    cells = [{"cpu_node": int(cell[1]), "memory_node": int(cell[3]), "gb_s": [rate]} for cell, rate in rates.items()]
+    return {"results": probe_results({"cells": cells, "whole": {"gb_s": [1.0]}})}
+
+
+def test_weights_of_the_nodes_are_their_bandwidth_for_the_cores_that_read_them_fastest() -> None:
+    run_of_two = matrix(c0m0=300.0, c1m0=90.0, c0m1=90.0, c1m1=200.0)
+    assert node_weights([run_of_two], [0, 1]) == {0: 3, 1: 2}
+    # Memory without cores of its own.
+    assert node_weights([matrix(c0m0=300.0, c0m2=100.0)], [0, 2]) == {0: 3, 2: 1}
+
+
+def test_weights_come_from_the_last_run_that_read_all_nodes() -> None:
+    older, newer = matrix(c0m0=100.0, c1m1=200.0), matrix(c0m0=200.0, c1m1=100.0)
+    assert node_weights([older, newer, matrix(c0m0=100.0), run([1.0])], [0, 1]) == {0: 2, 1: 1}
+    assert node_weights([newer], [0, 1, 2]) == {}
+    assert node_weights([newer], [0]) == {}
+    # Before the BIOS made two nodes of four, the first two were the halves of one socket.
+    four = matrix(c0m0=100.0, c1m1=100.0, c2m2=50.0, c3m3=50.0)
+    assert node_weights([newer, four], [0, 1]) == {0: 2, 1: 1}
+    assert node_weights([four], [0, 1]) == {}
+
+
+def test_a_quantity_has_median_and_spread() -> None:
+    assert quantity([9.0, 10.0, 11.0], "GB/s") == {
+        "unit": "GB/s",
+        "samples": [9.0, 10.0, 11.0],
+        "median": 10.0,
+        "spread": 0.2,
+    }
+    with pytest.raises(ValueError, match="above zero"):
+        quantity([], "GB/s")
+
+
+def test_a_loss_beyond_the_spread_is_named_and_one_within_it_is_not() -> None:
+    before = run([10.0, 10.1, 9.9], kernel="6.1")
+    (sentence,) = regressions(run([8.0, 8.1, 7.9], kernel="6.1"), [before])
+    assert "decode fell by 20%" in sentence
+    assert regressions(run([9.8, 9.9, 9.7], kernel="6.1"), [before]) == []
+    assert regressions(run([8.0, 12.0, 8.5], kernel="6.1"), [before]) == []
+
+
+def test_another_condition_makes_no_regression() -> None:
+    before, now = run([10.0], kernel="6.1"), run([5.0], kernel="6.12")
+    assert regressions(now, [before]) == []
+    assert changed_conditions(now, before) == ["kernel"]
+
+
+def test_the_history_is_bounded_and_in_order(tmp_path: Path) -> None:
+    for day in range(1, 6):
+        keep(str(tmp_path), run([1.0], f"2026-01-0{day}T00:00:00Z"), kept=3)
+    (tmp_path / "2026-01-09.json").write_text("half a fi")
+    assert [old["started"][8:10] for old in read_history(str(tmp_path))] == ["03", "04", "05"]
+
+
+def test_the_summary_names_what_changed_and_has_no_samples_but_of_the_last_run() -> None:
+    assert summary([]) is None
+    old, new = run([10.0], "2026-01-01T00:00:00Z", kernel="6.1"), run([5.0], "2026-01-02T00:00:00Z", kernel="6.12")
+    found = summary([old, new])
+    assert found is not None
+    assert found["changed_conditions"] == ["kernel"]
+    assert found["regressions"] == []
+    assert [entry["started"] for entry in found["history"]] == [old["started"], new["started"]]
+    assert all("samples" not in entry["results"]["decode"] for entry in found["history"])
+    assert found["latest"] == new
+
+
+def test_the_roofline_is_what_the_memory_allows() -> None:
+    results = {"read_whole": quantity([30.0], "GB/s"), "service_steady": quantity([27.0], "tokens/s")}
+    found = derived(results, 10**9)
+    assert found["roofline_tokens_per_second"] == 30.0
+    assert found["service_of_roofline"] == 0.9
+    assert found["service_of_bench"] is None
+    assert derived({}, None)["roofline_tokens_per_second"] is None
+
+
+def test_the_text_says_the_change_since_the_run_it_is_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = {"derived": {"roofline_tokens_per_second": 12.0, "service_of_roofline": 0.75}}
+    before = {**run([10.0, 10.1, 9.9], kernel="6.1"), **whole}
+    now = {
+        **run([8.0, 8.1, 7.9], "2026-01-02T00:00:00Z", kernel="6.1"),
+        **whole,
+        "skipped": {"hash": "No CPU is free."},
+    }
+    found = summary([before, now])
+    assert found is not None
+    text = benchmark_text(found, "tower1")
+    print(text)
+    assert "-20.0%" in text
+    assert "SLOWER" in text
+    assert "75%" in text
+    assert "No CPU is free." in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: MIT
+"""SMBIOS tables and dmidecode texts, whole, damaged and hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import struct
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plugins.module_utils.memory.channels import describe, dram
+from plugins.module_utils.memory.drawing import draw
+from plugins.module_utils.memory.smbios import SmbiosError, read_table, read_text
+from tests.boards.board import structure, structures, table
+
+BOARD: dict[str, Any] = {
+    "vendor": "Giga Computing",
+    "product": "MZ73-LM1-000",
+    "scheme": "gigabyte-p-letter",
+    "sockets": 2,
+    "channels_per_socket": 12,
+    "slots_per_channel": 1,
+    "cpu": {"brand": "AMD EPYC 9124 16-Core Processor", "family": 25, "model": 17, "stepping": 1},
+    "dimm": {
+        "size_gib": 16,
+        "type": "DDR5",
+        "rated_mts": 4800,
+        "configured_mts": 4800,
+        "ranks": 1,
+        "manufacturer": "Samsung",
+    },
+    "empty": ["DIMM_P1_R0"],
+}
+TABLE = table(BOARD)
+# A long run takes a quarter of an hour: SMBIOS_MUTATIONS=1000000 bin/test unit.
+MUTATIONS = int(os.environ.get("SMBIOS_MUTATIONS", "3000"))
+# What any table may take, in the time that this processor takes to count to a million (16 ms on an EPYC 7003): the
+# slowest of those below took 2.3 of it. A limit in seconds tells how busy the machine is.
+LIMIT = 5
+
+TEXT = """\
+# dmidecode 3.5
+Handle 0x0001, DMI type 1, 27 bytes
+System Information
+	Manufacturer: Supermicro
+	Product Name: Super Server
+
+Handle 0x0004, DMI type 4, 48 bytes
+Processor Information
+	Socket Designation: CPU1
+	Type: Central Processor
+	Manufacturer: Intel(R) Corporation
+	Signature: Type 0, Family 6, Model 143, Stepping 8
+	Version: Intel(R) Xeon(R) Gold 6426Y
+	Status: Populated, Enabled
+
+Handle 0x0010, DMI type 16, 23 bytes
+Physical Memory Array
+	Use: System Memory
+	Number Of Devices: 2
+
+Handle 0x0011, DMI type 17, 92 bytes
+Memory Device
+	Array Handle: 0x0010
+	Data Width: 64 bits
+	Size: 32 {gib}
+	Locator: DIMMA1
+	Bank Locator: P0_Node0_Channel0_Dimm0
+	Type: {type}
+	Type Detail: Synchronous Registered (Buffered)
+	Speed: 5600 {unit}
+	Manufacturer: Micron
+	Rank: 2
+	{configured}: 4800 {unit}
+
+Handle 0x0012, DMI type 17, 92 bytes
+Memory Device
+	Array Handle: 0x0010
+	Size: {absent}
+	Locator: DIMMB1
+	Bank Locator: NO DIMM
+"""
+
+
+def test_a_raw_table_gives_typed_records() -> None:
+    machine = read_table(TABLE)
+    assert (machine.vendor, machine.board) == ("Giga Computing", "MZ73-LM1-000")
+    assert [(cpu.family, cpu.model, cpu.stepping, cpu.populated) for cpu in machine.processors] == [
+        (25, 17, 1, True)
+    ] * 2
+    assert len(machine.devices) == 24
+    first = machine.devices[0]
+    assert (first.locator, first.bank, first.size_bytes, first.type) == ("DIMM_P0_A0", "BANK 0", 16 * 2**30, "DDR5")
+    assert (first.rated_mts, first.configured_mts, first.ranks, first.registered) == (4800, 4800, 1, True)
+    assert [device.locator for device in machine.devices if not device.size_bytes] == ["DIMM_P1_R0"]
+    assert machine.warnings == []
+
+
+def test_a_table_behind_an_entry_point_is_the_same() -> None:
+    new = b"_SM3_" + bytes(7) + struct.pack("<IQ", len(TABLE), 32) + bytes(8) + TABLE
+    old = b"_SM_" + bytes(18) + struct.pack("<HI", len(TABLE), 0x000F0000) + bytes(4) + TABLE
+    assert read_table(new) == read_table(old) == read_table(TABLE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {
+            "gib": "GB",
+            "unit": "MHz",
+            "type": "DDR5",
+            "configured": "Configured Clock Speed",
+            "absent": "No Module Installed",
+        },
+        {
+            "gib": "GB",
+            "unit": "MT/s",
+            "type": "<OUT OF SPEC>",
+            "configured": "Configured Memory Speed",
+            "absent": "No Module Installed",
+        },
+        {
+            "gib": "GiB",
+            "unit": "MT/s",
+            "type": "DDR5",
+            "configured": "Configured Memory Speed",
+            "absent": "Not Installed",
+        },
+    ],
+)
+def test_every_release_of_dmidecode_reads_the_same(words: dict[str, str]) -> None:
+    machine = read_text(TEXT.format(**words))
+    first, second = machine.devices
+    assert (first.size_bytes, first.type, first.rated_mts, first.configured_mts) == (32 * 2**30, "DDR5", 5600, 4800)
+    assert (first.ranks, first.registered, first.data_width) == (2, True, 64)
+    assert second.size_bytes == 0
+    assert machine.processors[0].version == "Intel(R) Xeon(R) Gold 6426Y"
+
+
+def test_text_that_lost_or_gained_indentation_is_the_same() -> None:
+    words = {"gib": "GB", "unit": "MT/s", "type": "DDR5", "configured": "Configured Memory Speed", "absent": "0 MB"}
+    text = TEXT.format(**words)
+    quoted = "".join(f"    {line}\n" for line in text.splitlines())
+    assert read_text(text.replace("\t", "")) == read_text(quoted) == read_text(text)
+
+
+def test_numbers_of_any_length_are_no_traceback() -> None:
+    words = {"gib": "GB", "unit": "9" * 5000, "type": "DDR5", "configured": "Speed", "absent": f"{'9' * 5000} GB"}
+    assert read_text(TEXT.format(**words)).devices[1].size_bytes is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 65536, b"\x01\x03\0\0", b"no table"])
+def test_what_is_no_table_is_one_clear_error(data: bytes) -> None:
+    with pytest.raises(SmbiosError, match="SMBIOS"):
+        read_table(data)
+
+
+def test_text_without_structures_is_one_clear_error() -> None:
+    with pytest.raises(SmbiosError, match="DMI type"):
+        read_text("dmidecode: command not found\n")
+
+
+def test_a_truncated_table_gives_what_is_whole_and_a_warning() -> None:
+    machine = read_table(TABLE[: len(TABLE) // 2])
+    assert 0 < len(machine.devices) < 24
+    assert machine.warnings
+
+
+def test_a_string_index_past_the_end_is_empty() -> None:
+    device = bytearray(structures(BOARD)[-1][1])
+    device[0x10] = 200
+    assert read_table(bytes(device)).devices[0].locator == ""
+
+
+def test_a_short_structure_of_an_old_release_has_no_guesses() -> None:
+    (device,) = read_table(structure(17, 1, bytes(0x15 - 4), "DIMM1")).devices
+    assert (device.rated_mts, device.configured_mts, device.ranks, device.manufacturer) == (None, None, None, "")
+
+
+def hostile(draw: Any) -> bytes:
+    """A table with bytes changed, cut out, doubled or put elsewhere."""
+    data = bytearray(TABLE)
+    for _ in range(draw(st.integers(1, 12))):
+        place, kind = draw(st.integers(0, max(len(data) - 1, 0))), draw(st.integers(0, 3))
+        if kind == 0 and data:
+            data[place] = draw(st.integers(0, 255))
+        elif kind == 1:
+            del data[place : place + draw(st.integers(1, 64))]
+        elif kind == 2:
+            data[place:place] = draw(st.binary(max_size=16))
+        else:
+            data = data[:place] + data[place : place + 64] * 2 + data[place + 64 :]
+    return bytes(data)
+
+
+@settings(max_examples=min(MUTATIONS, 20000), deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_mutated_tables_end_in_records_or_the_modules_own_error(data: st.DataObject) -> None:
+    try:
+        machine = read_table(hostile(data.draw))
+    except SmbiosError:
+        return
+    found = describe(machine, "dmi-table")
+    assert found["confidence"] in ("certain", "high", "low", "none")
+    for socket in found["sockets"]:
+        count, total = socket["channels_populated"], socket["channels_total"]
+        assert count is None or total is None or count <= total
+
+
+@settings(max_examples=min(MUTATIONS // 10, 20000), deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(max_size=2000) | st.text(alphabet="\tHandle 0x1,DMItyp17:\nSzeLocar", max_size=2000))
+def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
+    with contextlib.suppress(SmbiosError):
+        describe(read_text(f"Handle 0x0011, DMI type 17, 92 bytes\n{text}"), "dmidecode-text")
+
+
+def test_a_table_of_smallest_structures_is_bounded() -> None:
+    tracemalloc.start()
+    machine = read_table(
+        struct.pack("<BBH", 17, 4, 0) * 2 + b"\0\0" + (struct.pack("<BBH", 17, 4, 0) + b"\0\0") * 300_000
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(machine.devices) <= 20000
+    assert peak < 64 * 2**20, f"{peak / 2**20:.0f} MiB"
+
+
+def seconds(data: bytes) -> float:
+    """Processor time that a table takes from bytes to drawing."""
+    started = time.process_time()
+    with contextlib.suppress(SmbiosError):
+        draw(describe(read_table(data), "dmi-table"))
+    return time.process_time() - started
+
+
+def counting() -> float:
+    """Processor time of counting to a million."""
+    started = time.process_time()
+    for _ in range(1_000_000):
+        pass
+    return time.process_time() - started
+
+
+def cost(data: bytes) -> float:
+    """What a table takes beside counting to a million: the least of several, since any may have been disturbed."""
+    return min(seconds(data) / counting() for _ in range(5))
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """A table with bytes changed, cut out, put in, repeated or cut off."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 8)):
+        place = chance.randrange(len(changed) + 1)
+        kind = chance.randrange(5)
+        if kind == 0 and place < len(changed):
+            changed[place] = chance.randrange(256)
+        elif kind == 1:
+            del changed[place : place + chance.randrange(1, 64)]
+        elif kind == 2:
+            changed[place:place] = chance.randbytes(chance.randrange(1, 16))
+        elif kind == 3:
+            changed[place:place] = changed[place : place + 200] * chance.randrange(1, 5)
+        elif chance.randrange(8) == 0:
+            del changed[place:]
+    return bytes(changed)
+
+
+def test_mutated_tables_of_boards_and_machines_take_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(127)
+    tables = [TABLE, table(BOARD | {"slots_per_channel": 2, "scheme": "dell", "vendor": "Dell Inc.", "empty": ["A3"]})]
+    corpus = os.environ.get("SMBIOS_CORPUS")
+    tables += [path.read_bytes() for path in sorted(Path(corpus).rglob("*.bin"))] if corpus else []
+    worst, million = 0.0, counting()
+    for _ in range(MUTATIONS):
+        data = mutated(chance.choice(tables), chance)
+        taken = seconds(data) / million
+        if taken > worst:
+            taken = cost(data)
+        worst = max(worst, taken)
+        assert taken < LIMIT, data.hex()
+    with capsys.disabled():
+        print(f"{MUTATIONS} mutated tables of {len(tables)}: the slowest took {worst:.1f} times counting to a million")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(65536),
+        (struct.pack("<BBH", 17, 4, 0) + b"\0\0") * 300_000,
+        (struct.pack("<BBH", 3, 4, 0) + b"\0\0") * 300_000,
+        structure(17, 1, bytes(0x50), *["a"] * 60_000) * 15,
+        table(BOARD | {"sockets": 32, "channels_per_socket": 16, "scheme": "agesa", "empty": []}),
+        table(BOARD | {"sockets": 512, "channels_per_socket": 1, "scheme": "hpe", "empty": []}),
+        structure(17, 1, bytes(0x10 - 4) + b"\1\2", "DIMM" + " " * 60_000 + "1", "P0" + " " * 60_000) * 15,
+    ],
+    ids=["zeros", "empty slots", "other structures", "strings", "many slots", "many CPUs", "long strings"],
+)
+def test_hostile_tables_take_no_time(data: bytes) -> None:
+    assert cost(data) < LIMIT
+
+
+def device(**words: bytes) -> bytes:
+    """A memory device of 84 bytes whose bytes at the offsets that the names say are these: x12=b"…"."""
+    fields = bytearray(84)
+    fields[0x0C:0x0E], fields[0x12] = struct.pack("<H", 0x4000), 0x1A
+    for name, value in words.items():
+        offset = int(name[1:], 16)
+        fields[offset : offset + len(value)] = value
+    return structure(17, 1, bytes(fields[4:]))
+
+
+def test_extended_sizes_are_believed_only_where_there_is_one() -> None:
+    sizes = {0x00020000: 128 * 2**30, 0x80020000: 128 * 2**30, 0: None}
+    for extended, size in sizes.items():
+        (found,) = read_table(device(x0C=b"\xff\x7f", x1C=struct.pack("<I", extended))).devices
+        assert found.size_bytes == size
+
+
+def test_speeds_that_no_memory_has_are_unknown() -> None:
+    (fast,) = read_table(device(x15=b"\xff\xff", x54=struct.pack("<I", 12800), x20=b"\xff\xff")).devices
+    assert (fast.rated_mts, fast.configured_mts) == (12800, None)
+    (absurd,) = read_table(device(x15=b"\xff\xff", x54=b"\xff" * 4, x20=b"\xfe\xff")).devices
+    assert (absurd.rated_mts, absurd.configured_mts) == (None, None)
+
+
+@pytest.mark.parametrize("technology", [4, 5, 6, 7])
+def test_persistent_memory_is_told_by_its_technology_where_the_type_says_ddr4(technology: int) -> None:
+    assert dram(read_table(device(x28=bytes([3])))) != []
+    machine = read_table(device(x28=bytes([technology])))
+    text = f"""Handle 0x0001, DMI type 17, 84 bytes
+Memory Device
+\tSize: 16 GB
+\tType: DDR4
+\tMemory Technology: {machine.devices[0].type}
+"""
+    assert dram(machine) == dram(read_text(text)) == []
+
+
+def test_memory_on_a_cxl_card_is_on_no_channel_of_the_cpu() -> None:
+    array = structure(16, 2, struct.pack("<BBBIHH", 0xA4, 3, 6, 0x80000000, 0xFFFE, 1))
+    assert dram(read_table(array + device(x04=struct.pack("<H", 2)))) == []
+    text = """Handle 0x0002, DMI type 16, 23 bytes
+Physical Memory Array
+\tLocation: CXL Add-on Card
+\tUse: System Memory
+
+Handle 0x0001, DMI type 17, 84 bytes
+Memory Device
+\tArray Handle: 0x0002
+\tSize: 16 GB
+\tType: DDR5
+"""
+    assert dram(read_text(text)) == []

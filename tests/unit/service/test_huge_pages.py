@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The pool of huge pages: its size on each node, what is refused, and what a node could not give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.service.huge_pages import (
+    boot_parameters,
+    booted_with,
+    could_give,
+    margin,
+    pool_pages,
+    pool_plan,
+    shortfall,
+)
+
+GB = 10**9
+SIZE_2M, SIZE_1G = 2**21, 2**30
+
+
+def tower(*gigabytes: int, **changes: Any) -> dict[str, Any]:
+    nodes = [
+        {"node": number, "memory_bytes": size * GB, "cpus": [number]}
+        for number, size in enumerate(gigabytes or (192, 192))
+    ]
+    return {
+        "nodes": nodes,
+        "thp": {"enabled": "madvise", "defrag": "madvise"},
+        "container": None,
+        "kernel": "6.12.48",
+        "command_line": "root=/dev/nvme0n1 rw quiet",
+    } | changes
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {
+        "mode": "hugetlb",
+        "size": "2M",
+        "bytes": None,
+        "needed_bytes": 300 * GB,
+        "reserve": "runtime",
+        "boot_consent": False,
+        "numa_policy": "auto",
+        "numa_node": None,
+        "numa_weights": {},
+        "load_mode": "auto",
+        "reserved": "",
+    } | changes
+
+
+def test_the_pool_has_room_for_model_cache_and_margin_evenly_on_the_nodes() -> None:
+    found = pool_plan(tower(), settings())
+    assert found["problem"] is None
+    pages = -(-(300 * GB + 2**30) // SIZE_2M)
+    assert found["pages"] == {0: -(-pages // 2), 1: -(-pages // 2)}
+    assert sum(found["pages"].values()) * SIZE_2M - 300 * GB - 2**30 < 2 * SIZE_2M
+
+
+def test_bytes_that_are_set_have_no_margin() -> None:
+    assert pool_plan(tower(), settings(bytes=2**30))["pages"] == {0: 256, 1: 256}
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "expected"),
+    [
+        ("interleave", {}, {0: 50, 1: 50}),
+        ("weighted", {"weights": {0: 3, 1: 1}}, {0: 75, 1: 25}),
+        ("bind", {"node": 1}, {0: 0, 1: 100}),
+        ("per_node", {}, {0: 100, 1: 100}),
+    ],
+)
+def test_the_pool_lies_where_the_policy_puts_the_memory(
+    policy: str, options: dict[str, Any], expected: dict[int, int]
+) -> None:
+    assert pool_pages(100 * SIZE_2M, SIZE_2M, tower(), policy, **options) == expected
+
+
+def test_pages_of_one_gigabyte_need_a_wider_margin() -> None:
+    assert margin(SIZE_2M) == 2**30
+    assert margin(SIZE_1G) == 6 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"load_mode": "mmap"}, "Nothing would use a pool"),
+        ({"numa_policy": "distribute"}, "Nothing would use a pool"),
+        ({"needed_bytes": 500 * GB}, "node 0 has 192.0 GB and needs 250.5"),
+        ({"needed_bytes": 0}, "cannot be sized without a model"),
+        ({"reserve": "boot"}, "hugepages_boot_consent"),
+        ({"numa_policy": "weighted"}, "set llama_service_numa_weights"),
+    ],
+)
+def test_a_pool_that_cannot_be_or_that_nothing_would_use_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    assert sentence in str(pool_plan(tower(), settings(**changes))["problem"])
+
+
+def test_a_pool_of_an_earlier_run_is_known_by_the_size_of_its_pages() -> None:
+    line = "w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 160\n"
+    assert not pool_plan(tower(), settings())["resized"]
+    assert not pool_plan(tower(), settings(reserved=line))["resized"]
+    assert pool_plan(tower(), settings(reserved=line, size="1G"))["resized"]
+
+
+def test_a_kernel_that_does_not_know_nodes_at_boot_is_refused() -> None:
+    at_boot = settings(reserve="boot", boot_consent=True)
+    assert "came with 5.16" in str(pool_plan(tower(kernel="5.15.0-139-generic"), at_boot)["problem"])
+    assert pool_plan(tower(kernel="5.15.0-139-generic"), settings())["problem"] is None
+    assert pool_plan(tower(), at_boot)["problem"] is None
+
+
+def test_transparent_huge_pages_need_a_kernel_that_gives_them() -> None:
+    off = {"enabled": "never", "defrag": "madvise"}
+    assert "kernel_tuning_thp" in str(pool_plan(tower(thp=off), settings(mode="thp"))["problem"])
+    assert pool_plan(tower(thp=off, container="podman"), settings(mode="thp"))["problem"] is None
+    assert pool_plan(tower(thp=None), settings(mode="none"))["problem"] is None
+    assert pool_plan(tower(), settings(mode="thp"))["pages"] == {0: 0, 1: 0}
+
+
+def test_what_a_node_did_not_give_is_told_by_node() -> None:
+    assert shortfall({0: 100, 1: 100}, {0: 100, 1: 100}, SIZE_2M) is None
+    sentence = shortfall({0: 100, 1: 100}, {0: 100, 1: 37}, SIZE_2M)
+    assert "huge pages of 2 MB: node 1 gave 37 of 100." in str(sentence)
+
+
+def test_a_pool_leaves_a_node_what_the_system_needs() -> None:
+    node = {"MemTotal": 100 * SIZE_1G, "MemFree": 30 * SIZE_1G, "Active(file)": SIZE_1G, "Inactive(file)": 7 * SIZE_1G}
+    assert could_give(node, 0, SIZE_1G) == 30
+    assert could_give(node, 60, SIZE_1G) == 90
+    assert could_give({"MemTotal": 100 * SIZE_1G, "MemFree": SIZE_1G}, 5, SIZE_1G) == 5
+
+
+def test_at_boot_the_pool_is_words_of_the_command_line() -> None:
+    assert boot_parameters({0: 150, 1: 0, 2: 151}, SIZE_1G) == "hugepagesz=1G hugepages=0:150,2:151"
+    found = pool_plan(tower(), settings(reserve="boot", boot_consent=True, bytes=2**30))
+    assert (found["boot_parameters"], found["booted"]) == ("hugepagesz=2M hugepages=0:256,1:256", False)
+    booted = tower(command_line="quiet hugepagesz=2M hugepages=0:256,1:256")
+    assert pool_plan(booted, settings(reserve="boot", boot_consent=True, bytes=2**30))["booted"]
+
+
+def test_a_larger_number_that_begins_alike_is_another_pool() -> None:
+    assert not booted_with("hugepagesz=2M hugepages=0:256,1:2560", "hugepagesz=2M hugepages=0:256,1:256")

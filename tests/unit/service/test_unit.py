@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""What a unit runs, and the order in which it is stopped, guarded and started again."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.module_utils.service.unit import UnitError, cpu_seconds, describe, stopped, too_large
+
+UNIT = "llama-server@main.service"
+GUARD = "llamatower-guard-llama-server-main.service"
+
+
+class Systemd:
+    """Answers what systemctl and systemd-run are asked, and keeps what they did."""
+
+    def __init__(self, **states: str) -> None:
+        self.states = {UNIT: "active", GUARD: "inactive"}
+        self.states.update({UNIT if name == "unit" else GUARD: state for name, state in states.items()})
+        self.did: list[str] = []
+        self.cpu = "1500000000"
+
+    def __call__(self, words: list[str]) -> str:
+        if words[:2] == ["systemctl", "show"]:
+            return f"ActiveState={self.states[words[-1]]}\nCPUUsageNSec={self.cpu}\n"
+        name = GUARD if words[0] == "systemd-run" else words[-1]
+        verb = "start" if words[0] == "systemd-run" else words[1]
+        self.did.append(f"{verb} {'guard' if name == GUARD else 'unit'}")
+        if words[0] == "systemd-run":
+            assert f"--unit={GUARD}" in words
+            assert f"--property=ExecStopPost=/usr/bin/systemctl --no-block start {UNIT}" in words
+        self.states[name] = "active" if verb == "start" else "inactive"
+        if (verb, name) == ("stop", GUARD):
+            self.states[UNIT] = "active"
+        return ""
+
+
+def test_the_guard_is_there_before_the_unit_stops_and_ends_after_it_runs_again() -> None:
+    systemd = Systemd()
+    with stopped(UNIT, "/lock", systemd):
+        assert systemd.states == {UNIT: "inactive", GUARD: "active"}
+    assert systemd.did == ["start guard", "stop unit", "start unit", "stop guard"]
+
+
+def test_the_unit_is_started_again_where_the_work_fails() -> None:
+    systemd = Systemd()
+    with pytest.raises(KeyError), stopped(UNIT, "/lock", systemd):
+        raise KeyError
+    assert systemd.states == {UNIT: "active", GUARD: "inactive"}
+
+
+def test_a_guard_that_a_killed_process_left_is_replaced() -> None:
+    systemd = Systemd(unit="inactive", guard="active")
+    with stopped(UNIT, "/lock", systemd):
+        assert systemd.states[UNIT] == "inactive"
+    assert systemd.did == ["stop guard", "start guard", "stop unit", "start unit", "stop guard"]
+
+
+def test_a_unit_that_somebody_stopped_stays_stopped() -> None:
+    systemd = Systemd(unit="inactive")
+    with stopped(UNIT, "/lock", systemd):
+        pass
+    assert systemd.did == []
+
+
+def test_what_it_runs_is_read() -> None:
+    environment = (
+        "# a comment=1\nLLAMA_ARG_MODEL=/m/x.gguf\nLLAMA_ARG_HOST=0.0.0.0\nLLAMA_ARG_THREADS=16\n"
+        "GLIBC_TUNABLES=glibc.malloc.hugetlb=1\nLLAMATOWER_NODE=1\n"
+    )
+    start = (
+        "{ path=/usr/bin/numactl ; argv[]=/usr/bin/numactl --membind=${LLAMATOWER_NODE} /o/bin/llama-server "
+        "--threads-batch 32 ; ignore_errors=no ; }"
+    )
+    found = describe(environment, start)
+    assert found["prefix"] == ["/usr/bin/numactl", "--membind=1"]
+    assert found["binaries"] == "/o/bin"
+    assert found["model"] == "/m/x.gguf"
+    assert found["address"] == "http://127.0.0.1:8080"
+    assert describe(environment.replace("0.0.0.0", "::1"), start)["address"] == "http://[::1]:8080"
+    assert found["settings"]["LLAMA_ARG_THREADS_BATCH"] == "32"
+    assert found["environment"] == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    with pytest.raises(UnitError, match=r"playbooks/serve\.yml"):
+        describe("", "")
+
+
+def test_the_time_that_it_used_is_told_where_systemd_counts_it() -> None:
+    systemd = Systemd()
+    assert cpu_seconds(UNIT, systemd) == 1.5
+    for unknown in ("[not set]", str(2**64 - 1)):
+        systemd.cpu = unknown
+        assert cpu_seconds(UNIT, systemd) is None
+
+
+def test_a_second_copy_that_does_not_fit_is_refused_with_the_figures() -> None:
+    assert too_large(10 * 10**9, 100 * 10**9) is None
+    assert "111.1 GB" in str(too_large(100 * 10**9, 90 * 10**9))
