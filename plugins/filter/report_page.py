@@ -12,8 +12,9 @@ import jinja2
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.forecast.purchase import plan_view
 from ..module_utils.report import page as report_page
-from ..module_utils.report.document import SCHEMA_VERSION, printable_data
+from ..module_utils.report.document import SCHEMA_VERSION
 from ..module_utils.report.markdown import tower_markdown
+from ..module_utils.text import printable_data
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
 

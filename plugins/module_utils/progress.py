@@ -16,6 +16,9 @@ import time
 from types import TracebackType
 from typing import Any
 
+from .files import make_directory, write_beside
+from .text import duration
+
 # The file is for people who watch; more often than this is wasted work.
 WRITE_SECONDS = 0.5
 
@@ -38,7 +41,7 @@ class Progress:
         self._written = 0.0
 
     def __enter__(self) -> Progress:
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        make_directory(os.path.dirname(self.path))
         self._lock = open(f"{self.path}.lock", "a", encoding="utf-8")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._forget()  # what a job told that was killed
@@ -68,12 +71,9 @@ class Progress:
             return
         self._state.update(done=done, total=total, updated=now)
         self._written = now
-        partial = f"{self.path}.partial"
         # On a full disk the job itself fails, and says so in its own words.
         with contextlib.suppress(OSError):
-            with open(partial, "w", encoding="utf-8") as file:
-                json.dump(self._state, file)
-            os.replace(partial, self.path)
+            write_beside(self.path, json.dumps(self._state), sync=False)
 
 
 def disk_problem(directory: str, error: OSError) -> str:
@@ -104,15 +104,6 @@ def read(path: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) else None
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that people read."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def describe(state: dict[str, Any]) -> str:

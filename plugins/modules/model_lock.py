@@ -72,7 +72,8 @@ from pathlib import Path
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.model.declaration import declaration_problems, write_beside
+from ..module_utils.files import write_beside
+from ..module_utils.model.declaration import declaration_problems
 from ..module_utils.model.lock import LockError, declared, entries, kept, moved, read_on_towers, text_of
 from ..module_utils.model.sources import ModelSourceError, misnamed, resolve
 

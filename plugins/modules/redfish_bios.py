@@ -122,6 +122,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.bios.redfish import Redfish, RedfishError
 from ..module_utils.bios.settings import plan, plan_text
+from ..module_utils.files import make_directory, write_json
 
 
 def kept(path: str | None) -> dict:
@@ -134,13 +135,8 @@ def kept(path: str | None) -> dict:
 
 def keep(path: str, record: dict) -> None:
     """Write the record beside the old one, then put it in its place."""
-    beside = Path(f"{path}.new")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    make_directory(os.path.dirname(path))
+    write_json(path, record)
 
 
 def run(module: AnsibleModule, bmc: Redfish) -> None:

@@ -17,7 +17,7 @@ import textwrap
 from typing import Any, Optional
 
 from ..memory.cpus import ccd_links, cpu_memory
-from ..report.document import LABEL, WIDTH, wrapped
+from ..text import LABEL, WIDTH, wrapped
 from ..tower import parse_cpu_list
 
 SEVERITIES = ("problem", "advice", "info")

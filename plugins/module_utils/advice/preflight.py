@@ -9,14 +9,11 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from ..service.numa_policy import MAX_CPUS, MAX_NODES
+
 # Releases whose packages (glibc >= 2.35 for huge pages through malloc, cmake, ninja) were checked.
 SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
-
-# ggml/src/ggml-cpu/ggml-cpu.c: GGML_NUMA_MAX_NODES and GGML_NUMA_MAX_CPUS; what lies beyond is
-# silently left out.
-MAX_NODES = 8
-MAX_CPUS = 512
 
 # What roles hand on, which is there when another playbook ran before in the same command.
 HANDED_ON = frozenset({"benchmark_result", "llama_service_result", "model_store_distribution_plan", "model_store_plan"})

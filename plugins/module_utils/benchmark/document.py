@@ -25,8 +25,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Optional
 
-from ..model.declaration import write_beside
+from ..files import write_json
 from ..service.numa_policy import weights
+from ..service.tuned import hardware_of
 
 SCHEMA_VERSION = 1
 # Runs that are kept for one tower: a year of weekly ones.
@@ -86,16 +87,6 @@ def misplaced(answer: dict[str, Any]) -> Optional[str]:
     return (
         f"The probe's memory was not on the node asked for (CPU to memory node {', '.join(wrong)}): free memory there."
     )
-
-
-def hardware_of(tower: dict[str, Any]) -> dict[str, Any]:
-    """The processor as software sees it: another CPU, SMT turned off, or other nodes a socket are another machine."""
-    return {
-        "cpu": tower["cpu"]["model"],
-        "cores": tower["cores"],
-        "threads_per_core": (tower["cpus"] or 0) // (tower["cores"] or 1),
-        "nodes": len(tower["nodes"]),
-    }
 
 
 def conditions_of(tower: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +211,7 @@ def keep(directory: str, run: dict[str, Any], kept: int = KEPT_RUNS) -> str:
     """Add a run to the history, drop the oldest beyond ``kept``, and return its path."""
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, f"{run['started'].replace(':', '')}.json")
-    write_beside(path, json.dumps(run, indent=1) + "\n")
+    write_json(path, run)
     for old in sorted(Path(directory).glob("*.json"))[:-kept]:
         old.unlink()
     return path

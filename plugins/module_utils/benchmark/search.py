@@ -26,14 +26,12 @@ The stored document (``/var/lib/llamatower/tuning.json``) is::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from statistics import median
 from typing import Any, NamedTuple, Optional, TypeVar
 
-from .document import hardware_of, quantity
+from .document import quantity
 
-SCHEMA_VERSION = 1
 LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
 # An arm that is so far behind the best, beyond what samples of one process differ by, is not measured again.
 HOPELESS = 0.03
@@ -304,36 +302,3 @@ def confidence(winner: list[float], runner_up: list[float]) -> str:
     if not runner_up or min(winner) > max(runner_up):
         return "certain"
     return "likely" if median(winner) > median(runner_up) * (1 + TIE) else "tie"
-
-
-def stored_winner(document: Any, build: str, sha256: list[str], tower: dict[str, Any]) -> Optional[dict[str, Any]]:
-    """The winner in what tuning.json holds, where it is of this build, this model and this hardware; else None.
-
-    A new kernel or BIOS version does not make it void: that would change the service by itself, with the next update.
-    """
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        return None
-    if document.get("build") != build or (document.get("model") or {}).get("sha256") != sha256:
-        return None
-    conditions = document.get("conditions") or {}
-    if any(conditions.get(name) != value for name, value in hardware_of(tower).items()):
-        return None
-    winner = document.get("winner")
-    return winner if isinstance(winner, dict) else None
-
-
-def read_stored(path: str) -> Optional[dict[str, Any]]:
-    """What tuning.json holds; None where it is not there or no document of this schema."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
-    except (OSError, ValueError):
-        return None
-    known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
-    return document if known and "winner" in document else None
-
-
-def without_measurements(document: dict[str, Any]) -> dict[str, Any]:
-    """The stored document without the list of all measurements."""
-    evidence = {key: value for key, value in document["evidence"].items() if key != "measurements"}
-    return {**document, "evidence": evidence}

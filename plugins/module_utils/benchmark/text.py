@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..report.document import WIDTH, printable, wrapped
+from ..text import WIDTH, printable, wrapped
 from .document import NAMES, name_of
 
 

@@ -13,12 +13,13 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
-from ..model.declaration import write_beside
+from ..files import write_beside, write_json
 from ..model.uncached import drop
-from ..progress import duration
 from ..service.numa_policy import launch, memory_nodes, policy_problem
 from ..service.settings import node_cores
+from ..service.tuned import SCHEMA_VERSION
 from ..service.unit import available_bytes, cpu_seconds, huge_pages, stopped, too_large
+from ..text import duration
 from ..tower import node_available, node_meminfo, read_int, read_tower
 from . import llama_bench
 from . import search as tune
@@ -161,7 +162,7 @@ class Tuner:
         needed = self.bytes + self.bytes // 10
         self.space, self.left_out = make_space(self.unit, self.tower, limits, needed, self.weights)
         self.identity: dict[str, Any] = {
-            "schema_version": tune.SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION,
             "build": build_of(self.unit["binaries"]),
             "model": model_of(self.unit["model"]),
             "conditions": conditions_of(self.tower),
@@ -200,7 +201,7 @@ class Tuner:
             problems = dict.fromkeys(entry["problem"] for entry in measurements)
             raise TuneError("No setting could be measured. " + " ".join(problems))
         document = {**self.identity, "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **decided}
-        write_beside(self.path, json.dumps(document, indent=1) + "\n")
+        write_json(self.path, document)
         os.unlink(self.partial)
         return document
 

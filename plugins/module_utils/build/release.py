@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from ..files import point
 from .key import sha256_file
 from .source import extract_all
 from .trial_model import tiny_gguf
@@ -121,11 +122,7 @@ def current_key(root: Path) -> str | None:
 
 def switch(root: Path, key: str) -> None:
     """Point ``current`` to a release, in one step."""
-    link = root / ".current.partial"
-    if link.is_symlink():
-        link.unlink()
-    link.symlink_to(os.path.join("releases", key))
-    os.replace(link, root / "current")
+    point(str(root / "current"), os.path.join("releases", key))
 
 
 def superfluous(keys: list[str], current: str, previous: str | None, keep: int) -> list[str]:

@@ -13,9 +13,8 @@ from typing import Any, Optional
 
 from ..benchmark.document import SCHEMA_VERSION as RUN_VERSION
 from ..memory.cpus import ccd_links, cpu_memory
-from ..model.declaration import gigabytes
 from ..model.kv_cache import context_that_fits, kv_bytes
-from ..report.document import clean, printable
+from ..text import clean, number, printable, size, whole
 from .catalog import PlanError
 from .roofline import Machine, Model, Use, calibrated, forecast, machine_of, model_of, sensitivity_text
 
@@ -249,9 +248,9 @@ def answer(
     said = blank | {"cost_usd": cost, "count": found.get("count", 1), "remarks": _remarks(entry, cost)}
     needed = kv_bytes(model["kv"], context, kv_type)
     if room is not None and room < needed:
-        short = gigabytes(needed - room)
+        short = size(needed - room)
         return said | {
-            "why": f"{gigabytes(model['bytes'])} of weights and {gigabytes(needed)} of KV cache for {context} tokens "
+            "why": f"{size(model['bytes'])} of weights and {size(needed)} of KV cache for {context} tokens "
             f"are {short} too much for it"
         }
     found["why"] = clean(found["why"])
@@ -340,7 +339,7 @@ def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]])
         "300 GB",
         f"{told / 1e9:.0f} GB",
         f"Q6_K has {BITS['Q6_K']} bits, and Llama 3.1 405B has {model['parameters'] / 1e9:.1f}B weights: "
-        f"{gigabytes(model['bytes'])}.",
+        f"{size(model['bytes'])}.",
     )
     disk = named["desktop-m2"]
     row("a token from an M.2 drive", "30 s", f"{told / disk['gb_s'] / 1e9:.0f} s", "At the drive's full rate.")
@@ -400,20 +399,6 @@ def thread_figures(models: list[dict[str, Any]], machines: list[dict[str, Any]])
 # --- Text -------------------------------------------------------------------------------------------------------------
 
 
-def number(value: Optional[float], digits: int = 3) -> str:
-    """Three significant figures, without an exponent: ``1,240``, ``1.24``, ``2.00``; ``-`` for what is unknown."""
-    if not value:
-        return "-" if value is None else "0"
-    rounded = float(f"{value:.{digits}g}")
-    places = digits - 1 - math.floor(math.log10(abs(rounded)))
-    return f"{rounded:,.{max(0, places)}f}"
-
-
-def whole(value: Optional[float]) -> str:
-    """A sum of money or watts, as it is: ``1,999``; ``-`` for what is unknown."""
-    return "-" if value is None else f"{value:,.0f}"
-
-
 def _line(cells: list[str], widths: list[int]) -> str:
     first = cells[0].ljust(widths[0])
     return "  ".join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]).rstrip()
@@ -458,7 +443,7 @@ def plan_text(document: dict[str, Any]) -> str:
     why it fits none of them; at the end what is to be said of the machines."""
     lines = [f"{options_text(document['options'])}.", ""]
     for model in document["models"]:
-        lines.append(f"{model['name']}: {gigabytes(model['bytes'])}, {gigabytes(model['active_bytes'])} read a token")
+        lines.append(f"{model['name']}: {size(model['bytes'])}, {size(model['active_bytes'])} read a token")
         table = [HEADINGS, *(cells(said) for said in model["answers"])]
         widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
         lines += [f"  {_line(row, widths)}" for row in table]
@@ -493,7 +478,7 @@ def plan_view(document: dict[str, Any]) -> dict[str, Any]:
         models.append(
             {
                 "name": model["name"],
-                "said": f"{gigabytes(model['bytes'])}, of which a token reads {gigabytes(model['active_bytes'])}",
+                "said": f"{size(model['bytes'])}, of which a token reads {size(model['active_bytes'])}",
                 "rows": rows,
                 "others": [said for said in model["answers"] if not said["fits"]],
             }

@@ -19,6 +19,7 @@ import re
 import urllib.parse
 from typing import Any
 
+from ..text import size
 from .kv_cache import kv_bytes
 
 SCHEMA_VERSION = 1
@@ -182,16 +183,6 @@ def intact_files(manifest: dict[str, Any] | None, directory: str) -> list[dict[s
     return intact
 
 
-def write_beside(path: str, text: str) -> None:
-    """Give a file this text: whole or not at all, also when the power fails."""
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
 def tree_bytes(directory: str) -> int:
     """The space that all files below a directory take."""
     total = 0
@@ -252,19 +243,14 @@ def make_plan(stored: list[dict[str, Any]], sources: list[dict[str, Any]]) -> li
     return plan
 
 
-def gigabytes(count: float) -> str:
-    """``283.0 GB``, and ``0.28 GB`` for small ones."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e10 else f"{count / 1e9:.2f} GB"
-
-
 def disk_problem(plan: list[dict[str, Any]], directory: str, free_bytes: int, reserve_bytes: int) -> str | None:
     """One sentence where the missing models do not fit the disk, else None."""
     missing = sum(model["missing_bytes"] for model in plan)
     if not missing or missing + reserve_bytes <= free_bytes:
         return None
     return (
-        f"The disk of {directory} has {gigabytes(free_bytes)} free, and {gigabytes(missing)} of models and a reserve "
-        f"of {gigabytes(reserve_bytes)} are to go there: make room, or set model_store_dir to a larger disk."
+        f"The disk of {directory} has {size(free_bytes)} free, and {size(missing)} of models and a reserve "
+        f"of {size(reserve_bytes)} are to go there: make room, or set model_store_dir to a larger disk."
     )
 
 
@@ -293,8 +279,8 @@ def memory_problem(
     if model["bytes"] + cache + reserve_bytes <= memory_bytes:
         return None
     return (
-        f"Model {name} does not fit the memory: {gigabytes(model['bytes'])} of weights, {gigabytes(cache)} of KV cache "
-        f"for {context} tokens and {gigabytes(reserve_bytes)} of reserve are more than {gigabytes(memory_bytes)}: "
+        f"Model {name} does not fit the memory: {size(model['bytes'])} of weights, {size(cache)} of KV cache "
+        f"for {context} tokens and {size(reserve_bytes)} of reserve are more than {size(memory_bytes)}: "
         "choose a smaller model or quantization, or a smaller llama_service_context."
     )
 
@@ -313,14 +299,14 @@ def suggestion(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: 
     if not fitting:
         smallest = min(model["bytes"] for model in catalog)
         return (
-            f"No model is declared, and none of the catalog fits {gigabytes(memory_bytes)} of memory (the smallest has "
-            f"{gigabytes(smallest)}): declare one of your own in model_store_models."
+            f"No model is declared, and none of the catalog fits {size(memory_bytes)} of memory (the smallest has "
+            f"{size(smallest)}): declare one of your own in model_store_models."
         )
     lines = ["No model is declared; nothing was touched. These fit this machine:", ""]
     for model in fitting:
         lines.append(
-            f"  {model['name']:<24} {gigabytes(model['bytes']):>9} of {gigabytes(memory_bytes)}, "
-            f"{gigabytes(model['active_bytes'])} read a token"
+            f"  {model['name']:<24} {size(model['bytes']):>9} of {size(memory_bytes)}, "
+            f"{size(model['active_bytes'])} read a token"
         )
     lines += ["", "Paste the lines of one into inventory/group_vars/towers.yml, and run this again:"]
     for model in fitting:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ..progress import duration
+from ..text import duration
 from .declaration import file_names
 
 WAYS = ("auto", "direct", "rsync", "swarm")

@@ -21,11 +21,11 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..files import sync_directory, write_json
 from ..progress import Progress
 from .declaration import SCHEMA_VERSION, clean_token, file_names, intact_files, read_manifest, state_of
 from .gguf import file_reader, read_header, summary
 from .transfer import Local, Remote, Source, Tally, TransferError, fetch
-from .uncached import sync_directory
 
 # Files at once: one stream seldom fills a line, and each has something on its way that a kill loses.
 WORKERS = 4
@@ -182,24 +182,13 @@ class Partial:
 
     def _record(self) -> None:
         begun = {entry["name"]: entry["sha256"] for entry in self.files}
-        _write_json(self.path / "proven.json", {"files": list(self.proven.values()), "begun": begun})
+        write_json(str(self.path / "proven.json"), {"files": list(self.proven.values()), "begun": begun})
 
     def remove_if_empty(self) -> None:
         """Leave nothing behind where there is nothing to go on from."""
         names = {path.name for path in self.path.rglob("*") if path.is_file() and path.stat().st_size}
         if names <= {"proven.json"}:
             shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_directory(str(path.parent))
 
 
 @contextlib.contextmanager
@@ -309,7 +298,7 @@ def _publish(manifest: dict[str, Any], final: Path, partial: Path, old: Path) ->
     kept = {"proven.json", *(entry["file"] for entry in manifest["files"])}
     for path in [path for path in partial.iterdir() if path.name not in kept]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    _write_json(partial / "manifest.json", manifest)
+    write_json(str(partial / "manifest.json"), manifest)
     partial.chmod(0o755)
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():

@@ -9,8 +9,9 @@ import os
 import shutil
 from typing import Any
 
-from .declaration import NAME, gigabytes, tree_bytes
-from .uncached import sync_directory
+from ..files import sync_directory
+from ..text import size
+from .declaration import NAME, tree_bytes
 
 # The model, what fetches and other towers left of it, and what the last of them or this left when it was killed.
 PLACES = ("{}", ".{}.partial", ".{}.swarm", ".{}.old", ".{}.pruned")
@@ -30,7 +31,7 @@ def found(store: str, names: list[str]) -> list[dict[str, Any]]:
 
 def text_of(models: list[dict[str, Any]]) -> str:
     """The models as a diff shows them."""
-    return "".join(f"{model['name']}, {gigabytes(model['bytes'])}\n" for model in models)
+    return "".join(f"{model['name']}, {size(model['bytes'])}\n" for model in models)
 
 
 def instances(directory: str, settings: str) -> list[str]:

@@ -13,8 +13,9 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..files import sync_directory
 from .declaration import file_names
-from .uncached import drop, sync_directory
+from .uncached import drop
 
 
 class ShareError(Exception):

@@ -32,7 +32,8 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from .uncached import hash_uncached, sync_directory
+from ..files import sync_directory
+from .uncached import hash_uncached
 
 BLOCK = 2**18
 # Seconds without a byte after which a connection counts as lost.

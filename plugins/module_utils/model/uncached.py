@@ -100,12 +100,3 @@ def sha256_files(paths: list[str], workers: int, tell: Tell) -> dict[str, str]:
             for future in futures.values():
                 future.cancel()
     return {path: futures[path].result() for path in paths}
-
-
-def sync_directory(path: str) -> None:
-    """Make the names in a directory survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,8 @@ import sys
 import time
 from typing import Any
 
-from .declaration import NAME, SCHEMA_VERSION, read_manifest, read_verified, write_beside
+from ..files import write_beside, write_json
+from .declaration import NAME, SCHEMA_VERSION, read_manifest, read_verified
 from .uncached import Tell, sha256_files, sha256_uncached
 
 
@@ -96,7 +97,7 @@ def record(store: str, models: dict[str, dict[str, Any]], results: list[dict[str
         wrong = {file["file"]: file["found"] for file in result["files"] if file["state"] in ("wrong", "unreadable")}
         changed = changed or wrong != read_verified(directory)["wrong"]
         found = {"schema_version": SCHEMA_VERSION, "time": result["time"], "wrong": wrong}
-        write_beside(os.path.join(directory, "verified.json"), json.dumps(found, indent=2) + "\n")
+        write_json(os.path.join(directory, "verified.json"), found)
     return changed
 
 

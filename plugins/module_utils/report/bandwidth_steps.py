@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from .benchmark_history import moment, said
+from ..text import number, size
+from .benchmark_history import moment
 
 # Quantities of a benchmark's run (benchmark.py): reads by all cores, and tokens by llama-bench.
 READ_WHOLE, BENCH_DECODE, SERVICE_DECODE = "read_whole", "bench_decode", "service_steady"
@@ -73,7 +74,7 @@ def _range(low: Optional[float], high: Optional[float], unit: str) -> Optional[s
     """Three figures at most: ``50 GB/s``, ``1.2 to 1.6 tokens/s``."""
     if low is None or high is None:
         return None
-    texts = [said(value) for value in (low, high)]
+    texts = [number(value) for value in (low, high)]
     return f"{' to '.join(dict.fromkeys(texts))} {unit}"
 
 
@@ -140,12 +141,12 @@ def _measured(document: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         found.append(_step("Read", None, None, "not measured", BENCH))
     if benched:
-        why = f"each token reads {_gigabytes(bytes_read)}, {decode_when}"
+        why = f"each token reads {size(bytes_read)}, {decode_when}"
         found.append(_step("llama-bench", "measured", benched, _less(why, benched, read, "the read probe")))
     else:
         found.append(_step("llama-bench", None, None, "not measured", BENCH))
     if served:
-        why = f"each token reads {_gigabytes(bytes_read)}, {when}"
+        why = f"each token reads {size(bytes_read)}, {when}"
         before = (benched, "llama-bench") if benched else (read, "the read probe")
         if not before[0] and known.get("reachable_gb_s"):
             before = known["reachable_gb_s"][0], "the least that is reachable"
@@ -161,7 +162,3 @@ def _less(why: str, now: float, before: Optional[float], name: str) -> str:
         return why
     part = f"{now / before:.0%}" if now / before >= 0.01 else "Less than 1%"
     return f"{part} of {name}: {why}"
-
-
-def _gigabytes(count: Any) -> str:
-    return f"{count / 1e9:.3g} GB"

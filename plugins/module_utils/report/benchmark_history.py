@@ -10,16 +10,12 @@ import math
 from typing import Any, Optional
 
 from ..benchmark.document import CELL, NAMES, changed_conditions, comparable, name_of, regressions
+from ..text import number
 
 # A chart of one quantity; the plot lies between these edges, with the labels of the axes around it.
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 132, 40, 352, 10, 108
 # Rows of a table; older runs are in the charts and in the JSON document.
 SHOWN = 12
-
-
-def said(value: float) -> str:
-    """Three figures: ``530``, ``4.31``, ``0.0123``."""
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
 
 
 def history(document: dict[str, Any]) -> Optional[dict[str, Any]]:
@@ -74,7 +70,7 @@ def _unit(runs: list[dict[str, Any]], name: str) -> str:
 
 def _value(quantity: dict[str, Any]) -> str:
     """Median, and half the spread where there was more than one sample."""
-    middle = said(quantity["median"])
+    middle = number(quantity["median"])
     return f"{middle} ± {quantity['spread'] / 2:.1%}" if quantity["spread"] else middle
 
 
@@ -129,7 +125,7 @@ def _chart(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
                 "low": up(2 * quantity["median"] - _high(quantity)),
                 "high": up(_high(quantity)),
                 "slower": fell,
-                "text": f"{moment(run['started'])}: {said(quantity['median'])} {quantity['unit']}"
+                "text": f"{moment(run['started'])}: {number(quantity['median'])} {quantity['unit']}"
                 + (", slower than before under the same conditions" if fell else ""),
             }
         )
@@ -139,7 +135,7 @@ def _chart(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "unit": _unit(runs, name),
         "points": points,
         "line": " ".join(f"{point['x']},{point['y']}" for point in points),
-        "ticks": [{"y": up(value), "text": said(value) if value else "0"} for value in _ticks(step, ceiling)],
+        "ticks": [{"y": up(value), "text": number(value) if value else "0"} for value in _ticks(step, ceiling)],
         "changes": [
             {"x": round((across(index - 1) + across(index)) / 2, 1), "text": _note(run, runs[:index])}
             for index, run in enumerate(runs)
@@ -166,7 +162,7 @@ def _matrix(runs: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
         if cells:
             reading, read = ({pair[side] for pair in cells} for side in (0, 1))
             values = {
-                row: [said(cells[row, column]["median"]) if (row, column) in cells else "" for column in sorted(read)]
+                row: [number(cells[row, column]["median"]) if (row, column) in cells else "" for column in sorted(read)]
                 for row in sorted(reading)
             }
             return {"columns": sorted(read), "rows": list(values.items())}

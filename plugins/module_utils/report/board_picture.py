@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ..memory.cpus import GMI_GB_S, ccd_links
 from ..memory.drawing import short_name
-from .document import clean
+from ..text import clean
 
 WIDTH = 360
 # A socket: DIMMs as bars on both sides of the CPU, like on the board, with the channel's name below.

@@ -12,51 +12,19 @@ from typing import Any, Optional
 
 from ..benchmark.document import name_of
 from ..forecast.roofline import Use, calibrated, forecast, machine_of, model_of, sensitivity_text
+from ..text import LABEL, WIDTH, clean, number, printable, size, wrapped
 from .bandwidth_steps import runs_of_model, steps
-from .benchmark_history import said as three_figures
 from .benchmark_history import slower
 
 # Raised when a key is renamed, removed or changes its meaning, and when a page cannot do without a new one.
 SCHEMA_VERSION = 3
 
-WIDTH = 80
-LABEL = 11
 # The bars of the bandwidths: a column of names, and the length of the longest.
 STEP, BAR = 13, 24
 
 SEVERITIES = ("problem", "advice", "info")
 # What is known of a piece of advice; a key that nobody filled in is None.
 ADVICE = ("severity", "code", "message", "fix", "gb_s", "worth", "where", "why", "source")
-
-
-def printable(value: Any) -> str:
-    """Text from a machine without control characters and without those that turn the direction of what follows."""
-    return "".join(character if character.isprintable() else " " for character in str(value))
-
-
-def printable_data(value: Any) -> Any:
-    """The same of all texts in dictionaries and lists."""
-    if isinstance(value, dict):
-        return {printable(key): printable_data(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [printable_data(part) for part in value]
-    return printable(value) if isinstance(value, str) else value
-
-
-def clean(value: Any) -> str:
-    """Text from a machine for one line: a terminal must not obey a DMI string."""
-    return printable(value).strip()
-
-
-def size(count: float | None) -> str:
-    """Bytes in the unit that people read: ``282972864`` is ``283 MB``."""
-    if count is None:
-        return "unknown"
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 999.5:
-            return f"{count:.0f} {unit}" if unit != "GB" or count >= 99.95 else f"{count:.1f} GB"
-        count /= 1000
-    return f"{count:.2f} TB"
 
 
 def build_report(parts: dict[str, Any], host: str, generated: str) -> dict[str, Any]:
@@ -129,11 +97,6 @@ def advice(document: dict[str, Any], hardware: list[dict[str, Any]], unlocked: l
     return sorted(entries, key=lambda entry: SEVERITIES.index(entry["severity"]))
 
 
-def wrapped(label: str, text: str) -> list[str]:
-    lines = textwrap.wrap(clean(text), WIDTH - LABEL) or [""]
-    return [f"{label if not number else '':<{LABEL}}{line}" for number, line in enumerate(lines)]
-
-
 def _memory(document: dict[str, Any]) -> list[str]:
     tower, channels = document["tower"], document["memory_channels"]
     text = f"{size(tower['memory_bytes'])} for the system"
@@ -161,7 +124,7 @@ def _bandwidth(document: dict[str, Any]) -> list[str]:
 
 
 def _forecast_text(found: dict[str, Any]) -> list[str]:
-    low, high = (three_figures(found["tokens_per_second"][end]) for end in ("low", "high"))
+    low, high = (number(found["tokens_per_second"][end]) for end in ("low", "high"))
     text = f"{low} to {high} tokens a second, limited by {found['limited_by']} ({found['why']})"
     changes = sensitivity_text((found["calibrated"] or found)["sensitivity"])
     return wrapped("FORECAST", text) + (wrapped("", changes) if changes else [])

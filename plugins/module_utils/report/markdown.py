@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
 from ..memory.drawing import draw
+from ..text import clean, printable
 from .bandwidth_steps import BENCH
-from .document import clean, printable
 from .page import tower_view
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "~": "&#126;", "$": "&#36;", "@": "&#64;"}

@@ -15,10 +15,10 @@ from collections import Counter
 from typing import Any, Optional
 
 from ..benchmark.text import arm_text
+from ..text import clean, number, size
 from .bandwidth_steps import KINDS, served_speed, steps
-from .benchmark_history import history, moment, nice, said
+from .benchmark_history import history, moment, nice
 from .board_picture import natural, picture
-from .document import clean, size
 
 
 def bandwidth(document: dict[str, Any]) -> Optional[dict[str, Any]]:
@@ -41,8 +41,8 @@ def bandwidth(document: dict[str, Any]) -> Optional[dict[str, Any]]:
         "steps": found,
         "kinds": [(kind, text) for kind, text in KINDS.items() if any(step["kind"] == kind for step in found)],
         "ticks": [
-            {"at": round(100 * tick * number / axis, 2), "text": said(tick * number) if number else "0"}
-            for number in range(round(axis / tick) + 1)
+            {"at": round(100 * tick * mark / axis, 2), "text": number(tick * mark)}
+            for mark in range(round(axis / tick) + 1)
         ],
     }
 
@@ -71,17 +71,17 @@ def forecast(document: dict[str, Any]) -> Optional[dict[str, Any]]:
     compared = None
     if measured:
         where = "above" if measured > speed["high"] else "below" if measured < speed["low"] else "within"
-        compared = f"{said(measured)} tokens/s {when}, {where} the forecast"
+        compared = f"{number(measured)} tokens/s {when}, {where} the forecast"
     return {
-        "said": f"{said(speed['low'])} to {said(speed['high'])} tokens/s, {said(speed['expected'])} expected",
+        "said": f"{number(speed['low'])} to {number(speed['high'])} tokens/s, {number(speed['expected'])} expected",
         "measured": compared,
         "limit": f"{found['limited_by'].replace('-', ' ')}: {found['why']}",
-        "token": f"{said(1000 * seconds['reading'])} ms of reading, {said(1000 * seconds['fixed'])} ms of waiting",
+        "token": f"{number(1000 * seconds['reading'])} ms of reading, {number(1000 * seconds['fixed'])} ms of waiting",
         "changes": [
             {
                 "change": entry["change"],
                 "gain": f"{entry['gain']:+.0%}",
-                "speed": f"about {said((measured or speed['expected']) * (1 + entry['gain']))} tokens/s",
+                "speed": f"about {number((measured or speed['expected']) * (1 + entry['gain']))} tokens/s",
                 "note": "at a quality cost" if entry["costs_quality"] else "",
             }
             for entry in (found["calibrated"] or found)["sensitivity"]
@@ -239,7 +239,7 @@ def figures(document: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "name": "Speed",
-            "value": said(speed) if speed else "none",
+            "value": number(speed) if speed else "none",
             "unit": "tokens/s" if speed else "",
             "against": clean(model.get("name") or "no model"),
         },
@@ -295,7 +295,7 @@ def fleet_view(documents: list[dict[str, Any]], odd: list[dict[str, Any]]) -> di
                 "populated": f"{known['populated_gb_s']:.0f} GB/s" if known.get("populated_gb_s") else "unknown",
                 "read": measured.get("Read") or "not measured",
                 "model": clean((document["model"] or {}).get("name") or "none"),
-                "speed": said(speeds[host]) if speeds[host] else "none",
+                "speed": number(speeds[host]) if speeds[host] else "none",
                 "bar": round(100 * speeds[host] / fastest, 1) if fastest else 0,
                 "problems": sum(1 for entry in document["advice"] if entry["severity"] == "problem"),
             }

@@ -24,11 +24,15 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Optional
 
-from ..advice.preflight import MAX_CPUS, MAX_NODES
 from ..tower import format_cpu_list, kernel_before
 
 POLICIES = ("interleave", "weighted", "distribute", "bind", "per_node", "none")
 NUMACTL = "/usr/bin/numactl"
+
+# ggml/src/ggml-cpu/ggml-cpu.c: GGML_NUMA_MAX_NODES and GGML_NUMA_MAX_CPUS; what lies beyond is
+# silently left out.
+MAX_NODES = 8
+MAX_CPUS = 512
 
 
 class Launch(NamedTuple):

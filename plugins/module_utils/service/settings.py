@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
-from ..benchmark.search import stored_winner
 from ..model.kv_cache import kv_bytes
 from .client import reachable
 from .numa_policy import bindable_nodes, launch, policy_problem, weights_problem
 from .supervise import LONGEST_WAIT_SECONDS
+from .tuned import stored_winner
 
 # Weights in anonymous memory: the memory policy places them whatever the page cache holds, and they can be huge pages.
 ANONYMOUS = ("dio", "none", "mlock")

@@ -25,9 +25,9 @@ from plugins.module_utils.advice.bios_rules import (
     rule_problems,
     vendor_of,
 )
-from plugins.module_utils.advice.preflight import MAX_CPUS, MAX_NODES
 from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.smbios import read_table
+from plugins.module_utils.service.numa_policy import MAX_CPUS, MAX_NODES
 from plugins.module_utils.tower import l3_domains, read_tower
 from tests.boards.machine import DEFAULTS, GENOA, files, write
 

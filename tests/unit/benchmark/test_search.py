@@ -25,12 +25,11 @@ from plugins.module_utils.benchmark.search import (
     load_of,
     loads,
     next_step,
-    read_stored,
     seconds_left,
     steps_left,
-    stored_winner,
     thread_counts,
 )
+from plugins.module_utils.service.tuned import read_stored, stored_winner
 
 SPACE = Space(
     loads(["interleave", "distribute", "none"], ["dio", "none", "mmap"], ["thp", "none"]),

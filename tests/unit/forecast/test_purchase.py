@@ -15,8 +15,9 @@ import yaml
 
 from plugins.module_utils.forecast import purchase as plan
 from plugins.module_utils.forecast.catalog import PlanError
-from plugins.module_utils.forecast.purchase import answer, choose, number, plan_text, plan_view, rank, thread_figures
+from plugins.module_utils.forecast.purchase import answer, choose, plan_text, plan_view, rank, thread_figures
 from plugins.module_utils.model.kv_cache import kv_bytes
+from plugins.module_utils.text import number
 from tests.gguf_builder import gguf
 from tests.unit.forecast.test_roofline import memory_channels, run
 

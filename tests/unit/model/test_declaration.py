@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from plugins.module_utils.files import write_beside
 from plugins.module_utils.forecast.roofline import model_of
 from plugins.module_utils.model.declaration import (
     choose_files,
@@ -26,7 +27,6 @@ from plugins.module_utils.model.declaration import (
     shards_of,
     state_of,
     suggestion,
-    write_beside,
 )
 from plugins.module_utils.model.kv_cache import kv_bytes
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.report.document import build_report, report_text, size
+from plugins.module_utils.report.document import build_report, report_text
+from plugins.module_utils.text import size
 
 TOWER: dict[str, Any] = {
     "board": {"vendor": "Giga Computing", "name": "MZ73-LM1-000"},

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Files that are whole or as they were: written beside, synced, renamed; modes are set and never left to a umask."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_beside(path: str, text: str, mode: int = 0o644, sync: bool = True) -> None:
+    """Give a file this text: whole or not at all, also when the power fails (not without ``sync``). Raises OSError."""
+    partial = f"{path}.partial"
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+    if sync:
+        sync_directory(os.path.dirname(path) or ".")
+
+
+def write_json(path: str, document: Any, mode: int = 0o644, sync: bool = True) -> None:
+    """The same of a document. Raises OSError, and TypeError for what JSON cannot hold."""
+    write_beside(path, json.dumps(document, indent=2) + "\n", mode, sync)
+
+
+def read_json(path: str) -> Any:
+    """The document in a file; None where there is none, or none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def make_directory(path: str, mode: int = 0o755) -> None:
+    """Make a directory and those above it that are missing, all of this mode. Raises OSError."""
+    if path and not os.path.isdir(path):
+        make_directory(os.path.dirname(path), mode)
+        os.mkdir(path)
+        os.chmod(path, mode)
+
+
+def point(link: str, target: str) -> None:
+    """Point a symbolic link to a target, in one step that survives a power failure. Raises OSError."""
+    partial = f"{link}.partial"
+    if os.path.lexists(partial):
+        os.unlink(partial)
+    os.symlink(target, partial)
+    os.replace(partial, link)
+    sync_directory(os.path.dirname(link) or ".")

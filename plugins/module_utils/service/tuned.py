@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""The settings that the tuner found fastest, as they are stored on the tower, and whether they are of this service."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from ..files import read_json
+
+# Raised when a key of tuning.json is renamed, removed or changes its meaning.
+SCHEMA_VERSION = 1
+
+
+def hardware_of(tower: dict[str, Any]) -> dict[str, Any]:
+    """The processor as software sees it: another CPU, SMT turned off, or other nodes a socket are another machine."""
+    return {
+        "cpu": tower["cpu"]["model"],
+        "cores": tower["cores"],
+        "threads_per_core": (tower["cpus"] or 0) // (tower["cores"] or 1),
+        "nodes": len(tower["nodes"]),
+    }
+
+
+def stored_winner(document: Any, build: str, sha256: list[str], tower: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The winner in what tuning.json holds, where it is of this build, this model and this hardware; else None.
+
+    A new kernel or BIOS version does not make it void: that would change the service by itself, with the next update.
+    """
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        return None
+    if document.get("build") != build or (document.get("model") or {}).get("sha256") != sha256:
+        return None
+    conditions = document.get("conditions") or {}
+    if any(conditions.get(name) != value for name, value in hardware_of(tower).items()):
+        return None
+    winner = document.get("winner")
+    return winner if isinstance(winner, dict) else None
+
+
+def read_stored(path: str) -> Optional[dict[str, Any]]:
+    """What tuning.json holds; None where it is not there or no document of this schema."""
+    document = read_json(path)
+    known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
+    return document if known and "winner" in document else None
+
+
+def without_measurements(document: dict[str, Any]) -> dict[str, Any]:
+    """The stored document without the list of all measurements."""
+    evidence = {key: value for key, value in document["evidence"].items() if key != "measurements"}
+    return {**document, "evidence": evidence}

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Numbers and words as people read them: sizes, durations, figures; and text from a machine, safe for a terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import Any, Optional
+
+# What is shown in a terminal is a column of labels and a column of text.
+WIDTH = 80
+LABEL = 11
+
+
+def printable(value: Any) -> str:
+    """Text from a machine without control characters and without those that turn the direction of what follows."""
+    return "".join(character if character.isprintable() else " " for character in str(value))
+
+
+def printable_data(value: Any) -> Any:
+    """The same of all texts in dictionaries and lists."""
+    if isinstance(value, dict):
+        return {printable(key): printable_data(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [printable_data(part) for part in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def clean(value: Any) -> str:
+    """Text from a machine for one line: a terminal must not obey a DMI string."""
+    return printable(value).strip()
+
+
+def wrapped(label: str, text: str) -> list[str]:
+    """Lines of at most ``WIDTH`` characters, the first of which begins with the label."""
+    lines = textwrap.wrap(clean(text), WIDTH - LABEL) or [""]
+    return [f"{label if not number else '':<{LABEL}}{line}" for number, line in enumerate(lines)]
+
+
+def size(count: Optional[float]) -> str:
+    """Bytes in the unit that people read: ``283 MB``, ``6.2 GB``, ``405.3 GB``, ``1.512 TB``.
+
+    A tenth of a gigabyte is kept, since what is needed is told beside what there is.
+    """
+    if count is None:
+        return "unknown"
+    for unit, places in (("B", 0), ("kB", 0), ("MB", 0), ("GB", 1)):
+        if round(abs(count), places) < 1000:
+            return f"{count:.{places}f} {unit}"
+        count /= 1000
+    return f"{count:.3f} TB"
+
+
+def number(value: Optional[float], digits: int = 3) -> str:
+    """So many significant figures, without an exponent: ``1,240``, ``2.00``, ``0.0123``; ``-`` for what is unknown."""
+    if not value:
+        return "-" if value is None else "0"
+    rounded = float(f"{value:.{digits}g}")
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}"
+
+
+def whole(value: Optional[float]) -> str:
+    """A sum of money or watts, as it is: ``1,999``; ``-`` for what is unknown."""
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people read: ``45 s``, ``12 min``, ``2.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
