@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Filters of playbooks/plan.yml; each is described in the file of its name beside this one."""
+"""Filters of llamatower.tower.plan; each is described in the file of its name beside this one."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def main() -> None:
         module.fail_json(msg=problem, before=before, found=found)
     if stopped:
         module.warn(
-            f"{', '.join(stopped)} had to make room for the pool and is stopped: playbooks/serve.yml starts it."
+            f"{', '.join(stopped)} had to make room for the pool and is stopped: llamatower.tower.serve starts it."
         )
     module.exit_json(changed=True, before=before, after=found, stopped=stopped, diff=diff)
 

@@ -108,7 +108,7 @@ def apply(root: Path, params: dict[str, Any], present: bool, previous: str | Non
     key, archive, releases = params["key"], params["archive"], root / "releases"
     if not present:
         if not archive:
-            raise ReleaseError(f"There is no release {key} in {releases}: run playbooks/build.yml.")
+            raise ReleaseError(f"There is no release {key} in {releases}: run ansible-playbook llamatower.tower.build.")
         manifest = read_manifest(archive)
         refuse(manifest["cpu_features"])
         install(archive, manifest, releases / key)

@@ -9,7 +9,7 @@ short_description: How llama-server is to be started on a tower, and whether it 
 version_added: 0.2.0
 author: llamatower contributors
 description:
-  - Reads the manifests of the build and of the model, what C(playbooks/tune.yml) and C(playbooks/bench.yml) measured,
+  - Reads the manifests of the build and of the model, what C(llamatower.tower.tune) and C(llamatower.tower.bench) measured,
     the memory nodes, and what C(llama-server --help) and C(numactl --help) say, and decides NUMA policy, load mode,
     threads and all other settings.
   - Refuses, in one sentence for each reason, what cannot work on this tower or with the installed build.
@@ -28,11 +28,11 @@ options:
     type: path
     default: /etc/llama-server
   tuning_path:
-    description: What C(playbooks/tune.yml) has stored.
+    description: What C(llamatower.tower.tune) has stored.
     type: path
     default: /var/lib/llamatower/tuning.json
   benchmark_dir:
-    description: Where C(playbooks/bench.yml) keeps its runs; weights of the nodes come from the last that read them all.
+    description: Where C(llamatower.tower.bench) keeps its runs; weights of the nodes come from the last that read them all.
     type: path
     default: /var/lib/llamatower/benchmarks
 attributes:

@@ -11,7 +11,7 @@ author: llamatower contributors
 description:
   - Reads every file of every model, several at once and past the page cache, and compares its SHA-256 with the manifest.
   - Fails where one is wrong, missing or unreadable. It stays where it is, and counts as changed from then on, so that
-    the next run of C(playbooks/models.yml) fetches it again.
+    the next run of C(llamatower.tower.models) fetches it again.
   - What is right and has another time than the manifest says, as in a store that was copied to another disk, gets that
     time there, and no longer counts as changed.
   - Runs detached from the connection and shows how far it is.

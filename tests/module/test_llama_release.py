@@ -368,7 +368,10 @@ def test_the_servers_user_can_get_at_what_a_root_with_a_narrow_umask_unpacks(
 
 def test_a_release_that_is_nowhere_is_named(tmp_path: Path) -> None:
     result = release_module(False, root=str(tmp_path), key="feedfeedfeedfeed")
-    assert result["msg"] == f"There is no release feedfeedfeedfeed in {tmp_path}/releases: run playbooks/build.yml."
+    assert (
+        result["msg"]
+        == f"There is no release feedfeedfeedfeed in {tmp_path}/releases: run ansible-playbook llamatower.tower.build."
+    )
 
 
 def test_a_machine_that_cannot_compile_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,7 @@ def test_a_declaration_that_changed_must_be_locked_again(tower: Locking) -> None
     counts(tower.lock())
     run = tower.play(model_store_models=[{**MODEL, "files": "one.gguf"}])
     assert run.returncode == 2
-    assert "declared otherwise than it was locked: run ansible-playbook playbooks/lock.yml" in said(run)
+    assert "declared otherwise than it was locked: run ansible-playbook llamatower.tower.lock" in said(run)
     assert not tower.store.exists()
 
 

@@ -87,7 +87,7 @@ def test_a_wrong_file_is_named_with_both_hashes_stays_and_counts_as_changed(stor
     assert changed
     bad, good = (hashlib.sha256(data).hexdigest() for data in (damaged, FILES[path.name]))
     assert problems(results) == [
-        f"{path.name} of model tiny has the SHA-256 {bad} and not {good}: run ansible-playbook playbooks/models.yml, "
+        f"{path.name} of model tiny has the SHA-256 {bad} and not {good}: run ansible-playbook llamatower.tower.models, "
         "which fetches it again."
     ]
     assert state(store) == ("changed", f"{path.name} had another SHA-256 when it was verified")
@@ -129,7 +129,7 @@ def test_the_time_of_a_wrong_file_stays_as_the_manifest_has_it(store: Path) -> N
 def test_a_missing_file_is_named(store: Path) -> None:
     (store / "tiny/tiny-00003-of-00003.gguf").unlink()
     assert problems(verified(store)[0]) == [
-        "tiny-00003-of-00003.gguf of model tiny is missing: run ansible-playbook playbooks/models.yml, "
+        "tiny-00003-of-00003.gguf of model tiny is missing: run ansible-playbook llamatower.tower.models, "
         "which fetches it again."
     ]
 

@@ -249,7 +249,7 @@ def test_each_step_down_has_its_figure_and_its_reason(pages: Reports, browser: B
 def test_what_was_not_measured_is_said_with_the_playbook_that_measures_it(pages: Reports, browser: Browser) -> None:
     browser.open(pages / "tower2.html", 1100)
     commands = browser.run("[...document.querySelectorAll('.ladder code')].map(code => code.textContent)")
-    assert commands == ["ansible-playbook playbooks/bench.yml"] * 2 + ["ansible-playbook playbooks/serve.yml"]
+    assert commands == ["ansible-playbook llamatower.tower.bench"] * 2 + ["ansible-playbook llamatower.tower.serve"]
 
 
 def test_the_history_names_what_became_slower(pages: Reports, browser: Browser) -> None:

@@ -102,7 +102,7 @@ class Run:
     def _ask_service(self, unit: dict[str, Any]) -> None:
         options = self.options
         if not unit["active"]:
-            self.skipped["service_steady"] = f"{options['unit']} does not run: start it with playbooks/serve.yml."
+            self.skipped["service_steady"] = f"{options['unit']} does not run: start it with llamatower.tower.serve."
             return
         with self._attempt("service_load"):
             if not options["restart_service"]:

@@ -50,7 +50,7 @@ def policies(tower: dict[str, Any], needed_bytes: int, weights: dict[int, int]) 
     shares = {weights.get(node) or read_int(WEIGHTS.format(node)) for node in memory_nodes(tower)}
     if not problems["weighted"] and len(shares) < 2:
         problems["weighted"] = (
-            "The weights of the nodes are equal, which is the policy interleave: run playbooks/bench.yml, which "
+            "The weights of the nodes are equal, which is the policy interleave: run ansible-playbook llamatower.tower.bench, which "
             "measures them."
         )
     return [name for name in POLICIES if not problems[name]], {name: why for name, why in problems.items() if why}

@@ -44,7 +44,7 @@ def read_manifest(archive: str) -> dict[str, Any]:
             raise ValueError("its manifest names no binaries")
     except (OSError, KeyError, ValueError, tarfile.TarError) as error:
         raise ReleaseError(
-            f"{archive} is not a whole artefact ({error}): remove it and run playbooks/build.yml."
+            f"{archive} is not a whole artefact ({error}): remove it and run ansible-playbook llamatower.tower.build."
         ) from None
     return manifest
 

@@ -2,7 +2,7 @@
 """The lock file: every declared model by commit, and every file of it by size and SHA-256.
 
 It is a YAML file beside the inventory, ``{schema_version: 1, models: [...]}``, whose entries are what
-:func:`model_sources.resolve` says. It is written by playbooks/lock.yml only, read by whoever deploys, and made to
+:func:`model_sources.resolve` says. It is written by llamatower.tower.lock only, read by whoever deploys, and made to
 be reviewed: the models are in the order of their names, and the same models always give the same text.
 """
 
@@ -15,7 +15,7 @@ from .declaration import source_of
 SCHEMA_VERSION = 1
 KEYS = ("name", "source", "commit", "bytes", "files", "gguf")
 HEADER = """\
-# Written by `ansible-playbook playbooks/lock.yml`, and replaced by it: the models of this inventory by commit, size
+# Written by `ansible-playbook llamatower.tower.lock`, and replaced by it: the models of this inventory by commit, size
 # and SHA-256. site.yml deploys exactly these. Keep it with the inventory; what a new lock changes is worth a review.
 """
 
@@ -31,7 +31,7 @@ def entries(document: Any) -> list[dict[str, Any]]:
     models = document.get("models") if isinstance(document, dict) else None
     if not isinstance(models, list) or document.get("schema_version") != SCHEMA_VERSION:
         raise LockError(
-            "The lock file is none of this version: remove it, and run ansible-playbook playbooks/lock.yml."
+            "The lock file is none of this version: remove it, and run ansible-playbook llamatower.tower.lock."
         )
     for entry in models:
         files = entry.get("files") if isinstance(entry, dict) else None
@@ -39,7 +39,7 @@ def entries(document: Any) -> list[dict[str, Any]]:
         if not whole or not set(KEYS) <= set(entry):
             name = entry.get("name") if isinstance(entry, dict) else entry
             raise LockError(
-                f"The lock file's entry of model {name} is not whole: run ansible-playbook playbooks/lock.yml."
+                f"The lock file's entry of model {name} is not whole: run ansible-playbook llamatower.tower.lock."
             )
     return models
 
@@ -49,13 +49,13 @@ def locked(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any
     entry = next((entry for entry in models if entry["name"] == model["name"]), None)
     if entry is not None and entry["source"] != source_of(model):
         raise LockError(
-            f"Model {model['name']} is declared otherwise than it was locked: run ansible-playbook playbooks/lock.yml, "
+            f"Model {model['name']} is declared otherwise than it was locked: run ansible-playbook llamatower.tower.lock, "
             "and review what it changes."
         )
     if entry is None and model.get("path") and not model.get("sha256"):
         raise LockError(
             f"Model {model['name']} has a path and no sha256, and is not locked: run ansible-playbook "
-            "playbooks/lock.yml, which hashes its files on the tower, or write its sha256."
+            "llamatower.tower.lock, which hashes its files on the tower, or write its sha256."
         )
     return entry
 

@@ -99,7 +99,7 @@ def prune_problem(
     if settings:
         return (
             f"Model {name} is served by the settings in {', '.join(settings)}: serve another one first, with "
-            "ansible-playbook playbooks/serve.yml, or remove them."
+            "ansible-playbook llamatower.tower.serve, or remove them."
         )
     if using:
         return (

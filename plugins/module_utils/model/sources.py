@@ -146,7 +146,7 @@ def moved_revision(entry: dict[str, Any], endpoint: str | None, token: str | Non
         return None
     return (
         f"{revision} of {repo} is at commit {now} now; model {entry['name']} is deployed as it is locked, at "
-        f"{entry['commit']}: to follow, run ansible-playbook playbooks/lock.yml."
+        f"{entry['commit']}: to follow, run ansible-playbook llamatower.tower.lock."
     )
 
 
@@ -174,7 +174,7 @@ def from_path(model: dict[str, Any], digest: Digest) -> dict[str, Any]:
     if sha256 and len(paths) > 1:
         raise ModelSourceError(
             f"Model {name} has {len(paths)} files and one sha256: remove that, and run ansible-playbook "
-            "playbooks/lock.yml, which keeps one of each."
+            "llamatower.tower.lock, which keeps one of each."
         )
     try:
         sources = [file_reader(each) for each in paths]

@@ -3,7 +3,7 @@
 
 The same code runs on demand, as module model_verify, and every month by a timer, as a program:
 ``python3 -m llamatower.model_verify STORE``. What is wrong stays where it is, since it may be what is being served;
-``verified.json`` beside it makes it count as changed, so that the next run of playbooks/models.yml replaces it. What
+``verified.json`` beside it makes it count as changed, so that the next run of llamatower.tower.models replaces it. What
 is right and has another time than its manifest says, as in a store that was copied to another disk, gets that time
 there, so that it is not fetched again.
 """
@@ -110,7 +110,7 @@ def problems(results: list[dict[str, Any]]) -> list[str]:
     }
     return [
         f"{file['file']} of model {result['name']} {what[file['state']].format(**file)} run ansible-playbook "
-        "playbooks/models.yml, which fetches it again."
+        "llamatower.tower.models, which fetches it again."
         for result in results
         for file in result["files"]
         if file["state"] != "ok"

@@ -14,7 +14,7 @@ from .benchmark_history import moment
 
 # Quantities of a benchmark's run (benchmark.py): reads by all cores, and tokens by llama-bench.
 READ_WHOLE, BENCH_DECODE, SERVICE_DECODE = "read_whole", "bench_decode", "service_steady"
-BENCH = "ansible-playbook playbooks/bench.yml"
+BENCH = "ansible-playbook llamatower.tower.bench"
 # How each figure came about; pages draw them differently.
 KINDS = {"calculated": "calculated", "estimated": "estimated range", "measured": "measured"}
 LIMITS = {"channels": "the memory channels limit it", "ccd-links": "the links of the CPU's dies limit it"}
@@ -153,7 +153,7 @@ def _measured(document: dict[str, Any]) -> list[dict[str, Any]]:
         found.append(_step("Service", "measured", served, _less(why, served, *before)))
     else:
         why = "the model's header does not tell what a token reads" if speed else "no server answered"
-        found.append(_step("Service", None, None, why, None if speed else "ansible-playbook playbooks/serve.yml"))
+        found.append(_step("Service", None, None, why, None if speed else "ansible-playbook llamatower.tower.serve"))
     return found
 
 

@@ -78,7 +78,7 @@ def advice(document: dict[str, Any], hardware: list[dict[str, Any]], unlocked: l
     found: list[dict[str, Any]] = []
 
     def say(severity: str, message: str, playbook: str) -> None:
-        found.append({"severity": severity, "message": message, "fix": f"ansible-playbook playbooks/{playbook}.yml"})
+        found.append({"severity": severity, "message": message, "fix": f"ansible-playbook llamatower.tower.{playbook}"})
 
     for part, playbook in (("build", "build"), ("model", "models"), ("service", "serve")):
         if not document[part]:

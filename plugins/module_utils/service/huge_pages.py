@@ -144,7 +144,7 @@ def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
         # A container cannot change its host's setting.
         problem = (
             "Transparent huge pages are off in this kernel, so hugepages_mode thp would have no effect. Set "
-            "kernel_tuning_thp to madvise and run playbooks/prepare.yml, or set hugepages_mode to none."
+            "kernel_tuning_thp to madvise and run ansible-playbook llamatower.tower.prepare, or set hugepages_mode to none."
         )
     parameters = boot_parameters(pages, page_bytes) if mode == "hugetlb" and at_boot else None
     return {

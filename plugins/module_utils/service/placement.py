@@ -158,12 +158,12 @@ def _page_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | No
     if intent["huge_pages"] == "hugetlb" and placement["pool_bytes"] < HUGE_SHARE * total:
         return (
             f"Only {placement['pool_bytes'] / 1e9:.2f} of {total / 1e9:.2f} GB lie in huge pages of the pool, which "
-            "was too small, or partly in use: run playbooks/prepare.yml, which sizes it, and start the service again."
+            "was too small, or partly in use: run ansible-playbook llamatower.tower.prepare, which sizes it, and start the service again."
         )
     if intent["huge_pages"] == "thp" and placement["huge_bytes"] < HUGE_SHARE * total:
         return (
             f"Only {placement['huge_bytes'] / 1e9:.2f} of {total / 1e9:.2f} GB lie in huge pages: where "
-            "/sys/kernel/mm/transparent_hugepage/enabled is never, run playbooks/prepare.yml; else free or defragment "
+            "/sys/kernel/mm/transparent_hugepage/enabled is never, run ansible-playbook llamatower.tower.prepare; else free or defragment "
             "memory (echo 1 > /proc/sys/vm/compact_memory), or set hugepages_mode to none."
         )
     return None

@@ -157,7 +157,7 @@ def _choices(
         why["numa_policy"] = (
             "what was measured as the fastest does not go with the other settings"
             if tuned
-            else "not measured yet: playbooks/tune.yml does"
+            else "not measured yet: llamatower.tower.tune does"
         )
     if mode == "auto":
         mode, why["load_mode"] = choose_load_mode(policy, pages, needed, tower)

@@ -53,7 +53,7 @@ def describe(environment: str, exec_start: str) -> dict[str, Any]:
     at = next((index for index, word in enumerate(words) if os.path.basename(word) == "llama-server"), None)
     if "LLAMA_ARG_MODEL" not in settings or at is None:
         raise UnitError(
-            "There is no service of this name that runs a model on this tower: run playbooks/serve.yml first, or set "
+            "There is no service of this name that runs a model on this tower: run ansible-playbook llamatower.tower.serve first, or set "
             "benchmark_instance to one that there is (main-node0 with the policy per_node)."
         )
     for option, value in zip(words[at + 1 :], words[at + 2 :]):

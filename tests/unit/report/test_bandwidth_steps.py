@@ -76,8 +76,8 @@ def test_slow_dimms_are_a_reason() -> None:
 
 def test_what_was_not_measured_names_the_playbook_that_does() -> None:
     found = by_name(document(service=None))
-    assert found["Read"]["fix"] == found["llama-bench"]["fix"] == "ansible-playbook playbooks/bench.yml"
-    assert found["Service"]["fix"] == "ansible-playbook playbooks/serve.yml"
+    assert found["Read"]["fix"] == found["llama-bench"]["fix"] == "ansible-playbook llamatower.tower.bench"
+    assert found["Service"]["fix"] == "ansible-playbook llamatower.tower.serve"
     assert found["Read"]["kind"] is None
 
 

@@ -82,7 +82,7 @@ def test_the_most_severe_advice_comes_first() -> None:
 
 @pytest.mark.parametrize(("part", "playbook"), [("build", "build"), ("model", "models"), ("service", "serve")])
 def test_a_missing_part_says_which_playbook_makes_it(part: str, playbook: str) -> None:
-    assert report(**{part: None})["advice"][0]["fix"] == f"ansible-playbook playbooks/{playbook}.yml"
+    assert report(**{part: None})["advice"][0]["fix"] == f"ansible-playbook llamatower.tower.{playbook}"
 
 
 def test_the_text_has_the_figures_of_every_part() -> None:
@@ -93,7 +93,7 @@ def test_the_text_has_the_figures_of_every_part() -> None:
         "Theoretical ######################## 922 GB/s",
         "Populated ####################### 883 GB/s",
         "Reachable ##########.... 400 to 530 GB/s",
-        "Read not measured: ansible-playbook playbooks/bench.yml",
+        "Read not measured: ansible-playbook llamatower.tower.bench",
         "node 0 166 GB, node 1 167 GB; 0.6% apart; policy interleave:0-1",
         "99% of weights and buffers",
         "1.23 tokens a second",
@@ -140,7 +140,7 @@ def test_sizes_read_as_people_write_them(count: float, text: str) -> None:
 
 def test_a_model_that_follows_a_branch_is_told_last() -> None:
     document = build_report({"tower": TOWER, "unlocked": ["glm"]}, "tower1", "2026-01-01T00:00:00Z")
-    assert document["advice"][-1]["fix"] == "ansible-playbook playbooks/lock.yml"
+    assert document["advice"][-1]["fix"] == "ansible-playbook llamatower.tower.lock"
     assert "glm" in document["advice"][-1]["message"]
 
 
