@@ -125,7 +125,7 @@ from ..module_utils.bios.settings import plan, plan_text
 from ..module_utils.files import make_directory, write_json
 
 
-def kept(path: str | None) -> dict:
+def kept(path: str | None) -> dict[str, Any]:
     """The record of earlier writes. Raises RedfishError where the file is something else."""
     try:
         return dict(json.loads(Path(path).read_text(encoding="utf-8"))) if path and Path(path).exists() else {}
@@ -133,7 +133,7 @@ def kept(path: str | None) -> dict:
         raise RedfishError(f"{path} is no record of BIOS settings ({error}): put it aside.") from error
 
 
-def keep(path: str, record: dict) -> None:
+def keep(path: str, record: dict[str, Any]) -> None:
     """Write the record beside the old one, then put it in its place."""
     make_directory(os.path.dirname(path))
     write_json(path, record)
@@ -150,7 +150,7 @@ def run(module: AnsibleModule, bmc: Redfish) -> None:
         wanted, exact = {}, record["previous"]
     written = record.get("written") if record.get("boot") == options["boot"] else None
 
-    def read() -> tuple:
+    def read() -> tuple[Any, Any]:
         found = bmc.bios(options["system"])
         pending = found.pending.body if found.pending else None
         return found, plan(found.bios.body, pending, found.registry, wanted, options["spellings"], exact, written)

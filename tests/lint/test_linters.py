@@ -13,8 +13,8 @@ CHECKERS = {
     "yamllint": ["yamllint", "--strict", "."],
     "ruff": ["ruff", "check"],
     "ruff-format": ["ruff", "format", "--diff"],
-    "mypy-pure": ["mypy", "--strict", "--package", "ansible.module_utils"],
-    "mypy-edges": ["mypy", "plugins/modules", "plugins/filter", "plugins/action", "tests"],
+    "mypy": ["mypy", "plugins", "tests"],
+    "import-linter": ["lint-imports", "--no-cache"],
 }
 
 
