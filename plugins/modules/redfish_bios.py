@@ -117,6 +117,7 @@ text:
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
