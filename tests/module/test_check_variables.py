@@ -20,7 +20,7 @@ PLAY = """
   connection: local
   gather_facts: false
   tasks:
-    - check_variables:
+    - llamatower.tower.check_variables:
         roles_path: ROOT/roles
 """
 

@@ -130,8 +130,8 @@ def test_ansible_runs_it_and_never_shows_the_password(dell: Bmc, tmp_path: Path)
     arguments = given(dell) | {"password": "{{ secret }}", "state": "applied"}
     play = tmp_path / "play.yml"
     tasks = [
-        {"name": "Apply", "redfish_bios": arguments},
-        {"name": "Fail", "redfish_bios": arguments | {"ca_path": "/x"}},
+        {"name": "Apply", "llamatower.tower.redfish_bios": arguments},
+        {"name": "Fail", "llamatower.tower.redfish_bios": arguments | {"ca_path": "/x"}},
     ]
     play.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     (tmp_path / "secret.json").write_text(json.dumps({"secret": PASSWORD}))

@@ -177,11 +177,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     inventory = base / "hosts.yml"
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     write_task = {
-        "ansible.builtin.include_role": {"name": "report", "tasks_from": "write.yml"},
+        "ansible.builtin.include_role": {"name": "llamatower.tower.report", "tasks_from": "write.yml"},
         "vars": {
             "report_dir": str(directory),
             "__report_document": "{{ lookup('ansible.builtin.file', source) | from_json }}",
-            "__report_board": "{{ __report_document.memory_channels | memory_board }}",
+            "__report_board": "{{ __report_document.memory_channels | llamatower.tower.memory_board }}",
         },
     }
     playbook = base / "play.yml"

@@ -51,10 +51,10 @@ def test_all_steps_are_there_with_their_figures() -> None:
     assert [(step["name"], step["kind"], step["said"], step["tokens"]) for step in found] == [
         ("Theoretical", "calculated", "922 GB/s", "36.9 tokens/s"),
         ("Populated", "calculated", "883 GB/s", "35.3 tokens/s"),
-        ("Reachable", "estimated", "400 to 530 GB/s", "16 to 21.2 tokens/s"),
+        ("Reachable", "estimated", "400 to 530 GB/s", "16.0 to 21.2 tokens/s"),
         ("Read", "measured", "480 GB/s", "19.2 tokens/s"),
-        ("llama-bench", "measured", "375 GB/s", "15 tokens/s"),
-        ("Service", "measured", "350 GB/s", "14 tokens/s"),
+        ("llama-bench", "measured", "375 GB/s", "15.0 tokens/s"),
+        ("Service", "measured", "350 GB/s", "14.0 tokens/s"),
     ]
 
 
@@ -64,7 +64,7 @@ def test_each_step_down_has_its_reason() -> None:
     assert found["Populated"]["why"] == "4% less: 1 of 24 channels is empty"
     assert found["Reachable"]["why"].startswith("40% to 55% less: the links of the CPU's dies limit it")
     assert found["Read"]["why"].endswith("5% below what is held for reachable")
-    assert found["llama-bench"]["why"].startswith("99% of the read probe: each token reads 25 GB")
+    assert found["llama-bench"]["why"].startswith("99% of the read probe: each token reads 25.0 GB")
     assert found["Service"]["why"].startswith("93% of llama-bench")
 
 
@@ -83,7 +83,7 @@ def test_what_was_not_measured_names_the_playbook_that_does() -> None:
 
 def test_a_benchmark_of_another_build_does_not_speak_for_the_service() -> None:
     found = by_name(document(build={"key": "new"}, benchmarks=[run(service_steady=14.0)]))
-    assert found["Service"]["said"] == "50 GB/s"
+    assert found["Service"]["said"] == "50.0 GB/s"
     assert found["Service"]["why"].endswith("in one short answer")
 
 
@@ -92,7 +92,7 @@ def test_a_benchmark_of_another_model_speaks_for_the_memory_alone() -> None:
     found = by_name(document(model=other, benchmarks=[run(read_whole=480.0, bench_decode=15.0, service_steady=14.0)]))
     assert found["Read"]["said"] == "480 GB/s"
     assert found["llama-bench"]["kind"] is None
-    assert found["Service"]["said"] == "2 GB/s"
+    assert found["Service"]["said"] == "2.00 GB/s"
 
 
 def test_a_short_answer_is_compared_with_what_there_is() -> None:

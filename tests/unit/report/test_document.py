@@ -94,10 +94,10 @@ def test_the_text_has_the_figures_of_every_part() -> None:
         "Populated ####################### 883 GB/s",
         "Reachable ##########.... 400 to 530 GB/s",
         "Read not measured: ansible-playbook llamatower.tower.bench",
-        "node 0 166 GB, node 1 167 GB; 0.6% apart; policy interleave:0-1",
+        "node 0 166.0 GB, node 1 167.0 GB; 0.6% apart; policy interleave:0-1",
         "99% of weights and buffers",
         "1.23 tokens a second",
-        "main, Q6_K, 333 GB, 2 files, commit ffffffffffff",
+        "main, Q6_K, 332.9 GB, 2 files, commit ffffffffffff",
     ):
         assert expected in " ".join(text.split()), text
 
@@ -130,8 +130,8 @@ def test_nothing_to_mend_is_said() -> None:
         (0, "0 B"),
         (282_972_864, "283 MB"),
         (52_613_349_376, "52.6 GB"),
-        (332_900_000_000, "333 GB"),
-        (1.5e12, "1.50 TB"),
+        (332_900_000_000, "332.9 GB"),
+        (1.5e12, "1.500 TB"),
     ],
 )
 def test_sizes_read_as_people_write_them(count: float, text: str) -> None:
