@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.forecast.catalog import PlanError, check_catalog, options_of
+from tests.forecast_inputs import MACHINES, MODELS, OPTIONS
 
-CATALOG = Path(__file__).resolve().parents[3] / "catalog"
-MODELS = yaml.safe_load((CATALOG / "models.yml").read_text(encoding="utf-8"))["models"]
-MACHINES = yaml.safe_load((CATALOG / "hardware.yml").read_text(encoding="utf-8"))["machines"]
-OPTIONS: dict[str, Any] = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.30}
 JUNK = st.one_of(
     st.none(),
     st.booleans(),

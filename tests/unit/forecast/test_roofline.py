@@ -28,6 +28,7 @@ from plugins.module_utils.forecast.roofline import (
     speed,
 )
 from plugins.module_utils.model.kv_cache import context_that_fits, kv_bytes
+from tests.forecast_inputs import memory_channels, run
 
 CATALOG = Path(__file__).resolve().parents[3] / "catalog"
 RUNS = yaml.safe_load((CATALOG / "published_runs.yml").read_text(encoding="utf-8"))["runs"]
@@ -67,9 +68,9 @@ def test_the_documented_table_is_what_the_command_prints() -> None:
 
 
 def test_every_published_run_names_its_source_and_its_set() -> None:
-    for run in RUNS:
-        assert "/" in run["source"], run["name"]
-        assert run["set"] in ("fitted", "checked"), run["name"]
+    for entry in RUNS:
+        assert "/" in entry["source"], entry["name"]
+        assert entry["set"] in ("fitted", "checked"), entry["name"]
 
 
 def test_the_sample_build_decodes_one_to_two_tokens_because_of_its_dies() -> None:
@@ -105,23 +106,6 @@ def test_empty_channels_are_named_and_worth_what_they_hold_back() -> None:
     # Where the dies are the limit, more DIMMs bring nothing.
     few = machine._replace(dies=8)
     assert not any("filling" in entry["change"] for entry in forecast(few, LLAMA_405B)["sensitivity"])
-
-
-def memory_channels(populated: list[int], domains: int, cpu: str = "AMD EPYC 9124 16-Core Processor") -> dict[str, Any]:
-    """What memory_channels_info says, of it what counts here."""
-    sockets = [
-        {
-            "populated": True,
-            "cpu": cpu,
-            "channels_total": 12,
-            "channels_populated": count,
-            "empty_channels": ["K", "L"][: 12 - count],
-            "l3_domains": domains,
-        }
-        for count in populated
-    ]
-    dimms = [{"populated": True, "configured_mts": 4800, "rated_mts": 5600}] * sum(populated)
-    return {"sockets": [*sockets, {"populated": False}], "dimms": [*dimms, {"populated": False}]}
 
 
 def test_a_machine_is_what_memory_channels_info_says() -> None:
@@ -193,11 +177,6 @@ def test_more_sockets_help_a_mixture_of_experts_less_than_a_dense_model() -> Non
     # Measured: 1.81 to 1.90 and 1.02 to 1.11 (llama.cpp discussion 11733).
     assert mixture < dense
     assert 1.8 < dense < 2.0
-
-
-def run(**medians: float) -> dict[str, Any]:
-    results = {name: {"median": value, "spread": 0.02} for name, value in medians.items()}
-    return {"started": "2026-01-31T12:00:00Z", "results": results}
 
 
 def test_a_tower_that_was_measured_is_forecast_from_that() -> None:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""What forecasts are made of in tests: the catalog, and a tower as the modules describe it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CATALOG = Path(__file__).resolve().parents[1] / "catalog"
+MODELS: list[dict[str, Any]] = yaml.safe_load((CATALOG / "models.yml").read_text(encoding="utf-8"))["models"]
+MACHINES: list[dict[str, Any]] = yaml.safe_load((CATALOG / "hardware.yml").read_text(encoding="utf-8"))["machines"]
+OPTIONS: dict[str, Any] = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.30}
+
+
+def machine(name: str) -> dict[str, Any]:
+    return next(entry for entry in MACHINES if entry["name"] == name)
+
+
+def memory_channels(populated: list[int], domains: int, cpu: str = "AMD EPYC 9124 16-Core Processor") -> dict[str, Any]:
+    """What memory_channels_info says, of it what counts here."""
+    sockets = [
+        {
+            "populated": True,
+            "cpu": cpu,
+            "channels_total": 12,
+            "channels_populated": count,
+            "empty_channels": ["K", "L"][: 12 - count],
+            "l3_domains": domains,
+        }
+        for count in populated
+    ]
+    dimms = [{"populated": True, "configured_mts": 4800, "rated_mts": 5600}] * sum(populated)
+    return {"sockets": [*sockets, {"populated": False}], "dimms": [*dimms, {"populated": False}]}
+
+
+def run(**medians: float) -> dict[str, Any]:
+    """A benchmark as it is stored."""
+    results = {name: {"median": value, "spread": 0.02} for name, value in medians.items()}
+    return {"schema_version": 1, "started": "2026-01-31T12:00:00Z", "results": results}
