@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
-from .files import make_directory, write_beside
+from .files import make_directory, read_json, write_json
 from .text import duration
 
 # The file is for people who watch; more often than this is wasted work.
@@ -25,6 +24,19 @@ WRITE_SECONDS = 0.5
 # A rate is told when it was measured for so long, or over so much of what there is to do: how a connection or a
 # compiler starts says little.
 SAMPLE_SECONDS, SAMPLE_SHARE = 5.0, 0.01
+
+
+class ProgressState(TypedDict):
+    """The document at the path: ``label``, and ``done`` of ``total`` ``unit``s (a plural noun or ``bytes``), of which
+    ``first`` were done when the label was ``started``; ``started`` and ``updated`` are seconds since 1970."""
+
+    label: str
+    unit: str
+    first: int
+    done: int
+    total: int
+    started: float
+    updated: float
 
 
 class Progress:
@@ -37,7 +49,7 @@ class Progress:
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock: Any = None
-        self._state: dict[str, Any] = {}
+        self._state: ProgressState | None = None
         self._written = 0.0
 
     def __enter__(self) -> Progress:
@@ -64,16 +76,24 @@ class Progress:
 
     def tell(self, label: str, done: int = 0, total: int = 0, unit: str = "") -> None:
         """Write how far the job is; calls in quick succession under one label and unit are passed over."""
-        now = time.time()
-        if (self._state.get("label"), self._state.get("unit")) != (label, unit):
-            self._state = {"label": label, "unit": unit, "first": done, "started": now}
-        elif now - self._written < WRITE_SECONDS and done < total:
+        now, state = time.time(), self._state
+        same = state is not None and (state["label"], state["unit"]) == (label, unit)
+        if same and now - self._written < WRITE_SECONDS and done < total:
             return
-        self._state.update(done=done, total=total, updated=now)
+        first, started = (state["first"], state["started"]) if state and same else (done, now)
+        self._state = {
+            "label": label,
+            "unit": unit,
+            "first": first,
+            "done": done,
+            "total": total,
+            "started": started,
+            "updated": now,
+        }
         self._written = now
         # On a full disk the job itself fails, and says so in its own words.
         with contextlib.suppress(OSError):
-            write_beside(self.path, json.dumps(self._state), sync=False)
+            write_json(self.path, self._state, sync=False)
 
 
 def disk_problem(directory: str, error: OSError) -> str:
@@ -96,17 +116,13 @@ def running(path: str) -> bool:
     return False
 
 
-def read(path: str) -> dict[str, Any] | None:
+def read(path: str) -> ProgressState | None:
     """What the job last told, or None."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            state = json.load(file)
-    except (OSError, ValueError):
-        return None
+    state: ProgressState | None = read_json(path)
     return state if isinstance(state, dict) else None
 
 
-def describe(state: dict[str, Any]) -> str:
+def describe(state: ProgressState) -> str:
     """The line for a state: ``compiling 120 of 361, 33 %, 5 min left``."""
     label, unit, done, total = state["label"], state["unit"], state["done"], state["total"]
     if not total:
