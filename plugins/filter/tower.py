@@ -10,7 +10,7 @@ from ..module_utils.advice.preflight import tower_problems
 from ..module_utils.report.document import build_report, report_text
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.numa_policy import policy_problem
-from ..module_utils.tower import format_cpu_list
+from ..module_utils.sysfs import format_cpu_list
 
 
 def numa_policy_problem(tower: dict[str, Any], policy: str, needed_bytes: int) -> str | None:

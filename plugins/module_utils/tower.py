@@ -15,7 +15,36 @@ import re
 from pathlib import Path
 from typing import Any
 
-NODES = Path("/sys/devices/system/node")
+from .sysfs import (
+    format_cpu_list,
+    node_meminfo,
+    parse_cpu_list,
+    parse_cpuinfo,
+    parse_meminfo,
+    parse_os_release,
+    read_int,
+    read_text,
+    selected,
+)
+from .tower_document import (
+    Board,
+    Cpu,
+    Disk,
+    Edac,
+    Frequency,
+    Hsmp,
+    HugePagePool,
+    Identity,
+    Iommu,
+    L3Cache,
+    Node,
+    OperatingSystem,
+    System,
+    Topology,
+    Tower,
+    TransparentHugePages,
+)
+
 # What the running kernel is compared with after tuning; sysctl name -> file below /proc/sys.
 SYSCTLS = (
     "kernel.numa_balancing",
@@ -33,114 +62,7 @@ VIRTUAL = re.compile(
 )
 
 
-def read_text(path: str | Path) -> str | None:
-    """The stripped text of a small file, or None where it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-
-
-def read_int(path: str | Path) -> int | None:
-    """The integer in a small file, or None."""
-    text = read_text(path)
-    try:
-        return int(text) if text is not None else None
-    except ValueError:
-        return None
-
-
-def parse_cpu_list(text: str) -> list[int]:
-    """The numbers of a kernel list: ``"0-2,8"`` is ``[0, 1, 2, 8]``; an empty string is ``[]``."""
-    numbers: list[int] = []
-    for part in text.replace("\n", "").split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            numbers.extend(range(int(first), int(last or first) + 1))
-    return numbers
-
-
-def format_cpu_list(numbers: list[int]) -> str:
-    """The kernel's short form of a list of numbers: ``[0, 1, 2, 8]`` is ``"0-2,8"``."""
-    parts: list[str] = []
-    ordered = sorted(set(numbers))
-    start = 0
-    for index in range(1, len(ordered) + 1):
-        if index == len(ordered) or ordered[index] != ordered[index - 1] + 1:
-            first, last = ordered[start], ordered[index - 1]
-            parts.append(str(first) if first == last else f"{first}-{last}")
-            start = index
-    return ",".join(parts)
-
-
-def kernel_before(release: str | None, major: int, minor: int) -> bool:
-    """Whether a kernel, such as ``6.1.0-42-amd64``, is older than a version; not where it does not say."""
-    version = re.match(r"(\d+)\.(\d+)", release or "")
-    return version is not None and (int(version[1]), int(version[2])) < (major, minor)
-
-
-def selected(text: str | None) -> str | None:
-    """The bracketed word of a sysfs choice: ``"always [madvise] never"`` is ``"madvise"``."""
-    match = re.search(r"\[([^\]]+)\]", text or "")
-    return match.group(1) if match else None
-
-
-def parse_os_release(text: str) -> dict[str, str]:
-    """The fields of /etc/os-release, unquoted."""
-    fields = {}
-    for line in text.splitlines():
-        key, separator, value = line.partition("=")
-        if separator and not key.startswith("#"):
-            fields[key.strip()] = value.strip().strip("\"'")
-    return fields
-
-
-def parse_meminfo(text: str) -> dict[str, int]:
-    """/proc/meminfo (or a node's meminfo) as bytes; counters without a unit stay plain numbers."""
-    values = {}
-    for line in text.splitlines():
-        match = re.match(r"(?:Node \d+ )?(\w+(?:\(\w+\))?):\s+(\d+)( kB)?", line)
-        if match:
-            values[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
-    return values
-
-
-def node_available(meminfo: dict[str, int]) -> int:
-    """Bytes that a process can have on a node: what is free, and files that are cached but that nobody maps."""
-    cached = meminfo.get("FilePages", 0) - meminfo.get("Mapped", 0) - meminfo.get("Shmem", 0)
-    return meminfo.get("MemFree", 0) + max(0, cached)
-
-
-def node_meminfo(node: int, nodes: Path = NODES) -> dict[str, int]:
-    """What a node has, in bytes; {} where it does not say."""
-    return parse_meminfo(read_text(nodes / f"node{node}/meminfo") or "")
-
-
-def parse_cpuinfo(text: str) -> dict[str, Any]:
-    """The first processor of /proc/cpuinfo; ARM's ``Features`` count as flags."""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        key, separator, value = line.partition(":")
-        if separator:
-            fields.setdefault(key.strip(), value.strip())
-
-    def number(name: str) -> int | None:
-        try:
-            return int(fields[name], 0)
-        except (KeyError, ValueError):
-            return None
-
-    return {
-        "vendor": fields.get("vendor_id") or fields.get("CPU implementer"),
-        "model": fields.get("model name"),
-        "family": number("cpu family"),
-        "model_number": number("model"),
-        "stepping": number("stepping"),
-        "flags": sorted((fields.get("flags") or fields.get("Features") or "").split()),
-    }
-
-
-def _operating_system(root: Path) -> dict[str, Any]:
+def _operating_system(root: Path) -> OperatingSystem:
     release = parse_os_release(read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release") or "")
     return {
         "id": release.get("ID"),
@@ -167,24 +89,28 @@ def _container(root: Path) -> str | None:
     return inside.group(1).replace("kubepods", "kubernetes") if inside else None
 
 
-def _architecture(root: Path, processor: dict[str, Any]) -> str | None:
+def _architecture(root: Path, processor: Cpu) -> str | None:
     """As ``uname -m`` says it; of saved files, what the kernel (since 6.1) or the CPU's flags tell."""
     told = read_text(root / "proc/sys/kernel/arch") or (platform.machine() if str(root) == "/" else None)
     return told or ("x86_64" if "lm" in processor["flags"] else None)
 
 
-def _machine(root: Path, processor: dict[str, Any]) -> dict[str, Any]:
+def _machine(root: Path, processor: Cpu) -> Identity:
     """Board, system and firmware by their DMI names, and whether this is a guest (None where nothing tells)."""
     dmi = root / "sys/class/dmi/id"
-    board = {"vendor": read_text(dmi / "board_vendor"), "name": read_text(dmi / "board_name")}
-    system = {"vendor": read_text(dmi / "sys_vendor"), "product": read_text(dmi / "product_name")}
+    board: Board = {"vendor": read_text(dmi / "board_vendor"), "name": read_text(dmi / "board_name")}
+    system: System = {"vendor": read_text(dmi / "sys_vendor"), "product": read_text(dmi / "product_name")}
     names = " ".join(name for name in (board["vendor"], system["vendor"], system["product"]) if name)
     guest = "hypervisor" in processor["flags"] or bool(VIRTUAL.search(names))
     return {
         "hypervisor": guest if guest or names or "lm" in processor["flags"] else None,
         "board": board,
         "system": system,
-        "bios": {name: read_text(dmi / f"bios_{name}") for name in ("vendor", "version", "date")},
+        "bios": {
+            "vendor": read_text(dmi / "bios_vendor"),
+            "version": read_text(dmi / "bios_version"),
+            "date": read_text(dmi / "bios_date"),
+        },
     }
 
 
@@ -194,12 +120,12 @@ def _size(text: str | None) -> int | None:
     return int(match.group(1)) * 1024 ** " KMG".index(match.group(2) or " ") if match else None
 
 
-def _l3_caches(system: Path, packages: dict[int, int | None]) -> list[dict[str, Any]] | None:
+def _l3_caches(system: Path, packages: dict[int, int | None]) -> list[L3Cache] | None:
     """Every L3 cache with its package, CPUs and size; None unless each online CPU shows one.
 
     CPUs that an earlier one has named as sharing its cache are not asked: 24 reads instead of 768.
     """
-    caches: list[dict[str, Any]] = []
+    caches: list[L3Cache] = []
     seen: set[int] = set()
     for cpu in packages:
         if cpu in seen:
@@ -214,7 +140,7 @@ def _l3_caches(system: Path, packages: dict[int, int | None]) -> list[dict[str, 
     return caches or None
 
 
-def _topology(root: Path) -> dict[str, Any]:
+def _topology(root: Path) -> Topology:
     system = root / "sys/devices/system"
     packages: dict[int, int | None] = {}
     cores: set[str | None] = set()
@@ -243,7 +169,7 @@ def _cores_offline(system: Path) -> bool:
     return bool(set(present) - set(online)) and not second_threads
 
 
-def _nodes_per_socket(root: Path, nodes: list[dict[str, Any]], sockets: int | None) -> int | None:
+def _nodes_per_socket(root: Path, nodes: list[Node], sockets: int | None) -> int | None:
     """Nodes with CPUs in each socket; 0 where one node spans the sockets, which AMD calls NPS0.
 
     None unless every online CPU is in a node: then a part of the nodes was not to be seen. Nodes
@@ -278,7 +204,7 @@ def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
     return [len(domains[package]) for package in sorted(domains)] or None
 
 
-def edac(sysfs: str | Path = "/sys") -> dict[str, int] | None:
+def edac(sysfs: str | Path = "/sys") -> Edac | None:
     """What EDAC counts: ``size_bytes``, ``corrected`` and ``uncorrected`` errors; None without it."""
     controllers = sorted((Path(sysfs) / "devices/system/edac/mc").glob("mc[0-9]*"))
     if not controllers:
@@ -290,9 +216,9 @@ def edac(sysfs: str | Path = "/sys") -> dict[str, int] | None:
     return {"size_bytes": total("size_mb") * 2**20, "corrected": total("ce_count"), "uncorrected": total("ue_count")}
 
 
-def _node(path: Path, number: int) -> dict[str, Any]:
+def _node(path: Path, number: int) -> Node:
     memory = node_meminfo(number, path.parent)
-    pools = {}
+    pools: dict[str, HugePagePool] = {}
     for pool in sorted(path.glob("hugepages/hugepages-*kB")):
         size_kb = pool.name[len("hugepages-") : -len("kB")]
         pools[size_kb] = {
@@ -309,12 +235,12 @@ def _node(path: Path, number: int) -> dict[str, Any]:
     }
 
 
-def _nodes(root: Path) -> list[dict[str, Any]]:
+def _nodes(root: Path) -> list[Node]:
     base = root / "sys/devices/system/node"
     return [_node(base / f"node{number}", number) for number in parse_cpu_list(read_text(base / "online") or "")]
 
 
-def _frequency(root: Path) -> dict[str, Any] | None:
+def _frequency(root: Path) -> Frequency | None:
     policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
     if not policies:
         return None
@@ -336,7 +262,7 @@ def _frequency(root: Path) -> dict[str, Any] | None:
     }
 
 
-def _iommu(root: Path) -> dict[str, Any] | None:
+def _iommu(root: Path) -> Iommu | None:
     """IOMMUs that Linux uses, their groups, and what kinds of translation these have."""
     units = root / "sys/class/iommu"
     if not units.is_dir():
@@ -346,7 +272,7 @@ def _iommu(root: Path) -> dict[str, Any] | None:
     return {"units": len(list(units.iterdir())), "groups": len(groups), "types": sorted(map(str, kinds))}
 
 
-def _hsmp(root: Path) -> dict[str, Any] | None:
+def _hsmp(root: Path) -> Hsmp | None:
     """What AMD's Host System Management Port shows; None where its driver is not loaded.
 
     The clocks are those of this moment, one of each socket, from the files of hsmp_acpi (Linux 6.16 and
@@ -362,7 +288,7 @@ def _hsmp(root: Path) -> dict[str, Any] | None:
     }
 
 
-def _transparent_huge_pages(root: Path) -> dict[str, Any] | None:
+def _transparent_huge_pages(root: Path) -> TransparentHugePages | None:
     base = root / "sys/kernel/mm/transparent_hugepage"
     enabled = selected(read_text(base / "enabled"))
     if enabled is None:
@@ -377,7 +303,7 @@ def _fs_uuid(root: Path, device: str) -> str | None:
     return None
 
 
-def disk_of(path: str, root: str | Path = "/") -> dict[str, Any]:
+def disk_of(path: str, root: str | Path = "/") -> Disk:
     """The file system that holds a path, or will: the nearest existing parent answers.
 
     ``device`` is the block device of the file system, ``queue`` the sysfs directory of its
@@ -405,7 +331,7 @@ def disk_of(path: str, root: str | Path = "/") -> dict[str, Any]:
     }
 
 
-def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> dict[str, Any]:
+def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Any:
     """Everything above in one dictionary, the ``tower`` that ``tower_info`` returns.
 
     ``paths`` names directories whose file systems are described under ``disks``, keyed by path.
@@ -414,7 +340,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> dict[s
     memory = parse_meminfo(read_text(root / "proc/meminfo") or "")
     processor = parse_cpuinfo(read_text(root / "proc/cpuinfo") or "")
     topology, nodes = _topology(root), _nodes(root)
-    return {
+    tower: Tower = {
         "source": str(root),
         "os": _operating_system(root),
         "kernel": read_text(root / "proc/sys/kernel/osrelease"),
@@ -437,3 +363,5 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> dict[s
         "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
         "disks": {path: disk_of(path, root) for path in paths or []},
     }
+    # Any until all that take it say Tower.
+    return tower

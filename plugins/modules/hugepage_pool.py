@@ -74,7 +74,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.service.huge_pages import could_give, shortfall
-from ..module_utils.tower import NODES, node_meminfo, read_int
+from ..module_utils.sysfs import NODES, node_meminfo, read_int
 
 COMPACT = Path("/proc/sys/vm/compact_memory")
 # Compaction moves what it can at the moment; what was pinned then may be movable a moment later.

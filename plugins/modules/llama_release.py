@@ -93,7 +93,7 @@ from ..module_utils.build.release import (
     switch,
     whole,
 )
-from ..module_utils.tower import parse_cpuinfo
+from ..module_utils.sysfs import parse_cpuinfo
 
 
 def refuse(features: list[str]) -> None:

@@ -101,7 +101,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.benchmark.document import node_weights, read_history
 from ..module_utils.service.numa_policy import memory_nodes
 from ..module_utils.service.settings import make_plan
-from ..module_utils.tower import read_int, read_tower
+from ..module_utils.sysfs import read_int
+from ..module_utils.tower import read_tower
 
 WEIGHTS = Path("/sys/kernel/mm/mempolicy/weighted_interleave")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.tower import format_cpu_list, parse_cpu_list
+from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list
 from tests.bmc.bmc import ATTRIBUTES, PASSWORD, USER, Bmc
 
 REPO = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
-from plugins.module_utils import tower
+from plugins.module_utils import sysfs
 from plugins.modules import hugepage_pool
 from tests.run_module import run_module
 
@@ -52,7 +52,7 @@ class Machine:
         with self.monkeypatch.context() as patch:
             patch.setattr(basic.AnsibleModule, "run_command", lambda _module, words, **_options: self.command(words))
             patch.setattr(basic.AnsibleModule, "warn", lambda _module, text: self.warned.append(text))
-            patch.setattr(tower, "parse_meminfo", self.meminfo)
+            patch.setattr(sysfs, "parse_meminfo", self.meminfo)
             patch.setattr(hugepage_pool, "NODES", self.place)
             patch.setattr(hugepage_pool, "COMPACT", self.place / "compact_memory")
             return run_module("hugepage_pool", units="llama-server@*.service", **options)

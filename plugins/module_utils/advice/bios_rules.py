@@ -17,8 +17,8 @@ import textwrap
 from typing import Any, Optional
 
 from ..memory.cpus import ccd_links, cpu_memory
+from ..sysfs import parse_cpu_list
 from ..text import LABEL, WIDTH, wrapped
-from ..tower import parse_cpu_list
 
 SEVERITIES = ("problem", "advice", "info")
 NOT_VISIBLE = "not visible from Linux"

@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 
 from ..service.client import ServerError, healthy, request
 from ..service.unit import UnitError, call
-from ..tower import node_available
+from ..sysfs import node_available
 
 # Reads of 4 MiB, eight at once, keep an NVMe disk as busy as a model that is loaded (llama.cpp's dio reads 64 MiB).
 BLOCK, READERS = 4 * 2**20, 8

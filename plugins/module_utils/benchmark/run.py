@@ -17,7 +17,8 @@ from ..service.client import ServerError
 from ..service.numa_policy import memory_nodes
 from ..service.settings import node_cores
 from ..service.unit import UnitError, available_bytes, huge_pages, read_unit, stopped, too_large
-from ..tower import node_meminfo, read_tower
+from ..sysfs import node_meminfo
+from ..tower import read_tower
 from . import llama_bench, measure
 from .document import SCHEMA_VERSION, conditions_of, derived, misplaced, probe_results, quantity
 

@@ -19,8 +19,9 @@ from ..service.numa_policy import launch, memory_nodes, policy_problem
 from ..service.settings import node_cores
 from ..service.tuned import SCHEMA_VERSION
 from ..service.unit import available_bytes, cpu_seconds, huge_pages, stopped, too_large
+from ..sysfs import node_available, node_meminfo, read_int
 from ..text import duration
-from ..tower import node_available, node_meminfo, read_int, read_tower
+from ..tower import read_tower
 from . import llama_bench
 from . import search as tune
 from .document import conditions_of, node_weights, read_history

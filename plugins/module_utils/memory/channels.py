@@ -15,6 +15,7 @@ import re
 from typing import Any, NamedTuple, Optional
 
 from ..tower import VIRTUAL
+from ..tower_document import Edac
 from .cpus import DRAM_EFFICIENCY, GMI_GB_S, CpuMemory, ccd_links, cpu_memory
 from .smbios import Machine, MemoryDevice, Processor
 
@@ -454,7 +455,7 @@ def describe(
     source: str,
     l3_domains: Optional[list[int]] = None,
     previous: Optional[dict[str, Any]] = None,
-    edac: Optional[dict[str, int]] = None,
+    edac: Optional[Edac] = None,
 ) -> dict[str, Any]:
     """``memory_channels`` of a machine.
 
@@ -649,7 +650,7 @@ def _advice(
     result: dict[str, Any],
     memory: Optional[CpuMemory],
     previous: Optional[dict[str, Any]],
-    edac: Optional[dict[str, int]],
+    edac: Optional[Edac],
 ) -> list[dict[str, Any]]:
     """What to mend: problems first, and of these the most costly."""
     found: list[dict[str, Any]] = []
@@ -843,7 +844,7 @@ def _advise_lost(
     )
 
 
-def _advise_edac(dimms: list[dict[str, Any]], edac: Optional[dict[str, int]], say: Any) -> None:
+def _advise_edac(dimms: list[dict[str, Any]], edac: Optional[Edac], say: Any) -> None:
     """Errors that were counted, and memory that SMBIOS lists and the memory controllers do not have.
 
     Only sums are compared: drivers count ranks, halves of DIMMs or whole ones, and name channels by their own order.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
-from ..tower import kernel_before
+from ..sysfs import kernel_before
 from .numa_policy import bindable_nodes, launch, memory_nodes
 
 SIZES = {"2M": 2**21, "1G": 2**30}

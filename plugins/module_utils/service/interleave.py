@@ -20,7 +20,7 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn, Optional
 
-from ..tower import format_cpu_list, parse_cpu_list, read_text
+from ..sysfs import format_cpu_list, parse_cpu_list, read_text
 
 # A smaller file is no model.
 LARGE_BYTES = 16 * 2**20

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Optional
 
-from ..tower import format_cpu_list, kernel_before
+from ..sysfs import format_cpu_list, kernel_before
 
 POLICIES = ("interleave", "weighted", "distribute", "bind", "per_node", "none")
 NUMACTL = "/usr/bin/numactl"

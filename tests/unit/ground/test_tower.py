@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.tower import (
-    disk_of,
-    format_cpu_list,
-    l3_domains,
-    parse_cpu_list,
-    parse_cpuinfo,
-    read_tower,
-    selected,
-)
+from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list, parse_cpuinfo, selected
+from plugins.module_utils.tower import disk_of, l3_domains, read_tower
 from tests.boards.machine import files, write
 
 TREE = {
