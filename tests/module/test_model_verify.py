@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from plugins.module_utils.model import verify as model_verify
 from plugins.module_utils.model.declaration import intact_files, read_manifest, read_verified, state_of
 from plugins.module_utils.model.verify import manifests, problems, record, verify
+from plugins.module_utils.service.programs import install, read_programs
 from tests.hub.hub import Hub
 from tests.module.test_model_lock import said
 from tests.module.test_model_store import REPO, SET, TOKEN, Tower, counts
@@ -167,17 +167,13 @@ def test_a_model_that_was_replaced_meanwhile_is_not_judged_by_its_predecessor(st
 
 @pytest.fixture
 def program(tmp_path: Path, repo: Path) -> dict[str, str]:
-    """The environment of the program as the role installs it: only the files that it needs."""
-    library = tmp_path / "lib/llamatower"
-    library.mkdir(parents=True)
-    every_month, _on_demand = yaml.safe_load((repo / "roles/model_store/tasks/timer.yml").read_text())
-    for name in every_month["block"][0]["loop"]:
-        shutil.copy(repo / "plugins/module_utils" / name, library)
-    return {"PYTHONPATH": str(library.parent), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
+    """The environment of the program as the role installs it."""
+    install(str(tmp_path / "lib"), read_programs(str(repo / "plugins/module_utils")))
+    return {"PYTHONPATH": str(tmp_path / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
 
 
 def run(store: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = ["/usr/bin/python3", "-m", "llamatower.model_verify", str(store)]
+    command = ["/usr/bin/python3", "-m", "llamatower.model.verify", str(store)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 

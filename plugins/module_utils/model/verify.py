@@ -2,7 +2,7 @@
 """Compute the hashes of the models in a store again, and write down what they are now.
 
 The same code runs on demand, as module model_verify, and every month by a timer, as a program:
-``python3 -m llamatower.model_verify STORE``. What is wrong stays where it is, since it may be what is being served;
+``python3 -m llamatower.model.verify STORE``. What is wrong stays where it is, since it may be what is being served;
 ``verified.json`` beside it makes it count as changed, so that the next run of llamatower.tower.models replaces it. What
 is right and has another time than its manifest says, as in a store that was copied to another disk, gets that time
 there, so that it is not fetched again.

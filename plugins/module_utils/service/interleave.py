@@ -123,3 +123,7 @@ def main(arguments: list[str], nodes_file: str = "/sys/devices/system/node/has_m
         hint = "apt-get install numactl" if prefix else "give a command that is there"
         print(f"interleave: {command[0]} cannot be run ({error.strerror}): {hint}", file=sys.stderr)
         sys.exit(127)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

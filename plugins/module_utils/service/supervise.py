@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Check on the tower that a running llama-server is healthy and that its memory lies where it should.
 
-    placement_check before INSTANCE       before each start, as root: waits longer from one automatic restart to the
-                                          next, and gives up in the end
-    placement_check start INSTANCE PID    after each start: waits until the server has loaded its model, and fails the
-                                          start where something is wrong
-    placement_check watch INSTANCE        every half minute: kills a server that does not answer, which systemd then
-                                          starts again; every hour: reads the placement
+    supervise before INSTANCE       before each start, as root: waits longer from one automatic restart to the next,
+                                    and gives up in the end
+    supervise start INSTANCE PID    after each start: waits until the server has loaded its model, and fails the start
+                                    where something is wrong
+    supervise watch INSTANCE        every half minute: kills a server that does not answer, which systemd then starts
+                                    again; every hour: reads the placement
 
 What is intended is in /etc/llama-server/INSTANCE.json; ``watch`` records what it found in
 $STATE_DIRECTORY/INSTANCE.json. Sentences go to standard error, which is the unit's journal.

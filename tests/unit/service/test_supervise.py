@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.service import supervise as placement_check
+from plugins.module_utils.service import supervise
 from plugins.module_utils.service.supervise import answers, before, check_start, due, restart_wait, updated, watch
 
 EVEN = {
@@ -101,10 +101,10 @@ def test_a_server_that_ends_while_it_loads_fails_the_start(process: subprocess.P
 
 
 def test_a_server_that_ended_and_was_not_reaped_does_not_run(process: subprocess.Popen[bytes]) -> None:
-    assert placement_check.alive(process.pid)
+    assert supervise.alive(process.pid)
     process.kill()
     deadline = time.monotonic() + 10
-    while placement_check.alive(process.pid):  # a zombie until Popen waits for it
+    while supervise.alive(process.pid):  # a zombie until Popen waits for it
         assert time.monotonic() < deadline
 
 
@@ -123,8 +123,8 @@ def test_a_server_that_loads_answers() -> None:
 def test_a_hanging_server_is_killed(
     process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement_check, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(placement_check, "ATTEMPTS", 1)
+    monkeypatch.setattr(supervise, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(supervise, "ATTEMPTS", 1)
     server = Server(200)
     server.http.shutdown()  # connections are still accepted by the kernel, as for a stopped process
     problem = watch(intent(server), process.pid, tmp_path / "main.json")
@@ -135,7 +135,7 @@ def test_a_hanging_server_is_killed(
 def test_drift_is_recorded_with_the_time_since_when(
     process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement_check, "read_process", lambda _pid: UNEVEN)
+    monkeypatch.setattr(supervise, "read_process", lambda _pid: UNEVEN)
     path = tmp_path / "main.json"
     problem = watch(intent(Server(200)), process.pid, path)
     record = json.loads(path.read_text())
@@ -143,7 +143,7 @@ def test_drift_is_recorded_with_the_time_since_when(
     assert "200.0% apart" in str(problem)
     assert [entry["problem"] for entry in record["history"]] == [problem]
     # Within the hour the page tables are left alone, and the problem stays told.
-    monkeypatch.setattr(placement_check, "read_process", lambda _pid: EVEN)
+    monkeypatch.setattr(supervise, "read_process", lambda _pid: EVEN)
     assert watch(intent(Server(200)), process.pid, path) == problem
 
 
@@ -175,15 +175,15 @@ def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
 ) -> None:
     waited: list[float] = []
     restarts = iter(["1", "2", "0", "1"])
-    monkeypatch.setattr(placement_check, "RUNTIME", tmp_path / "run")
-    monkeypatch.setattr(placement_check, "unit_properties", lambda *_names: {"NRestarts": next(restarts)})
+    monkeypatch.setattr(supervise, "RUNTIME", tmp_path / "run")
+    monkeypatch.setattr(supervise, "unit_properties", lambda *_names: {"NRestarts": next(restarts)})
     for _start in range(4):
         assert before("main", waited.append) is None
     assert waited == [5, 10, 5]
 
 
 def test_after_ten_crashes_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement_check, "RUNTIME", tmp_path)
-    monkeypatch.setattr(placement_check, "unit_properties", lambda *_names: {"NRestarts": "11"})
+    monkeypatch.setattr(supervise, "RUNTIME", tmp_path)
+    monkeypatch.setattr(supervise, "unit_properties", lambda *_names: {"NRestarts": "11"})
     (tmp_path / "main.restarts").write_text(" ".join([str(time.time())] * 10))
     assert "journalctl -u llama-server@main" in str(before("main"))
