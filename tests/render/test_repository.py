@@ -106,7 +106,7 @@ class TestRole:
         path = REPO / "roles" / role / "tasks/main.yml"
         tasks = load(path)
         assert all("ansible.builtin.import_tasks" in task for task in tasks), "import_tasks only"
-        assert all(tag.startswith(role) for task in tasks for tag in task["tags"])
+        assert all(tag.startswith(role) for task in tasks for tag in task.get("tags", []))
         assert len(tasks) <= 7
         assert len(path.read_text().splitlines()) <= 30
 
