@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from .document import KvGeometry
+
 # Bytes a number; --cache-type-k and -v of llama-server. A block is 32 numbers, with the size that ggml gives it.
 TYPES = {
     "f32": 4.0,
@@ -116,7 +118,7 @@ def _state_bytes(metadata: dict[str, Any], heads: int) -> int:
     return 4 * (max(0, convolution) + get("ssm.state_size") * get("ssm.inner_size"))
 
 
-def geometry(metadata: dict[str, Any]) -> Optional[dict[str, int]]:
+def geometry(metadata: dict[str, Any]) -> Optional[KvGeometry]:
     """What a model keeps for each token, from the metadata of its file; None where that does not tell.
 
     Multi-head latent attention keeps one latent and one rotary part a layer and no values, sparse attention the keys of
@@ -159,7 +161,7 @@ def geometry(metadata: dict[str, Any]) -> Optional[dict[str, int]]:
         else:
             elements += kv_heads[layer] * (key + value) + indexer
     states = sum(1 for layer in range(layers) if recurrent[layer] or both)
-    found = {
+    found: KvGeometry = {
         "elements": elements,
         "window_elements": window_elements,
         "window": window if window_elements else 0,
@@ -174,13 +176,13 @@ def window_cells(window: int, context: int, parallel: int = 1, ubatch: int = UBA
     return -(-cells // PADDING) * PADDING
 
 
-def bytes_per_token(geometry: dict[str, Any]) -> dict[str, int]:
+def bytes_per_token(geometry: KvGeometry) -> dict[str, int]:
     """Bytes that one token of context takes in a cache of each type, at most, which is where no window is full."""
     numbers: int = geometry["elements"] + geometry["window_elements"]
     return {kind: round(numbers * size) for kind, size in TYPES.items()}
 
 
-def kv_bytes(geometry: Optional[dict[str, Any]], context: int, kv_type: str = "f16", parallel: int = 1) -> int:
+def kv_bytes(geometry: Optional[KvGeometry], context: int, kv_type: str = "f16", parallel: int = 1) -> int:
     """Bytes that ``context`` tokens take, shared by ``parallel`` requests; 0 where the geometry is unknown."""
     if not geometry or not context:
         return 0
@@ -189,7 +191,7 @@ def kv_bytes(geometry: Optional[dict[str, Any]], context: int, kv_type: str = "f
     return round(numbers * TYPES[kv_type]) + int(geometry["state_bytes"]) * parallel
 
 
-def context_that_fits(geometry: Optional[dict[str, Any]], room: int, most: int, kv_type: str = "f16") -> Optional[int]:
+def context_that_fits(geometry: Optional[KvGeometry], room: int, most: int, kv_type: str = "f16") -> Optional[int]:
     """The longest context whose cache fits into ``room`` bytes, at most ``most``; None for an unknown geometry."""
     if not geometry:
         return None

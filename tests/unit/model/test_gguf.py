@@ -24,6 +24,7 @@ from plugins.module_utils.model.gguf import (
     read_header,
     summary,
 )
+from plugins.module_utils.model.document import KvGeometry
 from plugins.module_utils.model.kv_cache import geometry
 from tests.gguf_builder import F16, F32, LLAMA, Q4_K, Q6_K, Q8_0, TENSORS, entry, gguf, shards, text
 
@@ -153,7 +154,7 @@ def test_kv_heads_are_the_heads_where_nothing_else_is_said() -> None:
     assert summarize(metadata)["kv_bytes_per_token"]["f16"] == 2 * 2 * 8 * 128
 
 
-def geometry_of(architecture: str, layers: int, **values: Any) -> dict[str, int] | None:
+def geometry_of(architecture: str, layers: int, **values: Any) -> KvGeometry | None:
     """Of 4 heads of 64, 2 of them for keys and values; ``_`` in a name of a value stands for a dot."""
     metadata = {"block_count": layers, "embedding_length": 256, "attention.head_count": 4, "attention.head_count_kv": 2}
     metadata |= {name.replace("__", "."): value for name, value in values.items()}
