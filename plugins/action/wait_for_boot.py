@@ -41,6 +41,6 @@ class ActionModule(ActionBase):
                 last = f"it does not answer: {' '.join(str(error).split()).rstrip('.')}"
             if time.monotonic() > end:
                 host = (task_vars or {}).get("inventory_hostname")
-                message = f"{host} did not come back within {seconds:g} seconds; {last}."
-                return {"failed": True, "msg": f"{message} {arguments['fix'] or ''}".strip()}
+                sentence = f"{host} did not come back within {seconds:g} seconds; {last}."
+                return {"failed": True, "msg": f"{sentence} {arguments['fix'] or ''}".strip()}
             time.sleep(min(POLL_SECONDS, seconds / 10))
