@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Every sentence that a run can end with has an entry in docs/troubleshooting.md, and every entry has its sentence.
 
-An entry quotes a part of the sentence that is always the same. What is filled in is ``…`` in a sentence here, and stands
-for anything in a quoted part.
+An entry quotes a part of the sentence that is always the same. What is filled in is ``…`` in a sentence here, and
+stands for anything in a quoted part.
 """
 
 from __future__ import annotations
