@@ -5,15 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils.model.declaration import (
-    disk_problem,
-    make_plan,
-    memory_problem,
-    model_memory,
-    models_that_fit,
-    suggestion,
-)
 from ..module_utils.model.distribution import distribution_plan
+from ..module_utils.model.fit import disk_problem, memory_problem, model_memory, models_that_fit, suggestion
+from ..module_utils.model.store import make_plan
 
 
 class FilterModule:

@@ -75,16 +75,9 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.model.declaration import (
-    declaration_problems,
-    intact_files,
-    partial_bytes,
-    read_manifest,
-    read_verified,
-    source_of,
-    state_of,
-)
+from ..module_utils.model.declaration import declaration_problems
 from ..module_utils.model.lock import LockError, entries, locked
+from ..module_utils.model.store import find
 from ..module_utils.tower import disk_of
 
 TIMER = "/etc/systemd/system/llama-models-verify.timer"
@@ -102,33 +95,17 @@ def main() -> None:
     problems = declaration_problems(module.params["models"])
     if problems:
         module.fail_json(msg="\n".join(problems))
-    found = []
-    for model in module.params["models"]:
-        try:
-            entry = locked(model, entries(module.params["lock"]))
-        except LockError as error:
-            module.fail_json(msg=str(error))
-        directory = os.path.join(module.params["path"], model["name"])
-        manifest = read_manifest(directory)
-        state, reason = state_of(model, manifest, directory, entry)
-        found.append(
-            {
-                "name": model["name"],
-                "source": source_of(model),
-                "state": state,
-                "reason": reason,
-                "locked": entry,
-                "verified": read_verified(directory)["time"],
-                "manifest": manifest,
-                "intact": [entry["sha256"] for entry in intact_files(manifest, directory)],
-                "partial_bytes": partial_bytes(module.params["path"], model["name"]),
-            }
-        )
+    store, models = module.params["path"], module.params["models"]
+    try:
+        lock = entries(module.params["lock"])
+        found = [find(store, model, locked(model, lock)) for model in models]
+    except LockError as error:
+        module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
         models=found,
         timer={"present": os.path.exists(TIMER)},
-        free_bytes=disk_of(module.params["path"])["free_bytes"],
+        free_bytes=disk_of(store)["free_bytes"],
     )
 
 

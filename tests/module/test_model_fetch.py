@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.model import transfer
-from plugins.module_utils.model.declaration import state_of
 from plugins.module_utils.model.fetch import FetchError, Installed, install
+from plugins.module_utils.model.store import state_of
 from plugins.module_utils.progress import Progress, read
 from tests.gguf_builder import gguf, shards
 from tests.hub.hub import Hub
@@ -40,7 +40,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield hub
 
 
-def from_hub(hub: Hub, **change: Any) -> dict[str, Any]:
+def from_hub(hub: Hub, **change: Any) -> Any:
     """The model as model_source_info describes it."""
     files = [
         {"file": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in SET.items()
@@ -50,7 +50,7 @@ def from_hub(hub: Hub, **change: Any) -> dict[str, Any]:
     return {"name": "tiny", "source": source, "commit": commit, "files": files, "bytes": SIZE, **change}
 
 
-def from_file(path: Path | str, data: bytes, kind: str = "path") -> dict[str, Any]:
+def from_file(path: Path | str, data: bytes, kind: str = "path") -> Any:
     sha256 = hashlib.sha256(data).hexdigest()
     files = [{"file": str(path), "size": len(data), "sha256": sha256}]
     return {
@@ -62,12 +62,12 @@ def from_file(path: Path | str, data: bytes, kind: str = "path") -> dict[str, An
     }
 
 
-def run(model: dict[str, Any], store: Path, endpoint: str | None = None, token: str | None = None) -> Installed:
+def run(model: Any, store: Path, endpoint: str | None = None, token: str | None = None) -> Installed:
     with Progress(str(store / ".progress.json")) as progress:
         return install(model, store, endpoint, token, progress)
 
 
-def refused(model: dict[str, Any], store: Path, endpoint: str | None = None, token: str | None = None) -> str:
+def refused(model: Any, store: Path, endpoint: str | None = None, token: str | None = None) -> str:
     with pytest.raises(FetchError) as caught:
         run(model, store, endpoint, token)
     said = str(caught.value)
@@ -101,7 +101,7 @@ def test_shards_arrive_side_by_side_with_a_manifest(hub: Hub, tmp_path: Path) ->
     assert json.loads((directory / "manifest.json").read_text()) == manifest
     assert manifest["bytes"] == SIZE and manifest["commit"] == model["commit"]
     assert manifest["gguf"]["quantization"] == "Q6_K"
-    assert state_of({"name": "tiny", **model["source"]}, manifest, str(directory)) == ("present", None)
+    assert state_of(model["source"], manifest, str(directory)) == ("present", None)
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in directory.glob("*.gguf"))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.model import verify as model_verify
-from plugins.module_utils.model.declaration import intact_files, read_manifest, read_verified, state_of
+from plugins.module_utils.model.store import proven_files, read_manifest, read_verified, state_of
 from plugins.module_utils.model.verify import manifests, problems, record, verify
 from plugins.module_utils.service.programs import install, read_programs
 from tests.hub.hub import Hub
@@ -62,7 +62,7 @@ def verified(store: Path, workers: int = 2) -> tuple[list[dict[str, Any]], bool]
 
 def state(store: Path) -> tuple[str, str | None]:
     directory = str(store / "tiny")
-    return state_of({"name": "tiny", **SOURCE}, read_manifest(directory), directory)
+    return state_of(SOURCE, read_manifest(directory), directory)
 
 
 def test_what_is_right_is_so_and_when_is_written_down(store: Path) -> None:
@@ -87,11 +87,11 @@ def test_a_wrong_file_is_named_with_both_hashes_stays_and_counts_as_changed(stor
     assert changed
     bad, good = (hashlib.sha256(data).hexdigest() for data in (damaged, FILES[path.name]))
     assert problems(results) == [
-        f"{path.name} of model tiny has the SHA-256 {bad} and not {good}: run ansible-playbook llamatower.tower.models, "
-        "which fetches it again."
+        f"{path.name} of model tiny has the SHA-256 {bad} and not {good}: run ansible-playbook "
+        "llamatower.tower.models, which fetches it again."
     ]
     assert state(store) == ("changed", f"{path.name} had another SHA-256 when it was verified")
-    intact = intact_files(read_manifest(str(store / "tiny")), str(store / "tiny"))
+    intact = proven_files(str(store / "tiny"))
     assert path.name not in [entry["file"] for entry in intact] and len(intact) == 2
     assert path.read_bytes() == damaged
     assert verified(store)[1] is False, "it was known"

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
 from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory
+from ..model.document import KvGeometry
 from ..model.kv_cache import kv_bytes
 
 Range = tuple[float, float]
@@ -82,7 +83,7 @@ class Model(NamedTuple):
     layers: int
     parameters: Optional[int] = None
     active_parameters: Optional[int] = None
-    kv: Optional[dict[str, Any]] = None
+    kv: Optional[KvGeometry] = None
 
 
 class Use(NamedTuple):

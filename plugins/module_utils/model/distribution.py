@@ -8,6 +8,7 @@ from typing import Any
 
 from ..text import duration
 from .declaration import file_names
+from .document import PlanEntry, ResolvedModel
 
 WAYS = ("auto", "direct", "rsync", "swarm")
 # Bytes of a piece. A tower passes on what it has whole, so there should be a thousand; a torrent of 300 GB has 18 000
@@ -17,12 +18,12 @@ LEAST_PIECE, MOST_PIECE, PIECES = 2**18, 2**24, 1024
 GIGABIT = 125e6 * 1448 / 1538
 
 
-def _same(model: dict[str, Any]) -> tuple[Any, ...]:
+def _same(model: PlanEntry) -> tuple[str, ...]:
     return (model["name"], *(entry["sha256"] for entry in model["files"]))
 
 
 def distribution_plan(
-    towers: dict[str, list[dict[str, Any]]], wanted: str = "auto", seed: str | None = None, forks: int = 20
+    towers: dict[str, list[PlanEntry]], wanted: str = "auto", seed: str | None = None, forks: int = 20
 ) -> dict[str, Any]:
     """How the models that towers lack get to them.
 
@@ -34,7 +35,7 @@ def distribution_plan(
     """
     if wanted not in WAYS:
         raise ValueError(f"model_store_distribution is {wanted}: set it to one of {', '.join(WAYS)}.")
-    groups: dict[tuple[Any, ...], list[tuple[str, dict[str, Any]]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[str, PlanEntry]]] = {}
     for tower, models in towers.items():
         for model in models:
             groups.setdefault(_same(model), []).append((tower, model))
@@ -123,7 +124,7 @@ def bencode(value: Any) -> bytes:
     return b"d%se" % b"".join(bencode(key) + bencode(content) for key, content in pairs)
 
 
-def torrent(model: dict[str, Any], pieces: bytes, size: int) -> bytes:
+def torrent(model: ResolvedModel, pieces: bytes, size: int) -> bytes:
     """The metadata of a model: the same for the same files, so that a later run goes on with what is there."""
     files = [{"length": entry["size"], "path": [name]} for entry, name in zip(model["files"], file_names(model))]
     name = f".{model['name']}.swarm"

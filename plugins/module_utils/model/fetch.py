@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import threading
@@ -19,13 +18,16 @@ import urllib.parse
 from collections.abc import Container, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
-from ..files import sync_directory, write_json
+from ..files import make_directory, read_json, sync_directory, write_json
 from ..progress import Progress
-from .declaration import SCHEMA_VERSION, clean_token, file_names, intact_files, read_manifest, state_of
+from .declaration import clean_token, file_names
+from .document import Manifest, ResolvedModel, StoredFile
 from .gguf import file_reader, read_header, summary
-from .transfer import Local, Remote, Source, Tally, TransferError, fetch
+from .http_source import Remote
+from .store import SCHEMA_VERSION, intact_files, proven_files, read_manifest, state_of
+from .transfer import Local, Source, Tally, TransferError, fetch
 
 # Files at once: one stream seldom fills a line, and each has something on its way that a kill loses.
 WORKERS = 4
@@ -36,16 +38,35 @@ class FetchError(Exception):
     """The model cannot be had or is not what it should be; the text is one sentence."""
 
 
+class Transfer(TypedDict):
+    """What a fetch came to: bytes that it wrote and that an earlier run had left, attempts after the first of each
+    file, and the files that came with another hash: ``file``, ``sha256``, and the one ``expected``."""
+
+    received_bytes: int
+    resumed_bytes: int
+    retries: int
+    quarantined: list[dict[str, str]]
+
+
 class Installed(NamedTuple):
     """The manifest in the store, whether it had another or none before, and what the transfer came to."""
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     changed: bool
-    transfer: dict[str, Any]
+    transfer: Transfer
+
+
+class NamedFile(TypedDict):
+    """A file of a model: its path in the source, and the ``name`` that it has in the store."""
+
+    file: str
+    name: str
+    size: int
+    sha256: str
 
 
 def install(
-    model: dict[str, Any], store: Path, endpoint: str | None, token: str | None, progress: Progress
+    model: ResolvedModel, store: Path, endpoint: str | None, token: str | None, progress: Progress
 ) -> Installed:
     """Make the store have a model that is described as model_source_info does it."""
     final, partial, old = (store / name.format(model["name"]) for name in ("{}", ".{}.partial", ".{}.old"))
@@ -53,7 +74,7 @@ def install(
         old.rename(final)
     tally, quarantined = Tally(), list[dict[str, str]]()
     manifest = read_manifest(str(final))
-    if manifest and state_of({"name": model["name"], **model["source"]}, manifest, str(final), model)[0] == "present":
+    if manifest and state_of(model["source"], manifest, str(final), model)[0] == "present":
         return Installed(manifest, False, _report(tally, 0, quarantined))  # by a run that this one waited for
     if final.is_symlink() or (manifest is None and final.exists()):
         raise FetchError(
@@ -67,7 +88,7 @@ def install(
     # What other towers sent in pieces has no beginning to go on from, and its room was counted.
     shutil.rmtree(store / f".{model['name']}.swarm", ignore_errors=True)
     # What is declared otherwise now may still be the same files.
-    kept = {entry["sha256"]: entry for entry in intact_files(manifest, str(final))}
+    kept = {entry["sha256"]: entry for entry in proven_files(str(final))}
     place = Partial(store, model, kept)
     try:
         place.open()
@@ -87,7 +108,7 @@ def install(
     return Installed(manifest, True, _report(tally, proven, quarantined))
 
 
-def _report(tally: Tally, proven: int, quarantined: list[dict[str, str]]) -> dict[str, Any]:
+def _report(tally: Tally, proven: int, quarantined: list[dict[str, str]]) -> Transfer:
     return {
         "received_bytes": tally.received,
         "resumed_bytes": tally.resumed + proven,
@@ -96,9 +117,14 @@ def _report(tally: Tally, proven: int, quarantined: list[dict[str, str]]) -> dic
     }
 
 
-def _named(model: dict[str, Any]) -> list[dict[str, Any]]:
-    """The files of a model with the ``name`` that each has in the store."""
+def _named(model: ResolvedModel) -> list[NamedFile]:
     return [{**entry, "name": name} for entry, name in zip(model["files"], file_names(model))]
+
+
+def _stored(path: Path, sha256: str) -> StoredFile:
+    """A file whose hash is proven, as it is told by later."""
+    found = path.stat()
+    return {"file": path.name, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256}
 
 
 class Partial:
@@ -107,21 +133,18 @@ class Partial:
     ``files`` are those that are to be fetched, which is all but those whose SHA-256 is in ``kept``.
     """
 
-    def __init__(self, store: Path, model: dict[str, Any], kept: Container[str] = ()) -> None:
+    def __init__(self, store: Path, model: ResolvedModel, kept: Container[str] = ()) -> None:
         self.path = store / f".{model['name']}.partial"
         self.files = [entry for entry in _named(model) if entry["sha256"] not in kept]
         self.lock = threading.Lock()
-        self.proven: dict[str, dict[str, Any]] = {}
+        self.proven: dict[str, StoredFile] = {}
 
     def open(self) -> None:
         """Make the directory, or see what of it can be used for these files."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_directory(str(self.path))
         sync_directory(str(self.path.parent))
-        try:
-            record = json.loads((self.path / "proven.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            record = {"files": [], "begun": {}}
-        intact = {entry["file"]: entry for entry in intact_files(record, str(self.path))}
+        record = read_json(str(self.path / "proven.json")) or {"files": [], "begun": {}}
+        intact = {entry["file"]: entry for entry in intact_files(record["files"], str(self.path))}
         self._remove_others()
         for entry in self.files:
             name, wanted, part = entry["name"], entry["sha256"], self.part(entry)
@@ -145,10 +168,10 @@ class Partial:
             if path.name not in {*names, "proven.json", "quarantine"}:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def part(self, entry: dict[str, Any]) -> Path:
+    def part(self, entry: NamedFile) -> Path:
         return self.path / f"{entry['name']}.part"
 
-    def missing(self) -> list[dict[str, Any]]:
+    def missing(self) -> list[NamedFile]:
         return [entry for entry in self.files if entry["name"] not in self.proven]
 
     def bytes_there(self) -> int:
@@ -159,21 +182,15 @@ class Partial:
                 total += entry["size"] if entry["name"] in self.proven else self.part(entry).stat().st_size
         return total
 
-    def accept(self, entry: dict[str, Any]) -> None:
+    def accept(self, entry: NamedFile) -> None:
         """Name a file whose hash is proven, and see that it stays so when the power fails."""
         path = self.path / entry["name"]
         self.part(entry).rename(path)
-        found = path.stat()
         with self.lock:
-            self.proven[entry["name"]] = {
-                "file": entry["name"],
-                "size": found.st_size,
-                "mtime_ns": found.st_mtime_ns,
-                "sha256": entry["sha256"],
-            }
+            self.proven[entry["name"]] = _stored(path, entry["sha256"])
             self._record()
 
-    def quarantine(self, entry: dict[str, Any], sha256: str) -> None:
+    def quarantine(self, entry: NamedFile, sha256: str) -> None:
         place = self.path / "quarantine"
         place.mkdir(exist_ok=True)
         self.part(entry).rename(place / f"{sha256[:12]}-{entry['name']}")
@@ -213,22 +230,22 @@ def _told(name: str, place: Partial, tally: Tally, progress: Progress) -> Iterat
         watcher.join()
 
 
-def _source(model: dict[str, Any], entry: dict[str, Any], endpoint: str | None, token: str | None) -> Source:
-    source, file = model["source"], str(entry["file"])
+def _source(model: ResolvedModel, entry: NamedFile, endpoint: str | None, token: str | None) -> Source:
+    source, file = model["source"], entry["file"]
     if "path" in source:
         return Local(file)
     if "url" in source:
         return Remote(file, name=entry["name"])
     hub = (endpoint or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
     repo = source["repo"]
-    url = f"{hub}/{repo}/resolve/{urllib.parse.quote(model['commit'], safe='')}/{urllib.parse.quote(file)}"
+    url = f"{hub}/{repo}/resolve/{urllib.parse.quote(str(model['commit']), safe='')}/{urllib.parse.quote(file)}"
     mend = "to the token of somebody who has been given access" if token else "to your token"
     gated = f"{repo} is gated: accept its terms on the hub, and set model_store_hf_token {mend}"
     return Remote(url, name=f"{repo}/{file}", token=token, gated=gated)
 
 
 def _fetch_all(
-    model: dict[str, Any],
+    model: ResolvedModel,
     place: Partial,
     tally: Tally,
     quarantined: list[dict[str, str]],
@@ -237,7 +254,7 @@ def _fetch_all(
 ) -> None:
     """Fetch and prove what is missing, several files at once. The first that fails stops the others."""
 
-    def obtain(entry: dict[str, Any]) -> None:
+    def obtain(entry: NamedFile) -> None:
         source = _source(model, entry, endpoint, token)
         for _ in range(2):
             found = fetch(source, str(place.part(entry)), entry["size"], tally)
@@ -269,7 +286,7 @@ def _fetch_all(
             raise FetchError(str(error)) from error
 
 
-def _manifest(model: dict[str, Any], kept: dict[str, Any], final: Path, partial: Path) -> dict[str, Any]:
+def _manifest(model: ResolvedModel, kept: dict[str, StoredFile], final: Path, partial: Path) -> Manifest:
     """Take over the files that are kept, read the headers of all, and return the manifest."""
     files, headers = [], []
     for entry in _named(model):
@@ -279,20 +296,19 @@ def _manifest(model: dict[str, Any], kept: dict[str, Any], final: Path, partial:
             os.link(final / kept[entry["sha256"]]["file"], path)
         headers.append(read_header(*file_reader(str(path))))
         path.chmod(0o644)
-        found = path.stat()
-        files.append(
-            {"file": path.name, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": entry["sha256"]}
-        )
+        files.append(_stored(path, entry["sha256"]))
     return {
         "schema_version": SCHEMA_VERSION,
-        **{key: model[key] for key in ("name", "source", "commit")},
+        "name": model["name"],
+        "source": model["source"],
+        "commit": model["commit"],
         "files": files,
         "bytes": sum(entry["size"] for entry in files),
         "gguf": summary(headers),
     }
 
 
-def _publish(manifest: dict[str, Any], final: Path, partial: Path, old: Path) -> None:
+def _publish(manifest: Manifest, final: Path, partial: Path, old: Path) -> None:
     """Give the directory the model's name; what had it before is removed after that."""
     # What is proven is known to the last, so that whatever happens here costs no reading of all of it.
     kept = {"proven.json", *(entry["file"] for entry in manifest["files"])}

@@ -15,6 +15,7 @@ import re
 import struct
 from typing import Any, Callable, NamedTuple
 
+from .document import Gguf
 from .kv_cache import bytes_per_token, geometry, positive, trunk
 
 Read = Callable[[int, int], bytes]
@@ -318,7 +319,7 @@ def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
     return round(total)
 
 
-def summary(headers: list[Header]) -> dict[str, Any]:
+def summary(headers: list[Header]) -> Gguf:
     """What is worth knowing of one file, or of all shards of a set, the first one first."""
     for index, header in enumerate(headers):
         count = header.metadata.get("split.count") or 1
@@ -340,6 +341,10 @@ def summary(headers: list[Header]) -> dict[str, Any]:
         return metadata[key] if isinstance(metadata.get(key), str) else None
 
     prefix = text("general.architecture")
+
+    def count_of(key: str) -> int | None:
+        return positive(metadata.get(f"{prefix}.{key}"))
+
     kv = geometry(metadata)
     return {
         "architecture": prefix,
@@ -349,10 +354,10 @@ def summary(headers: list[Header]) -> dict[str, Any]:
         "bytes_by_type": by_type,
         "parameters": sum(math.prod(tensor.dimensions) for tensor in tensors),
         "active_bytes": active_bytes(metadata, tensors),
-        **{
-            key: positive(metadata.get(f"{prefix}.{key}"))
-            for key in ("block_count", "context_length", "expert_count", "expert_used_count")
-        },
+        "block_count": count_of("block_count"),
+        "context_length": count_of("context_length"),
+        "expert_count": count_of("expert_count"),
+        "expert_used_count": count_of("expert_used_count"),
         "kv": kv,
         "kv_bytes_per_token": bytes_per_token(kv) if kv else None,
     }
@@ -365,7 +370,7 @@ def _bits(name: str) -> int | None:
     return int(match[1]) if match and "FP4" not in name.upper() else None
 
 
-def quantization_problem(name: str, model: dict[str, Any]) -> str | None:
+def quantization_problem(name: str, model: Gguf) -> str | None:
     """What to say where a file has fewer bits than its name claims, else None; ``model`` is its :func:`summary`.
 
     Mixtures are what quantizations are made of: Q4_K_M has tensors in Q6_K, Q6_K_L more in Q8_0, and rows that are

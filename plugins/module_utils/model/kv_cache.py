@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Bytes of the KV cache, of any geometry and type: one way for the memory check, the forecast and the catalog.
 
-The geometry is ``{"elements", "window_elements", "window", "state_bytes"}``: numbers kept for a token by the layers
-that see the whole context (keys and values, or one latent), those of layers that see a sliding window, its length in
-tokens, and the state of recurrent layers, which no context makes larger. :func:`geometry` reads it from the metadata
-of a GGUF file. Source: src/llama-hparams.cpp, src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp,
-src/llama-memory-recurrent.cpp and src/models of llama.cpp.
+:func:`geometry` reads the :class:`document.KvGeometry` from the metadata of a GGUF file. Source:
+src/llama-hparams.cpp, src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp, src/llama-memory-recurrent.cpp and
+src/models of llama.cpp.
 """
 
 from __future__ import annotations
@@ -178,7 +176,7 @@ def window_cells(window: int, context: int, parallel: int = 1, ubatch: int = UBA
 
 def bytes_per_token(geometry: KvGeometry) -> dict[str, int]:
     """Bytes that one token of context takes in a cache of each type, at most, which is where no window is full."""
-    numbers: int = geometry["elements"] + geometry["window_elements"]
+    numbers = geometry["elements"] + geometry["window_elements"]
     return {kind: round(numbers * size) for kind, size in TYPES.items()}
 
 
@@ -187,8 +185,8 @@ def kv_bytes(geometry: Optional[KvGeometry], context: int, kv_type: str = "f16",
     if not geometry or not context:
         return 0
     cells = window_cells(geometry["window"], context, parallel) if geometry["window_elements"] else 0
-    numbers: int = geometry["elements"] * context + geometry["window_elements"] * cells
-    return round(numbers * TYPES[kv_type]) + int(geometry["state_bytes"]) * parallel
+    numbers = geometry["elements"] * context + geometry["window_elements"] * cells
+    return round(numbers * TYPES[kv_type]) + geometry["state_bytes"] * parallel
 
 
 def context_that_fits(geometry: Optional[KvGeometry], room: int, most: int, kv_type: str = "f16") -> Optional[int]:

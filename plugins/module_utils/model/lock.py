@@ -2,7 +2,7 @@
 """The lock file: every declared model by commit, and every file of it by size and SHA-256.
 
 It is a YAML file beside the inventory, ``{schema_version: 1, models: [...]}``, whose entries are what
-:func:`model_sources.resolve` says. It is written by llamatower.tower.lock only, read by whoever deploys, and made to
+:func:`sources.resolve` says. It is written by llamatower.tower.lock only, read by whoever deploys, and made to
 be reviewed: the models are in the order of their names, and the same models always give the same text.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from .declaration import source_of
+from .document import Declaration, LockDocument, ResolvedModel
 
 SCHEMA_VERSION = 1
-KEYS = ("name", "source", "commit", "bytes", "files", "gguf")
 HEADER = """\
 # Written by `ansible-playbook llamatower.tower.lock`, and replaced by it: the models of this inventory by commit, size
 # and SHA-256. site.yml deploys exactly these. Keep it with the inventory; what a new lock changes is worth a review.
@@ -24,7 +24,7 @@ class LockError(Exception):
     """The lock cannot be made or used; the text is one sentence."""
 
 
-def entries(document: Any) -> list[dict[str, Any]]:
+def entries(document: Any) -> list[ResolvedModel]:
     """The entries of a lock file that was read as YAML; none of one that is not there (null or empty)."""
     if not document:
         return []
@@ -36,7 +36,7 @@ def entries(document: Any) -> list[dict[str, Any]]:
     for entry in models:
         files = entry.get("files") if isinstance(entry, dict) else None
         whole = isinstance(files, list) and all({"file", "size", "sha256"} <= set(file) for file in files)
-        if not whole or not set(KEYS) <= set(entry):
+        if not whole or not ResolvedModel.__required_keys__ <= set(entry):
             name = entry.get("name") if isinstance(entry, dict) else entry
             raise LockError(
                 f"The lock file's entry of model {name} is not whole: run ansible-playbook llamatower.tower.lock."
@@ -44,13 +44,17 @@ def entries(document: Any) -> list[dict[str, Any]]:
     return models
 
 
-def locked(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _of(model: Declaration, models: list[ResolvedModel]) -> ResolvedModel | None:
+    return next((entry for entry in models if entry["name"] == model["name"]), None)
+
+
+def locked(model: Declaration, models: list[ResolvedModel]) -> ResolvedModel | None:
     """The entry of a declared model; None where it has none. Raises LockError where it is of another declaration."""
-    entry = next((entry for entry in models if entry["name"] == model["name"]), None)
+    entry = _of(model, models)
     if entry is not None and entry["source"] != source_of(model):
         raise LockError(
-            f"Model {model['name']} is declared otherwise than it was locked: run ansible-playbook llamatower.tower.lock, "
-            "and review what it changes."
+            f"Model {model['name']} is declared otherwise than it was locked: run ansible-playbook "
+            "llamatower.tower.lock, and review what it changes."
         )
     if entry is None and model.get("path") and not model.get("sha256"):
         raise LockError(
@@ -60,9 +64,9 @@ def locked(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any
     return entry
 
 
-def declared(towers: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def declared(towers: dict[str, list[Declaration]]) -> list[Declaration]:
     """The models that the towers declare, each once, in the order of their names."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    found: dict[str, tuple[str, Declaration]] = {}
     for tower, models in towers.items():
         for model in models:
             first, same = found.setdefault(model["name"], (tower, model))
@@ -74,9 +78,9 @@ def declared(towers: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return [found[name][1] for name in sorted(found)]
 
 
-def read_on_towers(towers: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def read_on_towers(towers: dict[str, list[ResolvedModel]]) -> dict[str, ResolvedModel]:
     """What the towers said of their files and URLs, by name of the model; they must all have said the same."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    found: dict[str, tuple[str, ResolvedModel]] = {}
     for tower, models in towers.items():
         for entry in models:
             first, same = found.setdefault(entry["name"], (tower, entry))
@@ -88,9 +92,9 @@ def read_on_towers(towers: dict[str, list[dict[str, Any]]]) -> dict[str, dict[st
     return {name: entry for name, (_tower, entry) in found.items()}
 
 
-def kept(model: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+def kept(model: Declaration, before: list[ResolvedModel]) -> ResolvedModel:
     """The entry so far of a model that lies on a tower which was left out of this run."""
-    entry = next((entry for entry in before if entry["name"] == model["name"]), None)
+    entry = _of(model, before)
     if entry is None or entry["source"] != source_of(model):
         raise LockError(
             f"Model {model['name']} is read on its tower, which this run leaves out: run it without --limit."
@@ -98,18 +102,28 @@ def kept(model: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
     return entry
 
 
-def text_of(models: list[dict[str, Any]]) -> str:
+def text_of(models: list[ResolvedModel]) -> str:
     """The lock file of resolved models."""
     import yaml  # Ansible's own, on the controller
 
-    ordered = [{key: entry[key] for key in KEYS} for entry in sorted(models, key=lambda entry: str(entry["name"]))]
-    document = {"schema_version": SCHEMA_VERSION, "models": ordered}
+    ordered: list[ResolvedModel] = [
+        {
+            "name": entry["name"],
+            "source": entry["source"],
+            "commit": entry["commit"],
+            "bytes": entry["bytes"],
+            "files": entry["files"],
+            "gguf": entry["gguf"],
+        }
+        for entry in sorted(models, key=lambda entry: entry["name"])
+    ]
+    document: LockDocument = {"schema_version": SCHEMA_VERSION, "models": ordered}
     # Its aliases would be right, and hard to review.
     dumper = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda *_: True})
     return HEADER + str(yaml.dump(document, Dumper=dumper, sort_keys=False, width=160, allow_unicode=True))
 
 
-def moved(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
+def moved(before: list[ResolvedModel], after: list[ResolvedModel]) -> list[str]:
     """One line for each model that the new lock adds, leaves out, or moves."""
     old, new = ({entry["name"]: entry for entry in models} for models in (before, after))
     lines = []

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..files import sync_directory
 from ..text import size
-from .declaration import NAME, tree_bytes
+from .declaration import NAME
+from .store import tree_bytes
 
 # The model, what fetches and other towers left of it, and what the last of them or this left when it was killed.
 PLACES = ("{}", ".{}.partial", ".{}.swarm", ".{}.old", ".{}.pruned")

@@ -11,10 +11,11 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..files import sync_directory
+from ..files import make_directory, sync_directory
 from .declaration import file_names
+from .document import ResolvedModel
 from .uncached import drop
 
 
@@ -30,7 +31,7 @@ class Share(NamedTuple):
     finished tower the rest is waited for.
     """
 
-    model: dict[str, Any]
+    model: ResolvedModel
     store: Path
     address: str
     peers: dict[str, str]
@@ -89,7 +90,7 @@ def at_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def forget(model: dict[str, Any], store: Path) -> None:
+def forget(model: ResolvedModel, store: Path) -> None:
     """Drop the pages of a model that was read to be given away."""
     for name in file_names(model):
         with open(store / model["name"] / name, "rb") as file:
@@ -105,13 +106,13 @@ def written(path: Path) -> None:
 class Place:
     """Where the data of a receiver of pieces lies: in ``<store>/.<name>.swarm/`` until it is whole."""
 
-    def __init__(self, store: Path, model: dict[str, Any]) -> None:
+    def __init__(self, store: Path, model: ResolvedModel) -> None:
         self.swarm, self.partial = (store / f".{model['name']}.{kind}" for kind in ("swarm", "partial"))
         self.names = file_names(model)
 
     def open(self) -> None:
         """Let the engine go on with what an earlier run has of the files, however it came here."""
-        self.swarm.mkdir(parents=True, exist_ok=True)
+        make_directory(str(self.swarm))
         for path in self.swarm.iterdir():
             if path.name not in self.names:  # of what the model was before: it would only take room
                 path.unlink()
@@ -126,7 +127,7 @@ class Place:
             written(self.swarm / name)
         if not whole:
             return
-        self.partial.mkdir(exist_ok=True)
+        make_directory(str(self.partial))
         for name in self.names:
             (self.swarm / name).rename(self.partial / f"{name}.part")
         sync_directory(str(self.partial))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,9 +18,9 @@ import time
 from pathlib import Path
 
 from ..progress import Progress
-from .declaration import intact_files, read_manifest
 from .fetch import Partial
 from .share import Share, Shared, ShareError, at_port, forget, numeric, own_address, written
+from .store import proven_files
 
 # Whoever has everything asks for the list of the second module, which leaves a file of its address.
 CONFIGURATION = """\
@@ -45,6 +46,8 @@ PAUSE = 0.5
 # Ends with whoever started it, even if that is killed: a daemon would keep the port, and a receiver go on to append
 # beside the next one.
 RSYNC = ["setpriv", "--pdeathsig", "TERM", "rsync"]
+# rsync's exit code for an error of files (RERR_FILEIO); the number of the error stands in brackets behind its text.
+FILE_ERROR, FULL = 11, re.compile(rf"\(({errno.ENOSPC}|{errno.EDQUOT})\)")
 # Messages in English, whatever the tower speaks.
 ENVIRONMENT = {**os.environ, "LC_ALL": "C"}
 
@@ -96,8 +99,7 @@ def _give(given: Share, progress: Progress) -> Shared:
 
 def _receive(given: Share, progress: Progress) -> Shared:
     shutil.rmtree(given.store / f".{given.model['name']}.swarm", ignore_errors=True)  # pieces, and no beginnings
-    final = str(given.store / given.model["name"])
-    kept = {entry["sha256"] for entry in intact_files(read_manifest(final), final)}
+    kept = {entry["sha256"] for entry in proven_files(str(given.store / given.model["name"]))}
     place = Partial(given.store, given.model, kept)
     place.open()
     before = there = place.bytes_there()
@@ -128,7 +130,7 @@ def _receive(given: Share, progress: Progress) -> Shared:
                 written(part)
             errors.seek(0)
             why = errors.read()
-        if os.strerror(errno.ENOSPC) in why:
+        if copy.returncode == FILE_ERROR and FULL.search(why):
             raise given.disk_is_full()
         if copy.returncode == 0:
             missing, moved = missing[1:], time.monotonic()

@@ -16,6 +16,7 @@ from typing import Any
 from ..progress import Progress
 from .declaration import file_names
 from .distribution import Pieces, piece_bytes, torrent
+from .document import ResolvedModel
 from .share import Place, Share, Shared, ShareError, at_port, forget, numeric, own_address
 from .uncached import hash_uncached
 
@@ -25,7 +26,7 @@ LINGER = 4
 UPLOAD_MODE = 2
 
 
-def describe(model: dict[str, Any], store: Path, progress: Progress) -> str:
+def describe(model: ResolvedModel, store: Path, progress: Progress) -> str:
     """The torrent of a model that the store has, in base64. Leaves no page of it in the page cache."""
     size = piece_bytes(model["bytes"])
     pieces, before = Pieces(size), 0

@@ -8,7 +8,7 @@ import http.client
 import os
 import re
 import urllib.request
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, Optional
 
 from .declaration import (
     SHA256,
@@ -20,6 +20,7 @@ from .declaration import (
     shards_of,
     source_of,
 )
+from .document import Declaration, Gguf, ResolvedModel, SourceFile
 from .gguf import GgufError, Read, file_reader, quantization_problem, read_header, summary
 from .uncached import sha256_uncached
 
@@ -35,7 +36,15 @@ class ModelSourceError(Exception):
     """The source has no such model; the text is one sentence."""
 
 
-def from_hub(model: dict[str, Any], endpoint: str | None, token: str | None) -> dict[str, Any]:
+class Found(NamedTuple):
+    """What a source says of a model; the commit is that of a repository."""
+
+    commit: Optional[str]
+    files: list[SourceFile]
+    gguf: Gguf
+
+
+def from_hub(model: Declaration, endpoint: str | None, token: str | None) -> Found:
     """What the hub says of a model, with every way in which it may say nothing as a sentence."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     try:
@@ -78,7 +87,7 @@ def from_hub(model: dict[str, Any], endpoint: str | None, token: str | None) -> 
         raise ModelSourceError(f"{hub} cannot be reached ({why}): check the network, or set HF_ENDPOINT.") from error
 
 
-def ask_hub(api: Any, model: dict[str, Any]) -> dict[str, Any]:
+def ask_hub(api: Any, model: Declaration) -> Found:
     repo, pattern = model["repo"], model["files"]
     info = api.model_info(repo, revision=model["revision"], files_metadata=True)
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
@@ -89,14 +98,14 @@ def ask_hub(api: Any, model: dict[str, Any]) -> dict[str, Any]:
     problem = shard_problem(names)
     if problem:
         raise ModelSourceError(f"{pattern} in {repo}: {problem}")
-    files = []
+    files: list[SourceFile] = []
     for name in names:
-        sha256 = getattr(siblings[name].lfs, "sha256", None)
-        if not SHA256.fullmatch(str(sha256)):
+        sha256 = str(getattr(siblings[name].lfs, "sha256", None))
+        if not SHA256.fullmatch(sha256):
             raise ModelSourceError(f"The hub tells no SHA-256 of {name} in {repo}, so it could not be verified.")
         files.append({"file": name, "size": siblings[name].size, "sha256": sha256})
     sources = [(hub_reader(api, repo, info.sha, entry["file"]), entry["size"]) for entry in files]
-    return {"commit": info.sha, "files": files, "gguf": headers(sources)}
+    return Found(info.sha, files, headers(sources))
 
 
 def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
@@ -126,7 +135,7 @@ def hub_reader(api: Any, repo: str, commit: str, name: str) -> Read:
     return read
 
 
-def moved_revision(entry: dict[str, Any], endpoint: str | None, token: str | None) -> str | None:
+def moved_revision(entry: ResolvedModel, endpoint: str | None, token: str | None) -> str | None:
     """One sentence where the branch or tag of a locked model is at another commit now, else None.
 
     None also where the hub cannot say: what is locked does not need it.
@@ -162,7 +171,7 @@ def files_of_path(path: str) -> list[str]:
     return sorted(found)
 
 
-def from_path(model: dict[str, Any], digest: Digest) -> dict[str, Any]:
+def from_path(model: Declaration, digest: Digest) -> Found:
     """The files of a path; where their hashes are not declared, from ``digest``."""
     path, sha256, name = model["path"], model.get("sha256"), model["name"]
     paths = files_of_path(path)
@@ -185,11 +194,14 @@ def from_path(model: dict[str, Any], digest: Digest) -> dict[str, Any]:
             f"The file {error.filename or path} of model {name} cannot be read ({error.strerror}): give a file on the "
             "tower."
         ) from error
-    files = [{"file": each, "size": size, "sha256": hashes[each]} for each, (_, size) in zip(paths, sources)]
-    return {"commit": None, "files": files, "gguf": gguf}
+    return Found(
+        None,
+        [{"file": each, "size": size, "sha256": hashes[each]} for each, (_, size) in zip(paths, sources)],
+        gguf,
+    )
 
 
-def from_url(model: dict[str, Any]) -> dict[str, Any]:
+def from_url(model: Declaration) -> Found:
     url = model["url"]
 
     def get(offset: int, count: int) -> tuple[bytes, int]:
@@ -208,10 +220,10 @@ def from_url(model: dict[str, Any]) -> dict[str, Any]:
         raise ModelSourceError(
             f"The URL {url} of model {model['name']} cannot be read ({error}): correct it."
         ) from error
-    return {"commit": None, "files": [{"file": url, "size": size, "sha256": model["sha256"]}], "gguf": gguf}
+    return Found(None, [{"file": url, "size": size, "sha256": model["sha256"]}], gguf)
 
 
-def headers(sources: list[tuple[Read, int]]) -> dict[str, Any]:
+def headers(sources: list[tuple[Read, int]]) -> Gguf:
     return summary([read_header(read, size) for read, size in sources])
 
 
@@ -220,9 +232,7 @@ def one_by_one(paths: list[str]) -> dict[str, str]:
     return {path: sha256_uncached(path, lambda _done: None) for path in paths}
 
 
-def resolve(
-    model: dict[str, Any], endpoint: str | None, token: str | None, digest: Digest = one_by_one
-) -> dict[str, Any]:
+def resolve(model: Declaration, endpoint: str | None, token: str | None, digest: Digest = one_by_one) -> ResolvedModel:
     """A declared model with what its source says. Raises ModelSourceError with one sentence."""
     try:
         if model.get("repo"):
@@ -231,15 +241,21 @@ def resolve(
             found = from_path(model, digest) if model.get("path") else from_url(model)
     except GgufError as error:
         raise ModelSourceError(f"Model {model['name']} cannot be served: {error}") from error
-    total = sum(entry["size"] for entry in found["files"])
-    entry = {"name": model["name"], "source": source_of(model), "bytes": total, **found}
+    entry: ResolvedModel = {
+        "name": model["name"],
+        "source": source_of(model),
+        "commit": found.commit,
+        "bytes": sum(file["size"] for file in found.files),
+        "files": found.files,
+        "gguf": found.gguf,
+    }
     problem = name_problem(file_names(entry))
     if problem:
         raise ModelSourceError(f"Model {model['name']} cannot be kept: {problem}")
     return entry
 
 
-def misnamed(entry: dict[str, Any]) -> list[str]:
+def misnamed(entry: ResolvedModel) -> list[str]:
     """One sentence at most for a resolved model that has fewer bits a weight than one of its names says."""
     names = [entry["files"][0]["file"], entry["source"].get("files", ""), entry["name"]]
     problems = [quantization_problem(name, entry["gguf"]) for name in names]

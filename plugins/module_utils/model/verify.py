@@ -11,31 +11,32 @@ there, so that it is not fetched again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from typing import Any
 
-from ..files import write_beside, write_json
-from .declaration import NAME, SCHEMA_VERSION, read_manifest, read_verified
+from ..files import write_json
+from .declaration import NAME
+from .document import Manifest, StoredFile
+from .store import SCHEMA_VERSION, read_manifest, read_verified
 from .uncached import Tell, sha256_files, sha256_uncached
 
 
-def manifests(store: str) -> dict[str, dict[str, Any]]:
+def manifests(store: str) -> dict[str, Manifest]:
     """The manifests of the models in a store, by name."""
     names = sorted(os.listdir(store)) if os.path.isdir(store) else []
     found = {name: read_manifest(os.path.join(store, name)) for name in names if NAME.fullmatch(name)}
     return {name: manifest for name, manifest in found.items() if manifest}
 
 
-def paths_of(store: str, models: dict[str, dict[str, Any]]) -> list[str]:
+def paths_of(store: str, models: dict[str, Manifest]) -> list[str]:
     """The files of models that are there."""
     paths = [os.path.join(store, name, entry["file"]) for name, model in models.items() for entry in model["files"]]
     return [path for path in paths if os.path.isfile(path)]
 
 
-def verify(store: str, models: dict[str, dict[str, Any]], workers: int, tell: Tell) -> list[dict[str, Any]]:
+def verify(store: str, models: dict[str, Manifest], workers: int, tell: Tell) -> list[dict[str, Any]]:
     """One entry a model: ``name``, ``time``, and ``files`` with ``file``, ``state``, ``sha256``, ``found`` and
     ``mtime_ns``.
 
@@ -72,14 +73,14 @@ def _hashes(paths: list[str], workers: int, tell: Tell) -> dict[str, str | None]
     return found
 
 
-def _judged(entry: dict[str, Any], path: str, hashes: dict[str, str | None], times: dict[str, int]) -> dict[str, Any]:
+def _judged(entry: StoredFile, path: str, hashes: dict[str, str | None], times: dict[str, int]) -> dict[str, Any]:
     found = hashes.get(path)
     state = "ok" if found == entry["sha256"] else "wrong" if found else "unreadable" if path in hashes else "missing"
     kept = {"file": entry["file"], "sha256": entry["sha256"]}
     return {**kept, "state": state, "found": found, "mtime_ns": times.get(path)}
 
 
-def record(store: str, models: dict[str, dict[str, Any]], results: list[dict[str, Any]]) -> bool:
+def record(store: str, models: dict[str, Manifest], results: list[dict[str, Any]]) -> bool:
     """Write down when each model was verified, and what was wrong or has another time and is right; whether that is
     another than was known."""
     changed = False
@@ -91,9 +92,7 @@ def record(store: str, models: dict[str, dict[str, Any]], results: list[dict[str
         files = [{**entry, "mtime_ns": times.get(entry["file"], entry["mtime_ns"])} for entry in manifest["files"]]
         if files != manifest["files"]:
             changed = True
-            write_beside(
-                os.path.join(directory, "manifest.json"), json.dumps({**manifest, "files": files}, indent=2) + "\n"
-            )
+            write_json(os.path.join(directory, "manifest.json"), {**manifest, "files": files})
         wrong = {file["file"]: file["found"] for file in result["files"] if file["state"] in ("wrong", "unreadable")}
         changed = changed or wrong != read_verified(directory)["wrong"]
         found = {"schema_version": SCHEMA_VERSION, "time": result["time"], "wrong": wrong}

@@ -14,7 +14,7 @@ import pytest
 from plugins.module_utils.progress import Progress, describe, read, running
 
 
-def state(**changes: Any) -> dict[str, Any]:
+def state(**changes: Any) -> Any:
     start = {
         "label": "compiling",
         "unit": "files",

@@ -11,7 +11,7 @@ import pytest
 from plugins.module_utils.model.distribution import Pieces, bencode, distribution_plan, piece_bytes, torrent
 
 
-def model(state: str = "absent", **source: str) -> dict[str, Any]:
+def model(state: str = "absent", **source: str) -> Any:
     files = [{"file": "Q6_K/big.gguf", "size": 300 * 10**9, "sha256": "0" * 64}]
     return {
         "name": "big",
@@ -22,7 +22,7 @@ def model(state: str = "absent", **source: str) -> dict[str, Any]:
     }
 
 
-def fleet(count: int, **source: str) -> dict[str, list[dict[str, Any]]]:
+def fleet(count: int, **source: str) -> dict[str, Any]:
     return {f"tower{number}": [model(**source)] for number in range(1, count + 1)}
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugins.module_utils.model.document import KvGeometry
 from plugins.module_utils.model.gguf import (
     TYPES,
     GgufError,
@@ -24,7 +25,6 @@ from plugins.module_utils.model.gguf import (
     read_header,
     summary,
 )
-from plugins.module_utils.model.document import KvGeometry
 from plugins.module_utils.model.kv_cache import geometry
 from tests.gguf_builder import F16, F32, LLAMA, Q4_K, Q6_K, Q8_0, TENSORS, entry, gguf, shards, text
 
@@ -39,7 +39,7 @@ def say(data: bytes) -> str:
     return str(caught.value)
 
 
-def summarize(metadata: dict[str, Any], tensors: list[tuple[str, list[int], int]] = TENSORS) -> dict[str, Any]:
+def summarize(metadata: dict[str, Any], tensors: list[tuple[str, list[int], int]] = TENSORS) -> Any:
     return summary([read(gguf(metadata, tensors))])
 
 
@@ -267,7 +267,7 @@ def test_shards_with_a_tensor_in_common_are_refused() -> None:
         summary([one, two])
 
 
-def quantized(quantization: str, average: float, file_type: str | None) -> dict[str, Any]:
+def quantized(quantization: str, average: float, file_type: str | None) -> Any:
     """What counts of a summary: the type of most bytes, bits a weight, and what the file calls itself."""
     return {
         "quantization": quantization,
@@ -289,7 +289,7 @@ def quantized(quantization: str, average: float, file_type: str | None) -> dict[
         ("model-BF16.gguf", quantized("Q8_0", 8.5, "Q8_0")),
     ],
 )  # fmt: skip
-def test_fewer_bits_than_the_name_says_are_noticed(name: str, model: dict[str, Any]) -> None:
+def test_fewer_bits_than_the_name_says_are_noticed(name: str, model: Any) -> None:
     said = quantization_problem(name, model)
     assert said and said.startswith(f"{name} is named ") and said.endswith(".") and "\n" not in said
 
@@ -319,7 +319,7 @@ def test_fewer_bits_than_the_name_says_are_noticed(name: str, model: dict[str, A
         ("model-Q6_K.gguf", {"quantization": None, "file_type": None, "parameters": 0, "bytes_by_type": {}}),
     ],
 )
-def test_mixtures_and_fallbacks_are_no_reason_for_an_alarm(name: str, model: dict[str, Any]) -> None:
+def test_mixtures_and_fallbacks_are_no_reason_for_an_alarm(name: str, model: Any) -> None:
     assert quantization_problem(name, model) is None
 
 

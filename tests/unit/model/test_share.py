@@ -15,7 +15,12 @@ from plugins.module_utils.model import share_rsync as model_rsync
 from plugins.module_utils.model.share import Place, Share, ShareError, at_port, own_address
 from plugins.module_utils.progress import Progress
 
-MODEL = {"name": "big", "source": {"repo": "acme/big"}, "bytes": 3, "files": [{"file": "big.gguf", "sha256": "0" * 64}]}
+MODEL: Any = {
+    "name": "big",
+    "source": {"repo": "acme/big"},
+    "bytes": 3,
+    "files": [{"file": "big.gguf", "sha256": "0" * 64}],
+}
 
 
 def share(store: Path, receive: bool, port: int = 6881, **change: Any) -> Share:

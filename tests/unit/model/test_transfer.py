@@ -24,17 +24,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils.model import transfer
-from plugins.module_utils.model.transfer import (
-    Local,
-    Part,
-    Remote,
-    Tally,
-    TransferError,
-    checkpoint_bytes,
-    fetch,
-    origin,
-)
+from plugins.module_utils.model import http_source, transfer
+from plugins.module_utils.model.http_source import Remote, origin
+from plugins.module_utils.model.transfer import Local, Part, Tally, TransferError, checkpoint_bytes, fetch
 from tests.gguf_builder import LLAMA, Q6_K, gguf
 from tests.hub.hub import Hub
 from tests.page_cache import resident_pages
@@ -262,7 +254,7 @@ def test_a_source_is_left_alone_for_as_long_as_it_asks(
         {"kind": "status", "code": 503, "retry_after": 86_400, "count": 1, "on": "hub"},
     ]
     fetch(Remote(serve(hub, DATA), "one"), str(tmp_path / "part"), len(DATA), tally)
-    assert pauses == [transfer.LONGEST_RETRY_AFTER, 7.0]
+    assert pauses == [http_source.LONGEST_RETRY_AFTER, 7.0]
 
 
 def test_a_source_that_asks_for_no_time_at_all_is_left_alone_as_any_other(
@@ -340,14 +332,14 @@ NOW = 1_800_000_000.0
         ("soon", None),
         ("nan", None),
         ("Fri, 99999999999999999999 Jan 2027 08:00:00 GMT", None),
-        ("inf", transfer.LONGEST_RETRY_AFTER),
+        ("inf", http_source.LONGEST_RETRY_AFTER),
         (email.utils.formatdate(NOW + 90, usegmt=True), 90.0),
         (email.utils.formatdate(NOW - 90, usegmt=True), 0.0),
-        (email.utils.formatdate(NOW + 10**6, usegmt=True), transfer.LONGEST_RETRY_AFTER),
+        (email.utils.formatdate(NOW + 10**6, usegmt=True), http_source.LONGEST_RETRY_AFTER),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert transfer.retry_after(header, NOW) == seconds
+    assert http_source.retry_after(header, NOW) == seconds
 
 
 @given(st.integers(0, transfer.ATTEMPTS))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Whether models fit the disk and the memory, and which of the catalog would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..text import size
+from .document import PlanEntry
+from .kv_cache import kv_bytes
+
+
+def disk_problem(plan: list[PlanEntry], directory: str, free_bytes: int, reserve_bytes: int) -> str | None:
+    """One sentence where the missing models do not fit the disk, else None."""
+    missing = sum(model["missing_bytes"] for model in plan)
+    if not missing or missing + reserve_bytes <= free_bytes:
+        return None
+    return (
+        f"The disk of {directory} has {size(free_bytes)} free, and {size(missing)} of models and a reserve "
+        f"of {size(reserve_bytes)} are to go there: make room, or set model_store_dir to a larger disk."
+    )
+
+
+def _named(plan: list[PlanEntry], name: str | None) -> PlanEntry | None:
+    return next((model for model in plan if model["name"] == name), None)
+
+
+def model_memory(plan: list[PlanEntry], name: str | None, context: int, parallel: int = 1) -> int:
+    """Bytes of the weights of a model and of its KV cache for so many tokens; 0 where it is not declared."""
+    model = _named(plan, name)
+    return model["bytes"] + kv_bytes(model["gguf"]["kv"], context, parallel=parallel) if model else 0
+
+
+def memory_problem(
+    plan: list[PlanEntry],
+    name: str | None,
+    memory_bytes: int,
+    context: int,
+    reserve_bytes: int,
+    parallel: int = 1,
+) -> str | None:
+    """One sentence where the model of that name is not declared or does not fit the memory, else None."""
+    model = _named(plan, name)
+    if model is None:
+        declared = ", ".join(entry["name"] for entry in plan) or "none"
+        return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
+    cache = kv_bytes(model["gguf"]["kv"], context, parallel=parallel)
+    if model["bytes"] + cache + reserve_bytes <= memory_bytes:
+        return None
+    return (
+        f"Model {name} does not fit the memory: {size(model['bytes'])} of weights, {size(cache)} of KV cache "
+        f"for {context} tokens and {size(reserve_bytes)} of reserve are more than {size(memory_bytes)}: "
+        "choose a smaller model or quantization, or a smaller llama_service_context."
+    )
+
+
+def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:
+    """The models of the catalog that fit with 8192 tokens of context, the largest first."""
+    fitting = [
+        model for model in catalog if model["bytes"] + kv_bytes(model["kv"], 8192) + reserve_bytes <= memory_bytes
+    ]
+    return sorted(fitting, key=lambda model: -int(model["bytes"]))
+
+
+def suggestion(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int, most: int = 3) -> str:
+    """What to say where no model is declared: a few that fit, and the lines to paste."""
+    fitting = models_that_fit(catalog, memory_bytes, reserve_bytes)[:most]
+    if not fitting:
+        smallest = min(model["bytes"] for model in catalog)
+        return (
+            f"No model is declared, and none of the catalog fits {size(memory_bytes)} of memory (the smallest has "
+            f"{size(smallest)}): declare one of your own in model_store_models."
+        )
+    lines = ["No model is declared; nothing was touched. These fit this machine:", ""]
+    for model in fitting:
+        lines.append(
+            f"  {model['name']:<24} {size(model['bytes']):>9} of {size(memory_bytes)}, "
+            f"{size(model['active_bytes'])} read a token"
+        )
+    lines += ["", "Paste the lines of one into inventory/group_vars/towers.yml, and run this again:"]
+    for model in fitting:
+        lines += ["", "model_store_models:", f"  - name: {model['name']}", f"    repo: {model['repo']}"]
+        lines += ["    revision: main", f'    files: "{model["files"]}"']
+    return "\n".join(lines)

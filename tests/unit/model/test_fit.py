@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Which models fit a disk and a memory, and which of the catalog would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plugins.module_utils.forecast.roofline import model_of
+from plugins.module_utils.model.declaration import declaration_problems
+from plugins.module_utils.model.fit import disk_problem, memory_problem, models_that_fit, suggestion
+from plugins.module_utils.model.kv_cache import kv_bytes
+
+GB = 10**9
+KV = {"elements": 250_000, "window_elements": 0, "window": 0, "state_bytes": 0}
+PLAN: Any = [{"name": "tiny", "bytes": 100 * GB, "missing_bytes": 100 * GB, "gguf": {"kv": KV}}]
+
+
+def test_the_disk_must_hold_what_is_missing_and_the_reserve() -> None:
+    assert disk_problem(PLAN, "/m", 102 * GB, 2 * GB) is None
+    complete: Any = [{**PLAN[0], "missing_bytes": 0}]
+    assert disk_problem(complete, "/m", 0, 2 * GB) is None
+    assert disk_problem(PLAN, "/m", 101 * GB, 2 * GB) == (
+        "The disk of /m has 101.0 GB free, and 100.0 GB of models and a reserve of 2.0 GB are to go there: make "
+        "room, or set model_store_dir to a larger disk."
+    )
+
+
+def test_the_memory_must_hold_weights_cache_and_reserve() -> None:
+    assert memory_problem(PLAN, "tiny", 106 * GB, 8192, GB) is None
+    assert memory_problem(PLAN, "tiny", 105 * GB, 8192, GB) == (
+        "Model tiny does not fit the memory: 100.0 GB of weights, 4.1 GB of KV cache for 8192 tokens and 1.0 GB of "
+        "reserve are more than 105.0 GB: choose a smaller model or quantization, or a smaller llama_service_context."
+    )
+
+
+def test_a_windowed_cache_is_no_larger_than_its_window() -> None:
+    windowed: Any = [{**PLAN[0], "gguf": {"kv": KV | {"elements": 0, "window_elements": 250_000, "window": 1024}}}]
+    assert memory_problem(windowed, "tiny", 102 * GB, 131_072, GB) is None
+    # Four requests have a window each: 4 x 1024 + 512 tokens.
+    assert "2.3 GB of KV cache" in str(memory_problem(windowed, "tiny", 102 * GB, 131_072, GB, parallel=4))
+
+
+def test_a_model_that_is_not_declared_cannot_be_served() -> None:
+    assert memory_problem(PLAN, "other", 10**15, 1, 0) == (
+        "llama_service_model is other, and model_store_models declares tiny: name one of those."
+    )
+
+
+@pytest.fixture(scope="module")
+def catalog(repo: Path) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = yaml.safe_load((repo / "catalog" / "models.yml").read_text())["models"]
+    return models
+
+
+def test_every_model_of_the_catalog_can_be_declared(catalog: list[dict[str, Any]]) -> None:
+    assert len(catalog) >= 12
+    for model in catalog:
+        declared: dict[str, Any] = {
+            "name": model["name"],
+            "repo": model["repo"],
+            "revision": "main",
+            "files": model["files"],
+        }
+        assert declaration_problems([declared]) == []
+        assert 0 < model["active_bytes"] <= model["bytes"]
+        assert model_of(model), model["name"]
+        assert model["active_parameters"] <= model["parameters"]
+        assert model["context"] > 8192
+        assert kv_bytes(model["kv"], 8192) > 0
+
+
+@pytest.mark.parametrize("gigabytes", [4, 8, 16, 64, 384, 1024])
+def test_suggestions_fit_and_can_be_pasted(catalog: list[dict[str, Any]], gigabytes: int) -> None:
+    memory = gigabytes * GB
+    fitting = models_that_fit(catalog, memory, GB)
+    assert fitting
+    assert all(model["bytes"] + kv_bytes(model["kv"], 8192) + GB <= memory for model in fitting)
+    assert [model["bytes"] for model in fitting] == sorted((model["bytes"] for model in fitting), reverse=True)
+    said = suggestion(catalog, memory, GB)
+    pasted = yaml.safe_load(said[said.index("model_store_models:") :].partition("\n\n")[0])["model_store_models"]
+    assert declaration_problems(pasted) == []
+    assert pasted[0]["name"] == fitting[0]["name"]
+
+
+def test_where_nothing_fits_that_is_said(catalog: list[dict[str, Any]]) -> None:
+    assert "none of the catalog fits 500 MB" in suggestion(catalog, GB // 2, 0)
