@@ -13,23 +13,19 @@ description:
   - Finds what Ansible itself passes over - names that no role knows, and booleans given as text - and what it would
     find only when the role runs, an hour later - wrong types and values.
   - Runs on the controller and touches no host.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
 options:
   roles_path:
     description: The directory of the roles.
     type: path
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 """
 
 EXAMPLES = r"""
 - name: Check the variables
-  check_variables:
+  llamatower.tower.check_variables:
     roles_path: "{{ playbook_dir }}/../roles"
 """
 

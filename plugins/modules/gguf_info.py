@@ -11,6 +11,9 @@ author: llamatower contributors
 description:
   - Reads metadata and tensor tables of a model in one file or several shards, no weight, in bounded memory.
   - Fails in one sentence where a file is damaged or cut off, or a shard is missing.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
 options:
   path:
     description: The file; of a set of shards the first one, the others are found beside it.
@@ -20,25 +23,24 @@ options:
     description: Whether the table of the tensors is returned, too.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
 """
 
 EXAMPLES = r"""
-- name: See what a model is
-  gguf_info:
-    path: /var/lib/llama-models/glm-4.6/GLM-4.6-Q6_K-00001-of-00007.gguf
+- name: Read the header of a model
+  llamatower.tower.gguf_info:
+    path: /mnt/usb/small-Q6_K.gguf
   register: model
+
+- name: Say what a token reads, and what its context takes
+  ansible.builtin.debug:
+    msg: >-
+      {{ model.gguf.quantization }}, {{ model.gguf.active_bytes }} bytes a token,
+      {{ model.gguf.kv_bytes_per_token.f16 }} bytes a token of context
 """
 
 RETURN = r"""
 gguf:
-  description: The model. A value that its header does not tell is null; sizes are bytes.
+  description: The model. All keys are always there; a value that its header does not tell is null. Sizes are bytes.
   returned: success
   type: dict
   contains:
@@ -47,35 +49,43 @@ gguf:
     name: {description: Name of the model., type: str, returned: success}
     quantization: {description: The tensor type of most bytes., type: str, returned: success, sample: Q6_K}
     file_type: {description: What the file calls its quantization; null where it does not say., type: str, returned: success, sample: Q6_K}
-    bytes_by_type: {description: Bytes of each tensor type., type: dict, returned: success}
-    parameters: {description: Weights., type: int, returned: success}
+    bytes_by_type: {description: Bytes of each tensor type., type: dict, returned: success, sample: {Q6_K: 290000000000, F32: 120000000}}
+    parameters: {description: Weights., type: int, returned: success, sample: 356785898816}
     active_bytes: {description: Bytes of weights that a token reads., type: int, returned: success}
     block_count: {description: Layers., type: int, returned: success}
     context_length: {description: Tokens of context it was made for., type: int, returned: success}
     expert_count: {description: Experts of a layer., type: int, returned: success}
     expert_used_count: {description: Those of them that a token uses., type: int, returned: success}
     kv:
-      description:
-        - Geometry of the KV cache, whatever its type; null where the header does not tell.
-        - Numbers that are kept for a token by layers that see the whole context (C(elements)) and by layers that see a
-          sliding window (C(window_elements)) of C(window) tokens, and C(state_bytes) of recurrent layers for a request.
+      description: Geometry of the KV cache, whatever its type; null where the header does not tell.
       type: dict
       returned: success
-      sample: {elements: 40960, window_elements: 212992, window: 1024, state_bytes: 0}
+      contains:
+        elements: {description: Numbers kept for a token by layers that see the whole context., type: int, returned: success, sample: 40960}
+        window_elements: {description: Numbers kept for a token by layers that see a sliding window., type: int, returned: success, sample: 212992}
+        window: {description: Tokens of that window., type: int, returned: success, sample: 1024}
+        state_bytes: {description: Bytes of recurrent layers for a request., type: int, returned: success, sample: 0}
     kv_bytes_per_token:
       description: Bytes that a token of context takes in a KV cache of each type, at most, which is where no window is full.
       type: dict
       returned: success
       sample: {f16: 507904, q8_0: 269824, q4_0: 142848}
     metadata:
-      description: All metadata; of long text and long arrays only C(bytes) or C(items).
+      description: All metadata by its keys; of long text and long arrays only C(bytes) or C(items).
       type: dict
       returned: success
+      sample: {general.architecture: glm4moe, glm4moe.block_count: 93, tokenizer.ggml.tokens: {items: 151552}}
     tensors:
-      description: name, dimensions, type, offset and bytes of each tensor; null unless asked for.
+      description: The tensors; null unless O(tensors) asks for them.
       type: list
       elements: dict
       returned: success
+      contains:
+        name: {description: Its name., type: str, returned: success, sample: blk.0.attn_q.weight}
+        dimensions: {description: Its dimensions., type: list, elements: int, returned: success, sample: [5120, 12288]}
+        type: {description: Its type., type: str, returned: success, sample: Q6_K}
+        offset: {description: Where it begins in the data of its file., type: int, returned: success}
+        bytes: {description: Its size., type: int, returned: success}
 """
 
 import os

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: hugepage_pool
 short_description: Reserve huge pages on each memory node, or give them back
-version_added: 0.2.0
+version_added: 0.1.0
 author: llamatower contributors
 description:
   - Sets C(nr_hugepages) of each node and reads back what the kernel reserved. Memory is compacted first.
@@ -16,6 +16,8 @@ description:
   - Pages that are in use when a pool shrinks are given back when their process ends.
   - A pool of another page size that this one is to replace, O(instead_of), is given back first, since there is no memory
     for both, and put back with the rest where this one fails.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   page_bytes:
     description: Size of a page.
@@ -40,12 +42,12 @@ attributes:
     support: full
   diff_mode:
     support: full
-    description: Shows the pages of each node.
+    details: Shows the pages of each node.
 """
 
 EXAMPLES = r"""
 - name: Reserve 300 GB on two nodes
-  hugepage_pool:
+  llamatower.tower.hugepage_pool:
     page_bytes: 1073741824
     pages: {0: 150, 1: 150}
     units: llama-server@*.service
@@ -53,20 +55,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: Pages of each node before.
+  description: Pages of each node before, by node number.
   returned: always
   type: dict
   sample: {"0": 0, "1": 0}
 after:
-  description: Pages of each node now; in check mode those that are wanted.
-  returned: always
+  description: Pages of each node now, by node number; in check mode those that are wanted.
+  returned: success
   type: dict
   sample: {"0": 150, "1": 150}
 stopped:
   description: Units that were stopped.
-  returned: always
+  returned: success
   type: list
   elements: str
+found:
+  description: Pages that each node could give, by node number, before the pool was put back.
+  returned: failure
+  type: dict
+  sample: {"0": 150, "1": 120}
 """
 
 from pathlib import Path

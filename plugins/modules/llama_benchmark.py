@@ -14,14 +14,16 @@ description:
   - What cannot be measured is left out and named under C(skipped), with the reason.
   - Nothing is stopped or restarted unless asked for. A service that is stopped is started again also when the module
     is killed.
-  - Runs detached from the connection and shows how far it is.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
 options:
   unit:
     description: The systemd unit of the service. Its model, settings and numactl words are those of llama-bench.
     type: str
     default: llama-server@main.service
   probe:
-    description: The compiled read probe.
+    description: The compiled read probe, which the role benchmark makes.
     type: path
     required: true
   directory:
@@ -33,7 +35,7 @@ options:
     type: int
     default: 52
   repetitions:
-    description: How often everything is measured; service_load and service_first are measured once.
+    description: How often everything is measured; C(service_load) and C(service_first) are measured once.
     type: int
     default: 5
   probe_mebibytes:
@@ -64,22 +66,18 @@ options:
     description: Seconds that the service may take to load its model, or to answer a request.
     type: int
     default: 7200
-  progress_path:
-    description: The file that tells how far it is.
-    type: path
-    required: true
 attributes:
   check_mode:
     support: full
-    description: Measures nothing.
+    details: Measures nothing.
   diff_mode:
     support: none
-    description: A measurement is a record, not a state.
+    details: A measurement is a record, not a state.
 """
 
 EXAMPLES = r"""
 - name: Measure the tower
-  llama_benchmark:
+  llamatower.tower.llama_benchmark:
     probe: /usr/local/lib/llamatower/read_probe
     progress_path: /var/lib/llamatower/benchmark.progress.json
   register: measured
@@ -91,30 +89,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The run as it is kept; null in check mode.
+  description: The run as it is kept, with the keys of RV(llamatower.tower.benchmark_info#module:benchmark.latest); null in check mode.
   returned: success
   type: dict
-  contains:
-    schema_version: {description: Of this document., type: int, returned: success}
-    started: {description: When it began., type: str, returned: success, sample: "2026-01-31T12:00:00Z"}
-    conditions: {description: Runs are compared where all of these are equal., type: dict, returned: success}
-    results:
-      description: Unit (GB/s or tokens/s), samples, median, and spread (largest minus smallest over median) by name.
-      type: dict
-      returned: success
-    skipped: {description: Why a result is missing, by its name., type: dict, returned: success}
-    derived:
-      description: active_bytes, roofline_tokens_per_second, service_of_roofline and service_of_bench.
-      type: dict
-      returned: success
 path:
   description: The file that keeps it; null in check mode.
   returned: success
   type: str
-changed:
-  description: Whether the service was stopped or restarted.
-  returned: always
-  type: bool
 """
 
 import os

@@ -5,42 +5,84 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_build
-short_description: Build llama.cpp into an artefact that towers can install
+short_description: Build llama.cpp into a build archive that towers can install
 version_added: 0.1.0
 author: llamatower contributors
 description:
   - Fetches the source, proves its hash or commit, and builds it with cmake, ninja and ccache into
-    C(artefacts/<key>.tar) below the working directory. The artefact appears whole or not at all.
+    C(artefacts/<key>.tar) below the working directory. This build archive appears whole or not at all.
   - An interrupted build goes on where it was. A build that runs already is waited for.
-  - Runs detached from the connection and shows how far it is.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
 options:
   build:
-    description: The C(llama_build) that M(llama_build_info) returned on this machine.
+    description: What is built, as M(llamatower.tower.llama_build_info) returned it on this machine.
     type: dict
     required: true
+    suboptions:
+      key:
+        description: The build key.
+        type: str
+        required: true
+      artefact:
+        description: The build archive to make.
+        type: path
+        required: true
+      present:
+        description: Whether it is there.
+        type: bool
+        required: true
+      source:
+        description: Where llama.cpp comes from.
+        type: dict
+        required: true
+      cpu:
+        description: The CPU that is built for.
+        type: str
+        required: true
+      options:
+        description: Options for cmake, by name.
+        type: dict
+        required: true
+      compiler:
+        description: First line of the compiler's version.
+        type: str
+        required: true
+      cpu_features:
+        description: CPU features the build uses.
+        type: list
+        elements: str
+        required: true
   work_dir:
-    description: Where sources, build directories and artefacts are kept.
+    description: Where sources, build directories and build archives are kept.
     type: path
     required: true
   ccache_dir:
     description: The cache of the compiler; by default C(ccache) below the working directory.
     type: path
-  progress_path:
-    description: The file that tells how far the build is.
-    type: path
-    required: true
 attributes:
   check_mode:
     support: full
-    description: Says whether it would build.
+    details: Says whether it would build.
   diff_mode:
     support: none
-    description: The result is a file of many megabytes.
+    details: The result is a file of many megabytes.
 """
 
 EXAMPLES = r"""
+- name: See what would be built
+  llamatower.tower.llama_build_info:
+    source:
+      type: sdist
+      package: llama-cpp-python
+      version: 0.3.36
+      sha256: 832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+    work_dir: /var/cache/llama.cpp
+  register: build
+
 - name: Build it
-  llama_build:
+  llamatower.tower.llama_build:
     build: "{{ build.llama_build }}"
     work_dir: /var/cache/llama.cpp
     progress_path: /var/cache/llama.cpp/progress.json
@@ -48,9 +90,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 manifest:
-  description: What went into the artefact; null in check mode and where it was there already.
+  description: What went into the build archive; null in check mode and where it was there already.
   returned: success
   type: dict
+  contains:
+    schema_version: {description: Of this document., type: int, returned: success}
+    key: {description: The build key., type: str, returned: success, sample: 3f0d8a54c1b2e697}
+    source: {description: Where llama.cpp came from., type: dict, returned: success, sample: {type: git, tag: b1234}}
+    cpu: {description: The CPU that was built for., type: str, returned: success, sample: native}
+    options: {description: "Options for cmake, by name.", type: dict, returned: success, sample: {GGML_NATIVE: "ON"}}
+    compiler: {description: First line of the compiler's version., type: str, returned: success}
+    cpu_features: {description: CPU features the build uses., type: list, elements: str, returned: success}
+    llama_version: {description: What llama-server says of itself., type: str, returned: success}
+    binaries: {description: "SHA-256 of each binary, by its name.", type: dict, returned: success, sample: {llama-server: 8d33…}}
 log:
   description: The end of the output of the step that failed.
   returned: failure

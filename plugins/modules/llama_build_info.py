@@ -12,40 +12,69 @@ description:
   - Asks the compiler which CPU features it would use, and computes the build key from the digest of the source, the
     cmake options, the compiler and those features.
   - Changes nothing and fetches nothing.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   source:
-    description:
-      - Where llama.cpp comes from.
-      - "C(sdist): C(package), C(version) and C(sha256) of a source distribution that carries llama.cpp."
-      - "C(archive): C(location) (a URL or a file on the builder) and C(sha256)."
-      - "C(git): C(url), C(tag) and the full C(commit); both are checked."
+    description: Where llama.cpp comes from; its content is always pinned.
     type: dict
     required: true
+    suboptions:
+      type:
+        description:
+          - V(sdist) is a source distribution that carries llama.cpp, fetched by the builder's pip, with C(package),
+            C(version) and C(sha256).
+          - V(archive) is a source archive, with C(location) and C(sha256).
+          - V(git) is a repository, with C(url), C(tag) and C(commit); both are checked.
+        type: str
+        choices: [sdist, archive, git]
+        required: true
+      package:
+        description: Name of the source distribution.
+        type: str
+      version:
+        description: Its version.
+        type: str
+      location:
+        description: URL of the source archive, or a file on the builder.
+        type: str
+      sha256:
+        description: SHA-256 of the source distribution or source archive, 64 hexadecimal digits.
+        type: str
+      url:
+        description: URL of the repository.
+        type: str
+      tag:
+        description: A tag of the repository.
+        type: str
+      commit:
+        description: The commit that the tag must be, all 40 hexadecimal digits.
+        type: str
   cpu:
-    description: C(native) for the builder's own CPU, or a level of the x86-64 psABI.
+    description: V(native) for the builder's own CPU, or a level of the x86-64 psABI.
     type: str
     choices: [native, x86-64-v2, x86-64-v3, x86-64-v4]
     default: native
   cmake_options:
-    description: More options for cmake, without C(-D).
+    description: More options for cmake by name, without C(-D).
     type: dict
     default: {}
   work_dir:
-    description: Where M(llama_build) works; the artefact is in C(artefacts/<key>.tar) below it.
+    description: Where M(llamatower.tower.llama_build) works; the build archive is C(artefacts/<key>.tar) below it.
     type: path
     required: true
 attributes:
   check_mode:
     support: full
-    description: Reads only.
+    details: Reads only, and does without a compiler where there is none yet.
   diff_mode:
     support: none
-    description: Reads only.
+    details: Reads only.
 """
 
 EXAMPLES = r"""
 - name: See what would be built
-  llama_build_info:
+  llamatower.tower.llama_build_info:
     source:
       type: git
       url: https://github.com/ggml-org/llama.cpp
@@ -58,21 +87,21 @@ EXAMPLES = r"""
 RETURN = r"""
 llama_build:
   description: The build; in check mode, key and what depends on it are null where the machine has no compiler yet.
-  returned: always
+  returned: success
   type: dict
   contains:
-    key: {description: Name of the build., type: str, returned: always, sample: 3f0d8a54c1b2e697}
-    artefact: {description: The file that the build makes., type: path, returned: always}
-    present: {description: Whether it is there., type: bool, returned: always}
-    cpu: {description: The level asked for., type: str, returned: always}
-    source: {description: The source asked for., type: dict, returned: always}
-    options: {description: Options for cmake., type: dict, returned: always}
-    compiler: {description: First line of the compiler's version., type: str, returned: always}
+    key: {description: Name of the build., type: str, returned: success, sample: 3f0d8a54c1b2e697}
+    artefact: {description: The build archive that is made., type: path, returned: success}
+    present: {description: Whether it is there., type: bool, returned: success}
+    cpu: {description: The level asked for., type: str, returned: success}
+    source: {description: "The source asked for, O(source).", type: dict, returned: success, sample: {type: git, tag: v0.5.0}}
+    options: {description: "Options for cmake, by name.", type: dict, returned: success, sample: {GGML_NATIVE: "ON"}}
+    compiler: {description: First line of the compiler's version., type: str, returned: success}
     cpu_features:
-      description: Features the build uses, named as in /proc/cpuinfo.
+      description: Features the build uses, named as in C(/proc/cpuinfo).
       type: list
       elements: str
-      returned: always
+      returned: success
 """
 
 import os

@@ -9,12 +9,14 @@ short_description: Install a build of llama.cpp and switch to it
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Unpacks an artefact of M(llama_build) beside the releases, proves the hashes of its binaries, runs
+  - Unpacks a build archive of M(llamatower.tower.llama_build) beside the releases, proves the hashes of its binaries, runs
     C(llama-server --version) and a tiny model through C(llama-bench), and only then gives it its name and points
     C(current) to it.
   - Refuses a build that uses CPU features which this machine lacks, naming them, before anything is unpacked.
   - A release that is there already, with the binaries that its manifest names, is only switched to, which is also how
     to go back to an earlier one.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   root:
     description: The directory of C(releases) and C(current).
@@ -25,12 +27,12 @@ options:
     type: str
     required: true
   cpu_features:
-    description: CPU features that the build is known to use; it is refused without looking into the artefact.
+    description: CPU features that the build is known to use; it is refused without looking into the build archive.
     type: list
     elements: str
     default: []
   archive:
-    description: The artefact on this machine; not needed for a release that is there, nor in check mode.
+    description: The build archive on this machine; not needed for a release that is there, nor in check mode.
     type: path
   consume:
     description: Whether to remove O(archive) afterwards, as a copy that was made for this.
@@ -43,20 +45,20 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Refuses what would be refused, and says whether it would install or switch.
+    details: Refuses what would be refused, and says whether it would install or switch.
   diff_mode:
     support: full
-    description: Shows the key that C(current) points to.
+    details: Shows the key that C(current) points to.
 """
 
 EXAMPLES = r"""
 - name: Install a build
-  llama_release:
+  llamatower.tower.llama_release:
     key: 3f0d8a54c1b2e697
     archive: /var/cache/llama.cpp/artefacts/3f0d8a54c1b2e697.tar
 
 - name: Go back to an earlier one
-  llama_release:
+  llamatower.tower.llama_release:
     key: 91c2b0aa5e6d7f38
 """
 

@@ -11,6 +11,8 @@ author: llamatower contributors
 description:
   - Waits until the server has loaded its model, asks one question with a fixed seed, and returns the answer and its speed.
   - Fails at once, with the end of the journal, when the unit stops or restarts meanwhile.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   url:
     description: Where the server listens, without a path.
@@ -40,15 +42,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Changes nothing either way.
+    details: Changes nothing either way.
   diff_mode:
     support: none
-    description: Changes nothing.
+    details: Changes nothing.
 """
 
 EXAMPLES = r"""
 - name: Ask the main server one question
-  llama_server_check:
+  llamatower.tower.llama_server_check:
     url: http://127.0.0.1:8080
     unit: llama-server@main.service
     api_key_file: /etc/llama-server/main.keys

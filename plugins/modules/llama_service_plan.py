@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: llama_service_plan
 short_description: How llama-server is to be started on a tower, and whether it can be
-version_added: 0.2.0
+version_added: 0.1.0
 author: llamatower contributors
 description:
   - Reads the manifests of the build and of the model, what C(llamatower.tower.tune) and C(llamatower.tower.bench) measured,
@@ -14,11 +14,111 @@ description:
     threads and all other settings.
   - Refuses, in one sentence for each reason, what cannot work on this tower or with the installed build.
   - Changes nothing. What is not installed yet is not checked.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
 options:
   settings:
-    description: The variables of the llama_service role without their prefix.
+    description: The variables of the role llama_service without their prefix, all of them; see there what they mean.
     type: dict
     required: true
+    suboptions:
+      instance:
+        description: The instance of C(llama-server@.service).
+        type: str
+        required: true
+      model:
+        description: Name of the model.
+        type: str
+        required: true
+      model_path:
+        description: The directory of the model.
+        type: path
+        required: true
+      keys_file:
+        description: The file of the API keys.
+        type: path
+        required: true
+      host:
+        description: Address to listen on.
+        type: str
+        required: true
+      port:
+        description: Port to listen on.
+        type: int
+        required: true
+      cors_origins:
+        description: Web pages that may ask the server.
+        type: str
+      tls_certificate:
+        description: PEM file of the certificate.
+        type: path
+      tls_key:
+        description: PEM file of its key.
+        type: path
+      metrics:
+        description: Whether C(/metrics) answers.
+        type: bool
+        required: true
+      context:
+        description: Tokens of context, shared by the parallel requests.
+        type: int
+        required: true
+      parallel:
+        description: Requests decoded at the same time.
+        type: int
+        required: true
+      threads:
+        description: Threads that decode; null for what was measured, else every physical core.
+        type: int
+      threads_batch:
+        description: Threads that read prompts; null likewise.
+        type: int
+      flash_attention:
+        description: Whether flash attention is used; null for what was measured, else what the server thinks best.
+        type: bool
+      numa_policy:
+        description: On which memory nodes weights and threads are.
+        type: str
+        choices: [auto, interleave, weighted, distribute, bind, per_node, none]
+        required: true
+      numa_node:
+        description: The node of V(bind).
+        type: int
+      numa_weights:
+        description: Weights of V(weighted), by node.
+        type: dict
+        required: true
+      load_mode:
+        description: How the weights get into memory.
+        type: str
+        choices: [auto, dio, none, mlock, mmap, mmap+mlock]
+        required: true
+      huge_pages:
+        description: The kind of pages.
+        type: str
+        choices: [thp, hugetlb, none]
+        required: true
+      huge_page_bytes:
+        description: Bytes of a page of the pool.
+        type: int
+        required: true
+      reserve_bytes:
+        description: Bytes that model and KV cache must leave free.
+        type: int
+        required: true
+      bytes_per_second:
+        description: The slowest disk that is waited for.
+        type: int
+        required: true
+      tolerance:
+        description: How far the bytes on the nodes may be apart, as a part of their mean.
+        type: float
+        required: true
+      extra:
+        description: Further settings in the names of C(llama-server --help).
+        type: dict
+        required: true
   build_root:
     description: The directory of C(current).
     type: path
@@ -35,21 +135,43 @@ options:
     description: Where C(llamatower.tower.bench) keeps its runs; weights of the nodes come from the last that read them all.
     type: path
     default: /var/lib/llamatower/benchmarks
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
 """
 
 EXAMPLES = r"""
 - name: Decide how the server is started
-  llama_service_plan:
-    settings: "{{ __llama_service_settings }}"
+  llamatower.tower.llama_service_plan:
     build_root: /opt/llama.cpp
+    settings:
+      instance: main
+      model: glm-4.6
+      model_path: /var/lib/llama-models/glm-4.6
+      keys_file: /etc/llama-server/main.keys
+      host: 127.0.0.1
+      port: 8080
+      cors_origins: null
+      tls_certificate: null
+      tls_key: null
+      metrics: false
+      context: 8192
+      parallel: 1
+      threads: null
+      threads_batch: null
+      flash_attention: null
+      numa_policy: auto
+      numa_node: null
+      numa_weights: {}
+      load_mode: auto
+      huge_pages: thp
+      huge_page_bytes: 2097152
+      reserve_bytes: 4294967296
+      bytes_per_second: 100000000
+      tolerance: 0.01
+      extra: {}
   register: plan
+
+- name: Say why so
+  ansible.builtin.debug:
+    msg: "{{ plan.plan.numa_policy }}: {{ plan.plan.why.numa_policy }}"
 """
 
 RETURN = r"""
@@ -60,23 +182,60 @@ plan:
   contains:
     numa_policy: {description: The policy that was chosen., type: str, returned: always}
     load_mode: {description: The load mode that was chosen., type: str, returned: always}
-    huge_pages: {description: "thp, hugetlb or none.", type: str, returned: always}
-    why: {description: Where policy and load mode came from., type: dict, returned: always}
+    huge_pages: {description: "C(thp), C(hugetlb) or C(none).", type: str, returned: always}
+    why:
+      description: Where these came from.
+      type: dict
+      returned: always
+      contains:
+        numa_policy: {description: A phrase., type: str, returned: always, sample: "not measured yet: llamatower.tower.tune does"}
+        load_mode: {description: A phrase., type: str, returned: always, sample: as set}
     threads: {description: Threads that decode., type: int, returned: always}
     threads_batch: {description: Threads that read prompts., type: int, returned: always}
     flash_attention: {description: Whether flash attention is on; null leaves it to the server., type: bool, returned: always}
     options: {description: Words after the command., type: list, elements: str, returned: always}
     needed_bytes: {description: Bytes of model and KV cache., type: int, returned: always}
     start_seconds: {description: Seconds that a start may take., type: int, returned: always}
-    weights: {description: Weights of the nodes to set before a start., type: dict, returned: always}
-    instances: {description: "name, unit, port, node, url, prefix, environment and intent of each.", type: list, elements: dict, returned: always}
-    problems: {description: Why it cannot be carried out., type: list, elements: str, returned: always}
+    weights:
+      description: Weights of the nodes to set before a start, by node; empty for other policies than weighted.
+      type: dict
+      returned: always
+      sample: {"0": 3, "1": 2}
+    instances:
+      description: One entry for each unit.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        name: {description: Name of the instance., type: str, returned: always, sample: main}
+        unit: {description: Its unit., type: str, returned: always, sample: llama-server@main.service}
+        port: {description: Its port., type: int, returned: always}
+        node: {description: The node it is bound to; null where it is bound to none., type: int, returned: always}
+        url: {description: Where it answers., type: str, returned: always, sample: "http://127.0.0.1:8080"}
+        prefix: {description: Words before the command., type: list, elements: str, returned: always, sample: [/usr/bin/numactl, --interleave=0-1]}
+        environment: {description: "Its environment, by name.", type: dict, returned: always, sample: {LLAMA_ARG_CTX_SIZE: "8192"}}
+        intent:
+          description: What M(llamatower.tower.numa_placement_info) and the check after a start compare with what they find.
+          type: dict
+          returned: always
+          contains:
+            url: {description: Where it answers., type: str, returned: always}
+            key_file: {description: The file of the API keys., type: str, returned: always}
+            nodes: {description: The nodes that should hold its memory., type: list, elements: int, returned: always}
+            weights: {description: "How much each node should have, by node; empty for the same.", type: dict, returned: always, sample: {}}
+            kernel_policy: {description: The kernel's memory policy; null for any., type: str, returned: always, sample: "interleave:0-1"}
+            huge_pages: {description: The kind of its pages., type: str, returned: always}
+            page_bytes: {description: Bytes of a page of the pool; null without one., type: int, returned: always}
+            tolerance: {description: How far the nodes may be apart; null for any., type: float, returned: always}
+            least_share: {description: How much of the mean each node has at least; null for any., type: float, returned: always}
+            warm_up_tokens: {description: Tokens that are generated before it counts as started., type: int, returned: always}
+    problems: {description: "Why it cannot be carried out, one sentence each.", type: list, elements: str, returned: always}
 build:
-  description: The manifest of the installed build; empty without one.
+  description: The manifest of the installed build, with the keys of RV(llamatower.tower.llama_build#module:manifest); empty without one.
   returned: always
   type: dict
 model:
-  description: The manifest of the installed model; empty without one.
+  description: The manifest of the installed model, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest); empty without one.
   returned: always
   type: dict
 missing:

@@ -17,7 +17,9 @@ description:
   - Measures beside the running service where memory allows that. Otherwise the service is stopped meanwhile, and started
     again whatever becomes of this module, by a unit that waits for its end. No setting of the service is changed.
   - What was measured is kept, so that a search that was killed goes on from there.
-  - Runs detached from the connection and shows how far it is.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
 options:
   unit:
     description: The systemd unit of the service.
@@ -58,27 +60,23 @@ options:
     description: Whether to measure although the stored result is of this build, model, tower and search.
     type: bool
     default: false
-  progress_path:
-    description: The file that tells how far it is.
-    type: path
-    required: true
 attributes:
   check_mode:
     support: full
-    description: Says whether it would measure.
+    details: Says whether it would measure.
   diff_mode:
     support: none
-    description: A measurement is a record, not a state.
+    details: A measurement is a record, not a state.
 """
 
 EXAMPLES = r"""
 - name: Find the fastest settings
-  llama_tune:
+  llamatower.tower.llama_tune:
     progress_path: /var/lib/llamatower/tune.progress.json
   register: tuned
 
 - name: Compare only what keeps the service as it is otherwise
-  llama_tune:
+  llamatower.tower.llama_tune:
     policies: [interleave, none]
     load_modes: [dio]
     progress_path: /var/lib/llamatower/tune.progress.json
@@ -90,24 +88,96 @@ tuning:
   returned: success
   type: dict
   contains:
+    schema_version: {description: Of this document., type: int, returned: success}
     measured: {description: When., type: str, returned: success, sample: "2026-01-31T12:00:00Z"}
     build: {description: The key of the build., type: str, returned: success}
-    model: {description: Its name and the SHA-256 of its files., type: dict, returned: success}
-    conditions: {description: What else it depends on., type: dict, returned: success}
-    space: {description: What was compared., type: dict, returned: success}
-    winner:
-      description: numa_policy, load_mode, huge_pages, threads, threads_batch and flash_attention.
+    model:
+      description: The model.
       type: dict
       returned: success
+      contains:
+        name: {description: Its name., type: str, returned: success}
+        sha256: {description: SHA-256 of its files., type: list, elements: str, returned: success}
+    conditions:
+      description: What else it depends on.
+      type: dict
+      returned: success
+      contains:
+        kernel: {description: Kernel release., type: str, returned: success}
+        bios: {description: Version of the firmware., type: str, returned: success}
+        cpu: {description: Brand of the CPU., type: str, returned: success}
+        cores: {description: Physical cores., type: int, returned: success}
+        threads_per_core: {description: Logical CPUs of a core., type: int, returned: success}
+        nodes: {description: NUMA nodes., type: int, returned: success}
+        thp: {description: Transparent huge pages., type: str, returned: success}
+        governor: {description: CPU frequency governor., type: str, returned: success}
+    space:
+      description: What the search was to compare.
+      type: dict
+      returned: success
+      contains:
+        loads: {description: "NUMA policy, load mode and huge pages of each.", type: list, elements: list, returned: success, sample: [[interleave, dio, thp]]}
+        threads: {description: Threads that decode., type: list, elements: int, returned: success}
+        threads_batch: {description: Threads that read a prompt., type: list, elements: int, returned: success}
+        flash_attention: {description: With or without., type: list, elements: bool, returned: success}
+        bound_threads: {description: Threads that decode under the policy bind., type: list, elements: int, returned: success}
+        bound_threads_batch: {description: Threads that read a prompt under the policy bind., type: list, elements: int, returned: success}
+    winner:
+      description: The fastest settings.
+      type: dict
+      returned: success
+      contains:
+        numa_policy: {description: NUMA policy., type: str, returned: success, sample: interleave}
+        load_mode: {description: Load mode., type: str, returned: success, sample: dio}
+        huge_pages: {description: Huge pages., type: str, returned: success, sample: thp}
+        threads: {description: Threads that decode., type: int, returned: success}
+        threads_batch: {description: Threads that read a prompt., type: int, returned: success}
+        flash_attention: {description: With or without flash attention., type: bool, returned: success}
     confidence:
-      description: C(certain) where each sample beats the next best arm, C(likely) where the median does, else C(tie).
+      description: >-
+        C(certain) where each sample beats those of the next best settings, C(likely) where the median does, else C(tie).
       type: str
       returned: success
-    evidence: {description: "Rates of the winner and of the next best arm, and load times.", type: dict, returned: success}
+    evidence:
+      description: What that rests on.
+      type: dict
+      returned: success
+      contains:
+        decode_tokens_per_second:
+          description: What the fastest settings decode, in tokens/s.
+          type: dict
+          returned: success
+          contains: &rates
+            median: {description: The median., type: float, returned: success}
+            low: {description: The lowest sample., type: float, returned: success}
+            high: {description: The highest sample., type: float, returned: success}
+            samples: {description: Number of samples., type: int, returned: success}
+        prompt_tokens_per_second:
+          description: What they read of a prompt, in tokens/s; null where that was not compared.
+          type: dict
+          returned: success
+          contains: *rates
+        load_seconds: {description: What loading the model took., type: list, elements: float, returned: success}
+        runner_up:
+          description: The next best settings; null without any.
+          type: dict
+          returned: success
+          contains:
+            numa_policy: {description: NUMA policy., type: str, returned: success}
+            load_mode: {description: Load mode., type: str, returned: success}
+            huge_pages: {description: Huge pages., type: str, returned: success}
+            threads: {description: Threads that decode., type: int, returned: success}
+            flash_attention: {description: With or without flash attention., type: bool, returned: success}
+            decode_tokens_per_second:
+              description: What they decode, in tokens/s.
+              type: dict
+              returned: success
+              contains: *rates
 left_out:
   description: Why policies were not compared, by their names.
   returned: success
   type: dict
+  sample: {bind: Node 0 has too little memory for the model.}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -14,6 +14,9 @@ description:
   - Needs no package and runs no command. Needs root, since only root may read the table.
   - What is not sure is null. C(confidence) C(certain) means that a naming rule and the CPU agree, C(high) that one of
     them answered alone, C(low) that the firmware contradicts the CPU, C(none) that there are bounds at most.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
 options:
   dmi_path:
     description: The raw SMBIOS table, bare or as C(dmidecode --dump-bin) writes it.
@@ -27,25 +30,27 @@ options:
     type: path
     default: /sys
   previous:
-    description: An earlier C(memory_channels) of the same machine; DIMMs that are gone since are reported.
+    description: An earlier RV(memory_channels) of the same machine; DIMMs that are gone since are reported.
     type: dict
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
 """
 
 EXAMPLES = r"""
 - name: See what the memory channels are doing
-  memory_channels_info:
+  llamatower.tower.memory_channels_info:
   register: memory
 
 - name: Show the board
   ansible.builtin.debug:
-    msg: "{{ (memory.memory_channels | memory_board).splitlines() }}"
+    msg: "{{ (memory.memory_channels | llamatower.tower.memory_board).splitlines() }}"
+
+- name: Read what dmidecode said on another machine
+  llamatower.tower.memory_channels_info:
+    dmidecode_path: /srv/saved/dmidecode.txt
+  register: saved
+
+- name: Say what it costs there, the most costly first
+  ansible.builtin.debug:
+    msg: "{{ saved.memory_channels.advice | map(attribute='message') }}"
 """
 
 RETURN = r"""

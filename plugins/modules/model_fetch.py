@@ -14,40 +14,33 @@ description:
     name. Files that an earlier declaration of the model had already are taken over.
   - An interrupted fetch goes on at the byte; a file whose hash was proven is not read again. A file with another hash
     goes to quarantine, is named in a warning, and is fetched once more.
-  - The token is sent to the hub only, and not to where it redirects. Needs nothing but Python on the tower.
+  - Needs nothing but Python on the tower.
   - The pages of the model do not stay in the page cache, where they would all lie on the memory node that read them.
-  - Runs detached from the connection and shows how far it is.
-options:
-  model:
-    description: The model as M(model_source_info) describes it.
-    type: dict
-    required: true
-  path:
-    description: The directory of the models.
-    type: path
-    required: true
-  endpoint:
-    description: The hub; null is C(HF_ENDPOINT) of the environment, or https://huggingface.co.
-    type: str
-  token:
-    description: Access token of the hub, for gated repositories.
-    type: str
-  progress_path:
-    description: The file that tells how far the download is.
-    type: path
-    required: true
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
+  - llamatower.tower.models.resolved
+  - llamatower.tower.models.hub
+options: {}
 attributes:
   check_mode:
     support: full
-    description: Says that it would fetch.
+    details: Says that it would fetch.
   diff_mode:
     support: none
-    description: The result is a file of many gigabytes.
+    details: The result is a file of many gigabytes.
 """
 
 EXAMPLES = r"""
-- name: Fetch a model
-  model_fetch:
+- name: Ask what the file is
+  llamatower.tower.model_source_info:
+    models:
+      - name: small
+        path: /mnt/usb/small-Q6_K.gguf
+  register: sources
+
+- name: Fetch it into the store
+  llamatower.tower.model_fetch:
     model: "{{ sources.models | first }}"
     path: /var/lib/llama-models
     progress_path: /var/lib/llama-models/.progress.json
@@ -55,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 manifest:
-  description: What is in the store now; null in check mode.
+  description: What is in the store now, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest); null in check mode.
   returned: success
   type: dict
 transfer:
@@ -67,10 +60,14 @@ transfer:
     resumed_bytes: {description: Bytes that an earlier run had left., type: int, returned: success}
     retries: {description: Attempts after the first of each file., type: int, returned: success}
     quarantined:
-      description: Files that came with another hash - file, sha256, and the expected one.
+      description: Files that came with another hash.
       type: list
       elements: dict
       returned: success
+      contains:
+        file: {description: Its name in the store., type: str, returned: success}
+        sha256: {description: The SHA-256 it came with., type: str, returned: success}
+        expected: {description: The SHA-256 it should have., type: str, returned: success}
 """
 
 from pathlib import Path

@@ -11,8 +11,11 @@ author: llamatower contributors
 description:
   - Resolves the models that any tower declares to a commit and to size and SHA-256 of every file, and writes that into a
     YAML file to be reviewed and kept with the inventory. The same models always give the same file.
-  - Runs on the controller, whose Python must have huggingface_hub. What only towers can read, M(model_source_info) has
-    read there before.
+  - Runs on the controller, whose Python must have huggingface_hub for models of the hub. What only towers can read,
+    M(llamatower.tower.model_source_info) has read there before.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.models.hub
 options:
   path:
     description: The lock file.
@@ -23,27 +26,21 @@ options:
     type: dict
     required: true
   read:
-    description: What M(model_source_info) said on each tower of its files and URLs, by the name of the tower.
+    description: What M(llamatower.tower.model_source_info) said on each tower of its files and URLs, by the name of the tower.
     type: dict
     default: {}
-  endpoint:
-    description: The hub; null is C(HF_ENDPOINT) of the environment, or https://huggingface.co.
-    type: str
-  token:
-    description: Access token of the hub, for gated repositories.
-    type: str
 attributes:
   check_mode:
     support: full
-    description: Resolves, and writes nothing.
+    details: Resolves, and writes nothing.
   diff_mode:
     support: full
-    description: The file before and after.
+    details: The file before and after.
 """
 
 EXAMPLES = r"""
-- name: Lock a model
-  model_lock:
+- name: Lock a model of the hub
+  llamatower.tower.model_lock:
     path: /root/inventory/models.lock.yml
     towers:
       tower1:
@@ -51,11 +48,30 @@ EXAMPLES = r"""
           repo: unsloth/GLM-4.6-GGUF
           revision: main
           files: Q6_K/*.gguf
+  delegate_to: localhost
+
+- name: Read a file that lies on a tower
+  llamatower.tower.model_source_info:
+    models:
+      - name: small
+        path: /mnt/usb/small-Q6_K.gguf
+  register: there
+
+- name: Lock it
+  llamatower.tower.model_lock:
+    path: models.lock.yml
+    towers:
+      tower1:
+        - name: small
+          path: /mnt/usb/small-Q6_K.gguf
+    read:
+      tower1: "{{ there.models }}"
+  delegate_to: localhost
 """
 
 RETURN = r"""
 models:
-  description: What is locked, as M(model_source_info) describes it.
+  description: What is locked, with the keys of RV(llamatower.tower.model_source_info#module:models).
   returned: success
   type: list
   elements: dict

@@ -12,6 +12,8 @@ description:
   - Removes models from a store, and what unfinished fetches left of them.
   - Refuses, and removes nothing, where one of them is declared, is what the service is to serve, is named by the settings
     of any service, is mapped or opened by a process, or is a symbolic link.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   path:
     description: The directory of the models.
@@ -37,25 +39,28 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says what it would remove.
+    details: Says what it would remove.
   diff_mode:
     support: full
-    description: The models and their sizes.
+    details: The models and their sizes.
 """
 
 EXAMPLES = r"""
 - name: Make room
-  model_prune:
+  llamatower.tower.model_prune:
     path: /var/lib/llama-models
     names: [glm-4.5]
 """
 
 RETURN = r"""
 removed:
-  description: Name and bytes of each model that is removed.
+  description: The models that are removed.
   returned: success
   type: list
   elements: dict
+  contains:
+    name: {description: Its name., type: str, returned: success}
+    bytes: {description: What it took of the disk., type: int, returned: success}
 bytes:
   description: What that frees.
   returned: success

@@ -12,20 +12,16 @@ description:
   - Runs a BitTorrent engine, without tracker or search for peers, or rsync, until every one of the towers has the model.
   - Ends where a tower gets no further for a while, so that the others do not wait for one that died; what came stays for
     the next run.
-  - What was received is for M(model_fetch) to prove and to publish.
+  - What was received is for M(llamatower.tower.model_fetch) to prove and to publish.
 requirements:
   - python3-libtorrent or rsync
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
+  - llamatower.tower.models.resolved
 options:
-  model:
-    description: The model as M(model_source_info) describes it.
-    type: dict
-    required: true
-  path:
-    description: The directory of the models.
-    type: path
-    required: true
   torrent:
-    description: What M(model_torrent) returned on the tower that has the model; without it, rsync is used.
+    description: What M(llamatower.tower.model_torrent) returned on the tower that has the model; without it, rsync is used.
     type: str
   address:
     description: The address of this tower in the LAN; nothing else is listened at.
@@ -52,22 +48,18 @@ options:
     description: Seconds without progress after which the rest is given up.
     type: int
     default: 120
-  progress_path:
-    description: The file that tells how far it is.
-    type: path
-    required: true
 attributes:
   check_mode:
     support: full
-    description: Shares nothing.
+    details: Shares nothing.
   diff_mode:
     support: none
-    description: The result is a file of many gigabytes.
+    details: The result is a file of many gigabytes.
 """
 
 EXAMPLES = r"""
 - name: Share a model
-  model_share:
+  llamatower.tower.model_share:
     model: "{{ model_store_plan | first }}"
     path: /var/lib/llama-models
     torrent: "{{ described.torrent }}"

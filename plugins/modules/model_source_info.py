@@ -14,12 +14,12 @@ description:
   - Models of the hub are asked for through huggingface_hub, which the Python that runs the module must have; files and
     URLs need nothing. Files without a declared C(sha256) are read and hashed, past the page cache.
   - Warns where a model has fewer bits a weight than its name says, and where a locked branch or tag has moved.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
+  - llamatower.tower.models
+  - llamatower.tower.models.hub
 options:
-  models:
-    description: The declared models, as in C(model_store_models).
-    type: list
-    elements: dict
-    required: true
   locked:
     description:
       - Entries of the lock file, of models of the hub, whose revisions are compared with what the hub says now.
@@ -35,31 +35,28 @@ options:
     description:
       - The file that tells how far the hashing is. With it, the module runs detached from the connection, and shows that.
     type: path
-  endpoint:
-    description: The hub; null is C(HF_ENDPOINT) of the environment, or https://huggingface.co.
-    type: str
-  token:
-    description: Access token of the hub, for gated repositories.
-    type: str
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
 """
 
 EXAMPLES = r"""
-- name: Resolve a model to its commit and its files
-  model_source_info:
+- name: Resolve a model of the hub to its commit and its files
+  llamatower.tower.model_source_info:
     models:
       - name: glm-4.6
         repo: unsloth/GLM-4.6-GGUF
         revision: main
         files: Q6_K/*.gguf
   delegate_to: localhost
+
+- name: Read a model on a disk
+  llamatower.tower.model_source_info:
+    models:
+      - name: small
+        path: /mnt/usb/small-Q6_K.gguf
   register: sources
+
+- name: Say how large it is
+  ansible.builtin.debug:
+    msg: "{{ sources.models | map(attribute='bytes') | sum }}"
 """
 
 RETURN = r"""
@@ -70,11 +67,26 @@ models:
   elements: dict
   contains:
     name: {description: Its name., type: str, returned: success}
-    source: {description: Its source as it is declared., type: dict, returned: success}
+    source:
+      description: Its source as it is declared, without its name.
+      type: dict
+      returned: success
+      sample: {repo: unsloth/GLM-4.6-GGUF, revision: main, files: Q6_K/*.gguf}
     commit: {description: The commit of the repository; null for files and URLs., type: str, returned: success}
-    files: {description: "file (its path in the source), size, sha256.", type: list, elements: dict, returned: success}
+    files:
+      description: Its files, in the order of the shards.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        file: {description: "Its path in the repository, its path on the host, or its URL.", type: str, returned: success}
+        size: {description: Its size in bytes., type: int, returned: success}
+        sha256: {description: Its SHA-256; null where it was not hashed., type: str, returned: success}
     bytes: {description: Sum of their sizes., type: int, returned: success}
-    gguf: {description: What the headers say, as M(gguf_info) tells it., type: dict, returned: success}
+    gguf:
+      description: What the headers say, with the keys of RV(llamatower.tower.gguf_info#module:gguf) without C(source), C(metadata) and C(tensors).
+      type: dict
+      returned: success
 """
 
 import contextlib

@@ -12,62 +12,86 @@ description:
   - Compares the declared models, and what is locked of them, with the manifests of the store and the sizes and times of
     its files. No byte of a model is read, and nothing outside the tower is asked.
   - Fails where a model is declared otherwise than it was locked.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
+  - llamatower.tower.models
 options:
   path:
     description: The directory of the models; it need not exist yet.
     type: path
     required: true
-  models:
-    description: The declared models, as in C(model_store_models).
-    type: list
-    elements: dict
-    required: true
   lock:
-    description: The lock file as M(model_lock) writes it; empty where there is none.
+    description: The lock file as M(llamatower.tower.model_lock) writes it; empty where there is none.
     type: raw
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
 """
 
 EXAMPLES = r"""
 - name: See which models are there
-  model_store_info:
+  llamatower.tower.model_store_info:
     path: /var/lib/llama-models
     models:
       - name: small
         url: https://huggingface.co/org/small-GGUF/resolve/main/small-Q6_K.gguf
         sha256: 20343b302ced09851f62ba12410a1bdebfc57b66399a451fcd2a51517a00673b
   register: store
+
+- name: Say what is missing
+  ansible.builtin.debug:
+    msg: "{{ store.models | rejectattr('state', 'eq', 'present') | map(attribute='name') }}"
 """
 
 RETURN = r"""
 models:
   description: One entry a declared model.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
-    name: {description: Its name., type: str, returned: always}
-    source: {description: Its source as it is declared., type: dict, returned: always}
-    state: {description: "C(present), C(absent) or C(changed).", type: str, returned: always}
-    locked: {description: Its entry in the lock file; null where there is none., type: dict, returned: always}
-    verified: {description: "When all its files were last hashed, in seconds since 1970, or null.", type: int, returned: always}
-    reason: {description: Why it counts as changed; null otherwise., type: str, returned: always}
-    manifest: {description: The manifest in the store; null where there is none., type: dict, returned: always}
-    intact: {description: SHA-256 of its files that are there unchanged., type: list, elements: str, returned: always}
-    partial_bytes: {description: Bytes of an unfinished fetch., type: int, returned: always}
+    name: {description: Its name., type: str, returned: success}
+    source: {description: "Its source as it is declared, without its name.", type: dict, returned: success, sample: {path: /mnt/usb/small-Q6_K.gguf}}
+    state: {description: "C(present), C(absent) or C(changed).", type: str, returned: success}
+    reason: {description: Why it counts as changed; null otherwise., type: str, returned: success}
+    locked:
+      description: Its entry in the lock file, with the keys of RV(llamatower.tower.model_source_info#module:models); null where there is none.
+      type: dict
+      returned: success
+    verified: {description: "When all its files were last hashed, in seconds since 1970, or null.", type: int, returned: success}
+    manifest:
+      description: The manifest in the store; null where there is none.
+      type: dict
+      returned: success
+      contains:
+        schema_version: {description: Of this document., type: int, returned: success}
+        name: {description: Its name., type: str, returned: success}
+        source: {description: The source it came from., type: dict, returned: success, sample: {path: /mnt/usb/small-Q6_K.gguf}}
+        commit: {description: The commit of the repository; null for files and URLs., type: str, returned: success}
+        files:
+          description: Its files, in the order of the shards.
+          type: list
+          elements: dict
+          returned: success
+          contains:
+            file: {description: Its name in the directory of the model., type: str, returned: success}
+            size: {description: Its size in bytes., type: int, returned: success}
+            mtime_ns: {description: Its time when it was proven., type: int, returned: success}
+            sha256: {description: Its SHA-256., type: str, returned: success}
+        bytes: {description: Sum of their sizes., type: int, returned: success}
+        gguf:
+          description: What the headers say, with the keys of RV(llamatower.tower.gguf_info#module:gguf) without C(source), C(metadata) and C(tensors).
+          type: dict
+          returned: success
+    intact: {description: SHA-256 of its files that are there unchanged., type: list, elements: str, returned: success}
+    partial_bytes: {description: Bytes of an unfinished fetch., type: int, returned: success}
 timer:
-  description: Whether the timer that verifies the models every month is C(present).
-  returned: always
+  description: The timer that verifies the models every month.
+  returned: success
   type: dict
+  contains:
+    present: {description: Whether it is installed., type: bool, returned: success}
 free_bytes:
   description: Free space on the disk of the directory, in bytes.
-  returned: always
+  returned: success
   type: int
 """
 

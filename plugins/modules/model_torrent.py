@@ -11,34 +11,29 @@ author: llamatower contributors
 description:
   - Reads a model that the store has, past the page cache, and returns its BitTorrent metadata, which is the same for
     the same files.
-options:
-  model:
-    description: The model as M(model_source_info) describes it.
-    type: dict
-    required: true
-  path:
-    description: The directory of the models.
-    type: path
-    required: true
-  progress_path:
-    description: The file that tells how far it is.
-    type: path
-    required: true
+requirements:
+  - python3-libtorrent
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
+  - llamatower.tower.models.resolved
+options: {}
 attributes:
   check_mode:
     support: full
-    description: Reads nothing.
+    details: Reads nothing.
   diff_mode:
     support: none
-    description: Changes nothing.
+    details: Changes nothing.
 """
 
 EXAMPLES = r"""
 - name: Describe a model
-  model_torrent:
+  llamatower.tower.model_torrent:
     model: "{{ model_store_plan | first }}"
     path: /var/lib/llama-models
     progress_path: /var/lib/llama-models/.progress.json
+  register: described
 """
 
 RETURN = r"""

@@ -14,7 +14,10 @@ description:
     the next run of C(llamatower.tower.models) fetches it again.
   - What is right and has another time than the manifest says, as in a store that was copied to another disk, gets that
     time there, and no longer counts as changed.
-  - Runs detached from the connection and shows how far it is.
+  - Reports changed where another file is known to be wrong, or to be right, than before.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.long
 options:
   path:
     description: The directory of the models.
@@ -23,22 +26,18 @@ options:
   workers:
     description: Files that are hashed at once; by default as many as the host has CPUs.
     type: int
-  progress_path:
-    description: The file that tells how far it is.
-    type: path
-    required: true
 attributes:
   check_mode:
     support: full
-    description: Reads and compares, and writes nothing down.
+    details: Reads and compares, and writes nothing down.
   diff_mode:
     support: none
-    description: Nothing but the time of the verification is written where all is well.
+    details: Nothing but the time of the verification is written where all is well.
 """
 
 EXAMPLES = r"""
 - name: Hash all models again
-  model_verify:
+  llamatower.tower.model_verify:
     path: /var/lib/llama-models
     progress_path: /var/lib/llama-models/.verify.json
 """
@@ -53,14 +52,16 @@ models:
     name: {description: Its name., type: str, returned: always}
     time: {description: "When it was verified, in seconds since 1970.", type: int, returned: always}
     files:
-      description: "file, state (ok, wrong, missing or unreadable), sha256 (of the manifest), found (what it is now, or null), mtime_ns."
+      description: Its files, in the order of the shards.
       type: list
       elements: dict
       returned: always
-changed:
-  description: Whether another file is known to be wrong, or to be right, than before.
-  returned: always
-  type: bool
+      contains:
+        file: {description: Its name in the directory of the model., type: str, returned: always}
+        state: {description: "C(ok), C(wrong), C(missing) or C(unreadable).", type: str, returned: always}
+        sha256: {description: Its SHA-256 by the manifest., type: str, returned: always}
+        found: {description: The SHA-256 that it has; null where it cannot be read., type: str, returned: always}
+        mtime_ns: {description: Its time before it was read; null where it is missing., type: int, returned: always}
 """
 
 import os

@@ -13,6 +13,9 @@ description:
     files and the large anonymous buffers by NUMA node, page size and memory policy.
   - Return codes of mbind or numactl prove nothing; this is what the kernel really did.
   - Needs root or the user of the process.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
 options:
   unit:
     description: The systemd unit whose main process is read. One of O(unit), O(pid) and O(path) is needed.
@@ -24,35 +27,68 @@ options:
     description: A directory with saved C(numa_maps) and C(smaps) files to read instead of a process.
     type: path
   intent:
-    description: Where the memory should lie, as M(llama_service_plan) returns it for an instance.
+    description: Where the memory should lie, as M(llamatower.tower.llama_service_plan) returns it for an instance.
     type: dict
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
+    suboptions:
+      nodes:
+        description: The nodes that should hold it.
+        type: list
+        elements: int
+        required: true
+      weights:
+        description: How much each node should have of it, by node; empty for the same.
+        type: dict
+        required: true
+      kernel_policy:
+        description: The kernel's memory policy, such as V(interleave:0-1); null for any.
+        type: str
+        required: true
+      huge_pages:
+        description: The kind of its pages.
+        type: str
+        choices: [thp, hugetlb, none]
+        required: true
+      page_bytes:
+        description: Bytes of a page of the pool; null without one.
+        type: int
+      tolerance:
+        description: How far the nodes may be apart, as a part of their mean; null for any.
+        type: float
+        required: true
+      least_share:
+        description: How much of the mean each node has at least; null for any.
+        type: float
 """
 
 EXAMPLES = r"""
 - name: See where the weights of the main server lie
-  numa_placement_info:
+  llamatower.tower.numa_placement_info:
     unit: llama-server@main.service
   register: placement
 
-- name: See where the memory of a process lies
-  numa_placement_info:
-    pid: 1
+- name: See where they lay on another machine, from saved files
+  llamatower.tower.numa_placement_info:
+    path: /srv/saved/llama-server
+    intent:
+      nodes: [0, 1]
+      weights: {}
+      kernel_policy: interleave:0-1
+      huge_pages: none
+      tolerance: 0.01
+  register: saved
+
+- name: Say whether they lay where they should
+  ansible.builtin.debug:
+    msg: "{{ saved.problem or 'as intended' }}"
 """
 
 RETURN = r"""
 numa_placement:
-  description: Sizes in bytes. All but source and pid are null when the process does not run.
+  description: Sizes in bytes. All but C(source) and C(pid) are null when the process does not run.
   returned: always
   type: dict
   contains:
-    source: {description: What was read., type: str, returned: always, sample: /proc/1234}
+    source: {description: "What was read, C(none) where nothing runs.", type: str, returned: always, sample: /proc/1234}
     pid: {description: The process; null for saved files or a unit that does not run., type: int, returned: always}
     nodes: {description: Bytes by node number., type: dict, returned: always, sample: {"0": 141000000, "1": 141000000}}
     bytes: {description: Sum over the nodes., type: int, returned: always}

@@ -9,7 +9,11 @@ short_description: How far a long job is
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Reads the progress file of M(llama_build) or M(model_fetch), and whether the job still holds its lock.
+  - Reads the progress file of a module that takes long, such as M(llamatower.tower.llama_build) or
+    M(llamatower.tower.model_fetch), and whether the job still holds its lock.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
+  - llamatower.tower.attributes.info
 options:
   path:
     description: The progress file.
@@ -18,19 +22,17 @@ options:
   job_path:
     description: The file in which Ansible's async wrapper keeps the result of the job.
     type: path
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Reads only.
 """
 
 EXAMPLES = r"""
 - name: See whether a build runs
-  progress_info:
+  llamatower.tower.progress_info:
     path: /var/cache/llama.cpp/progress.json
+  register: job
+
+- name: Say how far it is
+  ansible.builtin.debug:
+    msg: "{{ job.line or 'nothing runs' }}"
 """
 
 RETURN = r"""
@@ -43,9 +45,17 @@ finished:
   type: bool
   returned: always
 progress:
-  description: What it last told - label, done, total, unit, first, started, updated - or null.
+  description: What it last told; null where it has told nothing.
   type: dict
   returned: always
+  contains:
+    label: {description: What it does., type: str, returned: always, sample: compiling}
+    done: {description: How much is done., type: int, returned: always}
+    total: {description: How much there is to do; 0 where that is not known., type: int, returned: always}
+    unit: {description: "What is counted, a plural noun or C(bytes).", type: str, returned: always}
+    first: {description: How much was done when it began., type: int, returned: always}
+    started: {description: "When it began, in seconds since 1970.", type: float, returned: always}
+    updated: {description: "When it told so, in seconds since 1970.", type: float, returned: always}
 line:
   description: The same as a line, or null.
   type: str

@@ -13,6 +13,8 @@ description:
     values, and writes only the difference, in one request. A board that has no such setting, or several that could be
     meant, gets the candidates listed and no write.
   - What is written applies at the next reset, which is another call with O(state=reset).
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   host:
     description: Name or address of the BMC, with a port where it is not 443.
@@ -57,7 +59,7 @@ options:
     type: dict
     default: {}
   spellings:
-    description: The C(settings) of C(catalog/bios.yml).
+    description: How boards spell settings, the C(settings) of C(catalog/bios.yml), by setting.
     type: dict
     default: {}
   restored:
@@ -83,15 +85,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reads, and predicts the difference that it would write.
+    details: Reads, and predicts the difference that it would write.
   diff_mode:
     support: full
-    description: Shows the values that change.
+    details: Shows the values that change.
 """
 
 EXAMPLES = r"""
 - name: See what the BIOS is set to
-  redfish_bios:
+  llamatower.tower.redfish_bios:
     host: 192.0.2.11
     username: admin
     password: "{{ vault_bmc_password }}"
@@ -102,15 +104,32 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: >-
-    settings (each with setting, attribute, display, current, pending, wanted, state), changes, previous, others, problems,
-    cold, which says that a change needs the power to be off once, and meanings, the settings that all wanted attributes
-    stand for.
-  returned: always
+  description: What to write so that the BIOS gets the wanted settings, and what stands in the way.
+  returned: success
   type: dict
+  contains:
+    settings:
+      description: One entry for each wanted setting or attribute.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        setting: {description: The setting or attribute as it was asked for., type: str, returned: success, sample: nodes_per_socket}
+        attribute: {description: What the board calls it; null where that is not known., type: str, returned: success, sample: Rome0075}
+        display: {description: What its menus call it., type: str, returned: success}
+        current: {description: Its value., type: raw, returned: success}
+        pending: {description: The value that the next reset gives it; null where that is the same., type: raw, returned: success}
+        wanted: {description: The value that it should have., type: raw, returned: success}
+        state: {description: "C(same), C(pending), C(change), C(locked) or C(unknown).", type: str, returned: success}
+    changes: {description: "Values to write, by attribute.", type: dict, returned: success, sample: {Rome0075: NPS1}}
+    previous: {description: "Values to go back to, by attribute.", type: dict, returned: success, sample: {Rome0075: NPS4}}
+    others: {description: "Pending values that nobody asked for here, by attribute.", type: dict, returned: success, sample: {}}
+    problems: {description: "Sentences; where there is one, nothing is written.", type: list, elements: str, returned: success}
+    cold: {description: Whether a change needs the power to be off once., type: bool, returned: success}
+    meanings: {description: "The settings that all wanted attributes stand for, by setting.", type: dict, returned: success, sample: {nodes_per_socket: 1}}
 text:
   description: The plan as lines.
-  returned: always
+  returned: success
   type: str
 """
 

@@ -13,6 +13,8 @@ description:
     with E(PYTHONPATH) set to O(path) - C(llamatower.service.supervise), C(llamatower.service.interleave) and
     C(llamatower.model.verify), with all that they import.
   - Everybody can read them, whatever the umask of root is. What an older version has left there is removed.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   path:
     description: Where the package C(llamatower) is; nothing else is to be in it.
@@ -26,10 +28,10 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Tells what would be installed and removed.
+    details: Tells what would be installed and removed.
   diff_mode:
     support: full
-    description: Shows the names of the files that change, not their text.
+    details: Shows the names of the files that change, not their text.
 """
 
 EXAMPLES = r"""

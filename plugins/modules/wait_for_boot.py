@@ -13,9 +13,13 @@ description:
     all, and then anew; it is back when its boot has another identity than before.
   - M(ansible.builtin.wait_for_connection) would take a host that has not gone down yet for one that is back, and
     M(ansible.builtin.reboot) begins the restart itself.
+extends_documentation_fragment:
+  - llamatower.tower.attributes
 options:
   boot:
-    description: Identity of the boot before, the C(boot_id) of M(tower_info). Without it, the first answer counts.
+    description:
+      - Identity of the boot before, RV(llamatower.tower.tower_info#module:tower.boot_id). Without it, the first answer
+        counts.
     type: str
   timeout:
     description: Seconds to wait.
@@ -27,15 +31,19 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Waits for nothing.
+    details: Waits for nothing.
   diff_mode:
     support: none
-    description: Changes nothing.
+    details: Changes nothing.
 """
 
 EXAMPLES = r"""
+- name: Read the tower before
+  llamatower.tower.tower_info:
+  register: before
+
 - name: Wait until the tower has restarted
-  wait_for_boot:
+  llamatower.tower.wait_for_boot:
     boot: "{{ before.tower.boot_id }}"
     timeout: 1800
     fix: See its console.
@@ -44,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tower:
-  description: What M(tower_info) returns of the new boot; null in check mode.
+  description: The new boot, with the keys of RV(llamatower.tower.tower_info#module:tower); null in check mode.
   returned: success
   type: dict
 """
