@@ -8,17 +8,19 @@ from typing import Any
 
 import yaml
 
+from plugins.module_utils.forecast.catalog import choose_models, from_tower
+
 CATALOG = Path(__file__).resolve().parents[1] / "catalog"
-MODELS: list[dict[str, Any]] = yaml.safe_load((CATALOG / "models.yml").read_text(encoding="utf-8"))["models"]
-MACHINES: list[dict[str, Any]] = yaml.safe_load((CATALOG / "hardware.yml").read_text(encoding="utf-8"))["machines"]
-OPTIONS: dict[str, Any] = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.30}
+MODELS: list[Any] = yaml.safe_load((CATALOG / "models.yml").read_text(encoding="utf-8"))["models"]
+MACHINES: list[Any] = yaml.safe_load((CATALOG / "hardware.yml").read_text(encoding="utf-8"))["machines"]
+OPTIONS: Any = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.30}
 
 
-def machine(name: str) -> dict[str, Any]:
+def machine(name: str) -> Any:
     return next(entry for entry in MACHINES if entry["name"] == name)
 
 
-def memory_channels(populated: list[int], domains: int, cpu: str = "AMD EPYC 9124 16-Core Processor") -> dict[str, Any]:
+def memory_channels(populated: list[int], domains: int, cpu: str = "AMD EPYC 9124 16-Core Processor") -> Any:
     """What memory_channels_info says, of it what counts here."""
     sockets = [
         {
@@ -39,3 +41,14 @@ def run(**medians: float) -> dict[str, Any]:
     """A benchmark as it is stored."""
     results = {name: {"median": value, "spread": 0.02} for name, value in medians.items()}
     return {"schema_version": 1, "started": "2026-01-31T12:00:00Z", "results": results}
+
+
+def model(name: str) -> Any:
+    return choose_models(MODELS, [name])[0]
+
+
+def tower(host: str, runs: list[Any] | None = None, guest: bool = False) -> Any:
+    """A tower of the inventory, as a plan takes it."""
+    cpu = {"model": "AMD EPYC 9124 16-Core Processor"}
+    described: Any = {"cpu": cpu, "cores": 32, "memory_bytes": 400_000_000_000, "hypervisor": guest}
+    return from_tower(host, described, memory_channels([12, 12], 4), runs or [])

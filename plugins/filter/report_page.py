@@ -10,10 +10,11 @@ from typing import Any
 import jinja2
 
 from ..module_utils.advice.fleet import fleet_differences
-from ..module_utils.forecast.purchase import plan_view
+from ..module_utils.forecast.document import PlanDocument
 from ..module_utils.report import page as report_page
 from ..module_utils.report.document import SCHEMA_VERSION
 from ..module_utils.report.markdown import tower_markdown
+from ..module_utils.report.plan_page import plan_view
 from ..module_utils.text import printable_data
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
@@ -46,7 +47,7 @@ def fleet_page(documents: list[Any]) -> str:
     return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known)))
 
 
-def forecast_page(document: dict[str, Any]) -> str:
+def forecast_page(document: PlanDocument) -> str:
     return _render("plan.html", plan_view(document))
 
 

@@ -3,41 +3,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from plugins.module_utils.forecast import purchase as plan
+from plugins.filter.report_page import forecast_page
+from plugins.module_utils.forecast.purchase import plan
+from plugins.module_utils.forecast.thread_figures import thread_figures
+from tests.forecast_inputs import MACHINES, MODELS, OPTIONS, model
 from tests.render.browser import Browser
 from tests.render.page_checks import check_accessible, check_whole
 
-REPO = Path(__file__).resolve().parents[2]
 HOSTILE = "<script>alert(1)</script>"
-
-
-def catalog(name: str) -> list[dict[str, Any]]:
-    entries: dict[str, list[dict[str, Any]]] = yaml.safe_load((REPO / f"catalog/{name}.yml").read_text())
-    return entries["models" if name == "models" else "machines"]
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models on all machines of the catalog, of which one model and one machine have hostile names."""
-    models, machines = catalog("models"), catalog("hardware")
-    chosen = [*plan.choose(models, ["llama-3.1-405b"], "model"), models[0] | {"name": HOSTILE}]
-    options = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.3}
-    figures = plan.thread_figures(models, machines)
-    document = plan.plan(chosen, [*machines, machines[0] | {"name": HOSTILE, "title": HOSTILE}], options, figures)
-    spec = importlib.util.spec_from_file_location("report_page_filters", REPO / "plugins/filter/report_page.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    models = [model("llama-3.1-405b"), MODELS[0] | {"name": HOSTILE}]
+    machines = [*MACHINES, MACHINES[0] | {"name": HOSTILE, "title": HOSTILE}]
+    document = plan(models, machines, OPTIONS, thread_figures(MODELS, MACHINES))
     path = tmp_path_factory.mktemp("plan") / "plan.html"
-    path.write_text(module.forecast_page(json.loads(json.dumps(document))))
+    path.write_text(forecast_page(json.loads(json.dumps(document))))
     return path
 
 
@@ -66,6 +54,6 @@ def test_every_machine_is_a_row_or_named_with_the_reason_and_every_figure_of_the
     others = browser.run(
         "[...document.querySelectorAll('table + details + details')].map(each => each.children.length)"
     )
-    count = len(catalog("hardware")) + 1
+    count = len(MACHINES) + 1
     assert [row + other - 1 for row, other in zip(rows, others, strict=False)] == [count, count]
-    assert rows[2] == len(plan.thread_figures(catalog("models"), catalog("hardware")))
+    assert rows[2] == len(thread_figures(MODELS, MACHINES))

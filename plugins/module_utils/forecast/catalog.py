@@ -1,18 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""What a plan is asked for and the entries of its catalog, checked before anything is computed from them.
+"""What is compared: models and machines of the catalog, models of the hub or of the disk, and towers as they are.
 
-Both are written by hand: a memory in gigabytes instead of bytes, a misspelled key or a price below zero gets one
+The catalog is written by hand: a memory in gigabytes instead of bytes, a misspelled key or a price below zero gets one
 sentence that names it, not a figure that looks right.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple, TypeVar, Union
 
+from ..benchmark.document import SCHEMA_VERSION as RUN_VERSION
 from ..memory.cpus import cpu_memory
-from ..model.kv_cache import TYPES
-from ..service.numa_policy import POLICIES
+from ..memory.document import MemoryChannels
+from ..model.document import ResolvedModel
+from ..text import clean
+from ..tower_document import Tower
+from .document import MachineEntry, ModelEntry, TowerEntry
+
+Entry = TypeVar("Entry", ModelEntry, MachineEntry)
+# A list, or one text with commas.
+Names = Union[list[str], str, None]
+
+# Bits a weight of whole files of large models. Q6_K: 210 bytes for 256 weights; the mixtures as bartowski's files of
+# Llama 3.1 70B have them (size x 8 / 70.55e9).
+BITS = {
+    "F16": 16.0,
+    "Q8_0": 8.5,
+    "Q6_K": 6.5625,
+    "Q5_K_M": 5.66,
+    "Q4_K_M": 4.82,
+    "IQ4_XS": 4.29,
+    "Q3_K_M": 3.88,
+    "Q2_K": 2.99,
+}
 
 
 class PlanError(Exception):
@@ -159,21 +181,77 @@ def check_catalog(models: Any, machines: Any) -> None:
         raise PlanError(" ".join(f"{text[:1].upper()}{text[1:]}" for text in found[:8]))
 
 
-def options_of(raw: dict[str, Any]) -> dict[str, Any]:
-    """``context``, ``kv_type``, ``policy`` and ``price_kwh``, also from the command line, where numbers are text."""
-    found = dict(raw)
-    for key, kind, needed in (
-        ("context", int, "a whole number of tokens from 0 on, as 32768"),
-        ("price_kwh", float, "dollars for a kilowatt-hour, a number from 0 on, as 0.30"),
-    ):
-        try:
-            found[key] = kind(str(raw[key]))
-            usable = math.isfinite(found[key]) and found[key] >= 0
-        except (ValueError, OverflowError):
-            usable = False
-        if not usable:
-            raise PlanError(f"plan_{key} is {repr(raw[key])[:80]}: it has to be {needed}.")
-    for key, known in (("kv_type", tuple(TYPES)), ("policy", POLICIES)):
-        if raw[key] not in known:
-            raise PlanError(f"plan_{key} is {repr(raw[key])[:80]}: it has to be one of {', '.join(known)}.")
-    return found
+def _entries(entries: Sequence[Entry], names: Names, what: str, kinds: bool) -> Iterator[tuple[Entry, str]]:
+    """Each named entry, and the type that its name asks for where it may."""
+    for name in [str(name).strip() for name in (names if isinstance(names, list) else str(names).split(","))]:
+        base, _colon, kind = name.partition(":") if kinds else (name, "", "")
+        entry = next((entry for entry in entries if entry["name"] == base), None)
+        if entry is None:
+            known = ", ".join(str(entry["name"]) for entry in entries)
+            raise PlanError(f"There is no {what} {base} in the catalog: name one of {known}.")
+        yield entry, kind
+
+
+def choose_models(entries: list[ModelEntry], names: Names) -> list[ModelEntry]:
+    """The models of these names, in their order; all of them for no name. ``NAME:TYPE`` is a model in another type. One
+    name, or several with commas between them, is what ``-e plan_models=NAME`` gives."""
+    if not names:
+        return entries
+    return [quantized(entry, kind) if kind else entry for entry, kind in _entries(entries, names, "model", True)]
+
+
+def choose_machines(entries: list[MachineEntry], names: Names) -> list[MachineEntry]:
+    """The machines of these names, in the same way; a machine has no type."""
+    return [entry for entry, _kind in _entries(entries, names, "machine", False)] if names else entries
+
+
+def quantized(entry: ModelEntry, kind: str) -> ModelEntry:
+    """A model of the catalog in another type: its sizes follow the bits a weight.
+
+    Rows that are no multiple of 256 fall back to a larger type in every type with blocks of 256 weights, so that from
+    one of these to another the sizes keep their ratio: GLM-4.5-Air in Q4_K_M has 72 GB, and by the bits alone 64.
+    """
+    if kind not in BITS:
+        raise PlanError(f"The type {kind} is not known: name one of {', '.join(BITS)}.")
+    files = str(entry.get("files"))
+    if "MXFP4" in files.upper():
+        raise PlanError(f"{entry['name']} is only made in MXFP4, and no other type makes it smaller: leave {kind} out.")
+    if "Q6_K" in files and kind not in ("F16", "Q8_0"):
+        part = BITS[kind] / BITS["Q6_K"]
+    else:
+        part = BITS[kind] * entry["parameters"] / 8 / entry["bytes"]
+    return {
+        **entry,
+        "name": f"{entry['name']}:{kind}",
+        "bytes": round(entry["bytes"] * part),
+        "active_bytes": round(entry["active_bytes"] * part),
+    }
+
+
+def from_source(resolved: ResolvedModel) -> ModelEntry:
+    """A model that model_source_info resolved, like one of the catalog."""
+    header = resolved["gguf"]
+    return {
+        "name": resolved["name"],
+        "bytes": resolved["bytes"],
+        "parameters": header["parameters"],
+        "active_bytes": header["active_bytes"],
+        "layers": header["block_count"],
+        "experts": bool(header["expert_count"]),
+        "context": header["context_length"],
+        "kv": header["kv"],
+    }
+
+
+def from_tower(host: str, tower: Tower, memory_channels: MemoryChannels, runs: list[Any]) -> TowerEntry:
+    """A tower of the inventory, like a machine of the catalog; ``runs`` are its benchmarks (benchmark/document.py)."""
+    return {
+        "name": host,
+        "title": clean(f"{host}: {tower['cpu']['model'] or 'unknown CPU'}"),
+        "kind": "tower",
+        "cores": tower["cores"],
+        "memory_bytes": tower["memory_bytes"] or 0,
+        "memory_channels": memory_channels,
+        "guest": bool(tower.get("hypervisor")),
+        "runs": [run for run in runs if isinstance(run, dict) and run.get("schema_version") == RUN_VERSION],
+    }

@@ -15,12 +15,14 @@ what would help. Bandwidths are gigabytes (1e9) a second, speeds tokens a second
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory
+from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
 from ..model.kv_cache import kv_bytes
+from .document import Ceiling, Change, Forecast, Speed
 
 Range = tuple[float, float]
 
@@ -99,7 +101,7 @@ class Use(NamedTuple):
 INTERLEAVED = Use()
 
 
-def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> Optional[Machine]:
+def machine_of(memory_channels: MemoryChannels, cores: Optional[int] = None) -> Optional[Machine]:
     """The machine that memory_channels_info described; None where its bandwidth is unknown, or a CPU has no DIMMs.
 
     ``cores`` are the physical ones that decode, of all sockets together (tower_info).
@@ -108,14 +110,14 @@ def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> 
     speeds = [
         dimm["configured_mts"] or dimm["rated_mts"] for dimm in memory_channels.get("dimms") or [] if dimm["populated"]
     ]
-    used = [socket["channels_populated"] for socket in sockets]
+    used = [socket["channels_populated"] or 0 for socket in sockets]
     known = [speed for speed in speeds if speed]
     # A CPU without DIMMs reads all from another, through links that no ceiling here is of.
-    if not sockets or not known or None in used or 0 in used:
+    if not sockets or not known or 0 in used:
         return None
     brand = str(sockets[0]["cpu"] or "")
     memory, links = cpu_memory(brand), ccd_links(None, None, brand)
-    domains = [socket["l3_domains"] for socket in sockets]
+    domains = [count for socket in sockets if (count := socket["l3_domains"]) is not None]
     totals = [socket["channels_total"] or count for socket, count in zip(sockets, used)]
     return Machine(
         sockets=len(sockets),
@@ -124,13 +126,13 @@ def machine_of(memory_channels: dict[str, Any], cores: Optional[int] = None) -> 
         mts=min(known),
         fastest_mts=max(min(known), (memory and memory.mts_1dpc) or 0),
         cores=cores,
-        dies=sum(-(-count // links[1]) for count in domains) if links and None not in domains else None,
+        dies=sum(-(-count // links[1]) for count in domains) if links and len(domains) == len(sockets) else None,
         generation=links[0] if links else None,
         empty=tuple(name for socket in sockets for name in socket["empty_channels"] or []),
     )
 
 
-def model_of(described: dict[str, Any]) -> Optional[Model]:
+def model_of(described: Mapping[str, Any]) -> Optional[Model]:
     """A model from gguf_info's summary or from an entry of catalog/models.yml; None where either lacks the figures."""
     active, layers = described.get("active_bytes"), described.get("block_count") or described.get("layers")
     total = described.get("bytes") or sum((described.get("bytes_by_type") or {}).values())
@@ -145,15 +147,12 @@ def model_of(described: dict[str, Any]) -> Optional[Model]:
     )
 
 
-def ceilings(machine: Machine, policy: str = "interleave") -> list[dict[str, Any]]:
-    """What each part of the machine lets through, in GB/s: ``name``, ``low``, ``high`` and ``why``.
-
-    ``policy`` is one of numa_policy.POLICIES.
-    """
+def ceilings(machine: Machine, policy: str = "interleave") -> list[Ceiling]:
+    """What each part of the machine lets through under one of numa_policy.POLICIES."""
     one_node, one_socket = policy in ("bind", "per_node", "none"), policy in ("bind", "per_node")
     memory, cores = (1 / machine.sockets if alone else 1.0 for alone in (one_node, one_socket))
     populated = machine.populated_gb_s * memory
-    found = []
+    found: list[Ceiling] = []
     if machine.read_gb_s:
         low, high = (value * memory for value in machine.read_gb_s)
         return [{"name": "measured", "low": low, "high": high, "why": machine.source or "measured on this machine"}]
@@ -177,7 +176,7 @@ def ceilings(machine: Machine, policy: str = "interleave") -> list[dict[str, Any
 def reach(machine: Machine, policy: str = "interleave") -> tuple[Range, str, str]:
     """The bandwidth that is left, low and high; the ceiling that sets its middle; and why."""
     found = ceilings(machine, policy)
-    lowest = min(found, key=lambda ceiling: float(ceiling["low"] + ceiling["high"]))
+    lowest = min(found, key=lambda ceiling: ceiling["low"] + ceiling["high"])
     return (
         (min(ceiling["low"] for ceiling in found), min(ceiling["high"] for ceiling in found)),
         lowest["name"],
@@ -197,8 +196,8 @@ def _seconds(model: Model, gb_s: float, share: float, synchronization: float, th
     return read / (gb_s * share * 1e9) + model.layers * threads * synchronization
 
 
-def speed(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> dict[str, float]:
-    """``low``, ``expected`` and ``high`` tokens a second."""
+def speed(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> Speed:
+    """Tokens a second; ``factor`` as :func:`forecast` has it."""
     count = threads_of(machine, use.threads)
     read = model.active_bytes + kv_bytes(model.kv, use.context, use.kv_type)
     (low, high), _name, _why = reach(machine, use.policy)
@@ -210,16 +209,9 @@ def speed(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float 
     }
 
 
-def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> dict[str, Any]:
-    """How fast the machine decodes the model, and what would make it faster.
-
-    ``tokens_per_second`` has ``low``, ``expected`` and ``high``; ``gb_s`` the reachable bandwidth, ``limited_by``
-    which ceiling sets it (channels, ccd-links, socket-links, measured) and ``why`` that is so; ``seconds`` a token's
-    ``reading`` and ``fixed`` part; ``ideal`` the speed if every channel were read at its full rate and nothing else
-    cost time; ``sensitivity`` a list of ``change``, ``tokens_per_second``, ``gain`` (0.09: 9 % more) and
-    ``costs_quality``, the most useful first; ``prefill_tokens_per_second`` a range, or None. ``factor`` is how much
-    faster this machine was measured to be (:func:`calibrated`).
-    """
+def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> Forecast:
+    """How fast the machine decodes the model, and what would make it faster. ``factor`` is how much faster this machine
+    was measured to be (:func:`calibrated`)."""
     said = speed(machine, model, use, factor)
     (low, high), name, why = reach(machine, use.policy)
     fixed = model.layers * threads_of(machine, use.threads) * _middle(SYNCHRONIZATION[model.kind])
@@ -233,14 +225,14 @@ def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: flo
         "threads": threads_of(machine, use.threads),
         "ideal": machine.populated_gb_s * 1e9 / model.active_bytes,
         "sensitivity": [
-            {**entry, "tokens_per_second": said["expected"] * (1 + entry["gain"])}
-            for entry in sensitivity(machine, model, use)
+            {**change, "tokens_per_second": said["expected"] * (1 + change["gain"])}
+            for change in sensitivity(machine, model, use)
         ],
         "prefill_tokens_per_second": prefill(machine, model),
     }
 
 
-def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[dict[str, Any]]:
+def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[Change]:
     """What each change alone would bring, the most useful first; without those that bring next to nothing."""
     changes: list[tuple[str, Machine, Model, Use, bool]] = []
     per_socket = machine.dies // machine.sockets if machine.dies else None
@@ -263,22 +255,22 @@ def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[
         smaller = model._replace(bytes=round(model.bytes * part), active_bytes=round(model.active_bytes * part))
         changes.append((SMALLER_NAME, machine, smaller, use, True))
     # Against the estimate without a measurement, where the changed machine is not the one that was measured.
-    found: list[dict[str, Any]] = []
+    found: list[Change] = []
     for what, other, weights, other_use, quality in changes:
         base = machine if other.read_gb_s == machine.read_gb_s else machine._replace(read_gb_s=None)
         before = speed(base, model, use)["expected"]
         after = speed(other, weights, other_use)["expected"]
         if after / before - 1 >= LEAST_GAIN:
-            entry = {"change": what, "tokens_per_second": after, "gain": after / before - 1}
-            found.append({**entry, "costs_quality": quality})
-    return sorted(found, key=lambda entry: -float(entry["gain"]))
+            gain = after / before - 1
+            found.append({"change": what, "tokens_per_second": after, "gain": gain, "costs_quality": quality})
+    return sorted(found, key=lambda change: -change["gain"])
 
 
-def sensitivity_text(entries: Iterable[dict[str, Any]]) -> str:
+def sensitivity_text(changes: Iterable[Change]) -> str:
     """``filling K and L: +9 %; CPUs with 8 CCDs: +70 %; Q4_K_M: +36 %, at a quality cost``."""
     return "; ".join(
-        f"{entry['change']}: {entry['gain'] * 100:+.0f} %{', at a quality cost' if entry['costs_quality'] else ''}"
-        for entry in entries
+        f"{change['change']}: {change['gain'] * 100:+.0f} %{', at a quality cost' if change['costs_quality'] else ''}"
+        for change in changes
     )
 
 

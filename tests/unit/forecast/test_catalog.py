@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is asked of a plan, and its catalog: everything that cannot be computed with is named in one sentence."""
+"""The catalog: everything that cannot be computed with is named in one sentence, and names choose of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils.forecast.catalog import PlanError, check_catalog, options_of
-from tests.forecast_inputs import MACHINES, MODELS, OPTIONS
+from plugins.module_utils.forecast.catalog import PlanError, check_catalog, choose_machines, choose_models
+from plugins.module_utils.forecast.purchase import answer
+from tests.forecast_inputs import MACHINES, MODELS, machine, model
 
 JUNK = st.one_of(
     st.none(),
@@ -95,28 +96,47 @@ def test_no_value_breaks_the_check(kind: str, data: st.DataObject) -> None:
         assert "\n" not in str(error)
 
 
-def test_numbers_of_the_command_line_are_text() -> None:
-    assert options_of(OPTIONS | {"context": "32768", "price_kwh": "0.15"}) == OPTIONS | {
-        "context": 32768,
-        "price_kwh": 0.15,
-    }
+def test_every_price_has_its_date_and_source() -> None:
+    for entry in MACHINES:
+        for part in entry.get("parts") or []:
+            assert part["price_usd"] is None or (part["date"] and part["source"]), entry["name"]
+        if entry["kind"] == "gpu":
+            assert entry["price"]["date"] and entry["price"]["source"], entry["name"]
 
 
 @pytest.mark.parametrize(
-    ("changed", "sentence"),
+    ("names", "what"),
     [
-        ({"context": "32k"}, "plan_context is '32k': it has to be a whole number of tokens"),
-        ({"context": -1}, "plan_context is -1"),
-        ({"context": None}, "plan_context is None"),
-        ({"context": "9" * 400}, "plan_context is '999"),
-        ({"price_kwh": "0,30"}, "plan_price_kwh is '0,30': it has to be dollars for a kilowatt-hour"),
-        ({"price_kwh": -0.1}, "plan_price_kwh is -0.1"),
-        ({"price_kwh": "nan"}, "plan_price_kwh is 'nan'"),
-        ({"kv_type": "q9"}, "plan_kv_type is 'q9': it has to be one of f32, f16"),
-        ({"policy": "interlave"}, "plan_policy is 'interlave': it has to be one of interleave, "),
+        (["gpt-9"], "There is no model gpt-9 in the catalog"),
+        ("gpt-9", "There is no model gpt-9 in the catalog"),
+        (["glm-4.6:Q7"], "The type Q7 is not known"),
+        (["gpt-oss-120b:Q4_K_M"], "gpt-oss-120b is only made in MXFP4"),
     ],
 )
-def test_an_option_that_cannot_be_used_is_named(changed: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(PlanError) as error:
-        options_of(OPTIONS | changed)
-    assert str(error.value).startswith(sentence)
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(names: Any, what: str) -> None:
+    with pytest.raises(PlanError, match=what):
+        choose_models(MODELS, names)
+
+
+def test_names_may_be_one_text_with_commas() -> None:
+    chosen = choose_models(MODELS, "glm-4.6, llama-3.1-405b:Q4_K_M")
+    assert [entry["name"] for entry in chosen] == ["glm-4.6", "llama-3.1-405b:Q4_K_M"]
+
+
+def test_a_machine_has_no_type() -> None:
+    with pytest.raises(PlanError, match="There is no machine gpu-24gb:Q4_K_M in the catalog"):
+        choose_machines(MACHINES, "gpu-24gb:Q4_K_M")
+
+
+def test_another_type_has_its_own_sizes() -> None:
+    large, smaller = model("llama-3.3-70b"), model("llama-3.3-70b:Q4_K_M")
+    assert smaller["bytes"] == pytest.approx(42.5e9, rel=0.01)  # the file on the hub has 42.52 GB
+    assert smaller["active_bytes"] / large["active_bytes"] == pytest.approx(smaller["bytes"] / large["bytes"])
+
+
+def test_rows_that_fall_back_to_a_larger_type_do_so_in_another_type_too() -> None:
+    # Expert matrices of 1408 columns: computed by tensor, Q4_K_M has 5.4 bits a weight, and not 4.82.
+    assert model("glm-4.5-air:Q4_K_M")["bytes"] == pytest.approx(72e9, rel=0.01)
+    assert model("glm-4.5-air:Q8_0")["bytes"] == pytest.approx(106.9e9 * 8.5 / 8)
+    said = answer(machine("epyc-9124-2s"), model("glm-4.5-air:Q4_K_M"))
+    assert "Q4_K_M" not in [entry["change"] for entry in said["sensitivity"]]

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""The documents of forecasts: the entries of the catalog, a question before a purchase, its plan, and a forecast.
+
+Sizes are bytes, bandwidths GB/s (1e9 bytes), speeds tokens a second, times seconds, prices US dollars. None is unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict, Union
+
+from ..memory.document import MemoryChannels
+from ..model.document import KvGeometry
+
+
+class Speed(TypedDict):
+    """Tokens a second: all constants at their low ends, at their middles, and at their high ends."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class Ceiling(TypedDict):
+    """What one part of a machine lets through, in GB/s: ``name`` is channels, ccd-links, socket-links or measured."""
+
+    name: str
+    low: float
+    high: float
+    why: str
+
+
+class Span(TypedDict):
+    """GB/s."""
+
+    low: float
+    high: float
+
+
+class TokenTime(TypedDict):
+    """The parts of a token's time, in seconds: reading weights and cache, and what no bandwidth shortens."""
+
+    reading: float
+    fixed: float
+
+
+class Change(TypedDict):
+    """What one change alone would bring; ``gain`` is 0.09 for 9 % more."""
+
+    change: str
+    tokens_per_second: float
+    gain: float
+    costs_quality: bool
+
+
+class Forecast(TypedDict):
+    """How fast a machine decodes a model (roofline.py).
+
+    ``limited_by`` is the name of the ceiling that sets the reachable bandwidth ``gb_s``; ``ideal`` the speed if every
+    channel were read at its full rate and nothing else cost time; ``sensitivity`` what would help, the most useful
+    first; ``prefill_tokens_per_second`` the range at which a prompt is read.
+    """
+
+    tokens_per_second: Speed
+    gb_s: Span
+    limited_by: str
+    why: str
+    ceilings: list[Ceiling]
+    seconds: TokenTime
+    threads: int
+    ideal: float
+    sensitivity: list[Change]
+    prefill_tokens_per_second: tuple[float, float] | None
+
+
+class _Sized(TypedDict):
+    name: str
+    parameters: int
+    bytes: int
+    active_bytes: int
+    layers: int | None
+    context: int | None
+    kv: KvGeometry | None
+
+
+class ModelEntry(_Sized, total=False):
+    """A model of catalog/models.yml, or what model_source_info resolved.
+
+    ``bytes`` are all weights and ``active_bytes`` those that a token reads; ``context`` is what the model was made for;
+    ``files`` is a pattern in the repository ``repo`` of the hub, and names the type.
+    """
+
+    experts: bool
+    active_parameters: int
+    repo: str
+    files: str
+
+
+class _Priced(TypedDict):
+    price_usd: float | None
+
+
+class Part(_Priced, total=False):
+    """A part of a machine: what it is, and when and where it had its price."""
+
+    part: str
+    date: Any  # as YAML reads it
+    source: str
+
+
+class Host(_Priced):
+    """What GPUs are plugged into; watts under load."""
+
+    watts: float
+
+
+class _Machine(TypedDict):
+    name: str
+    title: str
+
+
+class _Cpu(_Machine):
+    kind: Literal["cpu"]
+    cpu: str
+    sockets: int
+    cores: int
+    channels: int
+    mts: int
+    memory_bytes: int
+    watts: float | None
+    parts: list[Part]
+
+
+class CpuEntry(_Cpu, total=False):
+    """A machine of catalog/hardware.yml that decodes on its CPUs.
+
+    ``cpu`` is the brand that Linux shows; cores, dies, channels in use and bytes are of all sockets together; ``told``
+    is what the source of the prices says that they add up to.
+    """
+
+    dies: int | None
+    told: Part
+
+
+class GpuEntry(_Machine):
+    """GPUs: memory, bandwidth, price and watts of one; ``usable`` is the part of its memory that weights and cache may
+    take, and ``count`` how many there are (None: as many as the model needs)."""
+
+    kind: Literal["gpu"]
+    memory_bytes: int
+    usable: float
+    gb_s: float
+    count: int | None
+    watts: float
+    price_usd: float | None
+    host: Host
+
+
+class DiskEntry(_Machine):
+    """A machine that reads its weights from a disk of ``gb_s`` for each token."""
+
+    kind: Literal["disk"]
+    gb_s: float
+    watts: float | None
+    parts: list[Part]
+
+
+class TowerEntry(_Machine):
+    """A tower of the inventory as it is, with its benchmarks, oldest first; ``guest``: it is a virtual machine."""
+
+    kind: Literal["tower"]
+    cores: int | None
+    memory_bytes: int
+    memory_channels: MemoryChannels
+    guest: bool
+    runs: list[dict[str, Any]]
+
+
+MachineEntry = Union[CpuEntry, GpuEntry, DiskEntry, TowerEntry]
+
+
+class Options(TypedDict):
+    """What every answer of a plan is for: tokens of context, the type of the KV cache, one of numa_policy.POLICIES, and
+    dollars for a kilowatt-hour."""
+
+    context: int
+    kv_type: str
+    policy: str
+    price_kwh: float
+
+
+# Why there is no speed: the memory is too small, the header of the model does not tell what a token reads, the board of
+# a virtual machine is made up, or the machine's channels in use are not known.
+Reason = Literal["memory", "model", "guest", "channels"]
+
+
+class Answer(TypedDict):
+    """One machine for one model. Where it does not fit, ``reason`` is the code and ``why`` the sentence with the
+    figures, and all figures but those of the purchase are None.
+
+    ``context`` is the longest that fits, ``count`` the GPUs it takes; ``limited_by`` is one of :class:`Ceiling`, or
+    gpu-memory or disk; the cost is of the whole purchase, and ``cost_per_token_s`` that over the expected speed.
+    """
+
+    model: str
+    machine: str
+    title: str
+    fits: bool
+    reason: Reason | None
+    count: int
+    context: int | None
+    tokens_per_second: Speed | None
+    limited_by: str | None
+    why: str | None
+    ideal: float | None
+    prefill_tokens_per_second: tuple[float, float] | None
+    sensitivity: list[Change]
+    cost_usd: float | None
+    cost_per_token_s: float | None
+    watts: float | None
+    joules_per_token: float | None
+    energy_usd_per_million_tokens: float | None
+    remarks: list[str]
+
+
+class PlannedModel(TypedDict):
+    """A model and every machine's answer, the best first."""
+
+    name: str
+    bytes: int
+    active_bytes: int
+    answers: list[Answer]
+
+
+class ThreadFigure(TypedDict):
+    """A figure that the thread gave (``told``), the same made again (``found``), and what is to be said to it."""
+
+    what: str
+    told: str
+    found: str
+    say: str
+
+
+class PlanDocument(TypedDict):
+    """Which machine for which model: what llamatower.tower.plan writes to plan.json."""
+
+    schema_version: int
+    options: Options
+    models: list[PlannedModel]
+    thread_figures: list[ThreadFigure]
