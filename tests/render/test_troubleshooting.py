@@ -8,6 +8,7 @@ stands for anything in a quoted part.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import yaml
 REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "docs/troubleshooting.md"
 
-# Functions that give a sentence back instead of raising it, and variables that hold one until it is said.
+# Functions whose every string is a part of a sentence, and variables that hold one until it is said.
 GIVES = re.compile(r"problem|refusal|suggestion|shortfall|killed|digest|^(before|check_start|watch)$")
 HOLDS = re.compile(r"problem|sentence")
 # What has fewer letters or words is a name, a value, or a part of another sentence.
@@ -64,6 +65,8 @@ def of_python(path: Path) -> Iterator[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(HOLDS.search(ast.unparse(target)) for target in targets):
                 yield from strings(node.value)
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield from (said for said in strings(node.value) if said.endswith("."))
         elif isinstance(node, ast.FunctionDef) and GIVES.search(node.name):
             for statement in node.body[bool(ast.get_docstring(node)) :]:
                 yield from strings(statement)
@@ -82,6 +85,7 @@ def of_tasks(node: Any) -> Iterator[str]:
             yield from re.findall(r'"([^"]+)"', str(value))
 
 
+@functools.cache
 def sentences() -> dict[str, str]:
     """Each sentence, and the file that says it."""
     found: dict[str, str] = {}
