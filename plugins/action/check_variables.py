@@ -26,17 +26,18 @@ class ActionModule(ActionBase):
         prefixes = []
         for path in sorted(Path(arguments["roles_path"]).glob("*/meta/argument_specs.yml")):
             prefixes.append(f"{path.parents[1].name}_")
-            specs.update(yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options", {}))
+            for entry_point in yaml.safe_load(path.read_text())["argument_specs"].values():
+                specs.update(entry_point.get("options", {}))
         values = {}
-        problems = []
+        broken = []
         for name, value in (task_vars or {}).items():
             if name.startswith(tuple(prefixes)) and name not in HANDED_ON:
                 try:
                     values[name] = self._templar.template(value)
                 except AnsibleError as error:
-                    problems.append(f"{name} cannot be worked out: {error.message}")
-        problems += variable_problems(values, specs)
-        wrong = {problem.split(" ", 1)[0] for problem in problems}
+                    broken.append(f"{name} cannot be worked out: {error.message}")
+        wrong = variable_problems(values, specs)
+        problems = broken + list(wrong.values())
         for name, value in sorted(values.items()):
             if name not in wrong and value is not None:
                 result = ArgumentSpecValidator({name: specs[name]}).validate({name: value})

@@ -4,24 +4,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.advice.bios_rules import advice_text, advise
+from ..module_utils.advice.bios_rules import advise
+from ..module_utils.advice.document import Machine, OddTower, SettingAdvice
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.bios.settings import measured_problems
+from ..module_utils.memory.document import MemoryChannels
+from ..module_utils.report.advice_text import advice_text
+from ..module_utils.tower_document import Tower
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog/bios.yml"
 
 
 def tower_advice(
-    tower: dict[str, Any],
-    channels: dict[str, Any] | None = None,
+    tower: Tower,
+    channels: MemoryChannels | None = None,
     rules: list[dict[str, Any]] | None = None,
     most: str = "info",
-) -> list[dict[str, Any]]:
+) -> list[SettingAdvice]:
     """The advice by the catalog's rules and the given ones, which replace those of the same code."""
     table = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
     own = {rule.get("code") for rule in rules or []}
@@ -32,10 +36,11 @@ def tower_advice(
         raise AnsibleFilterError(f"numa_advice_rules: {error}") from error
 
 
-def differences(documents: list[Any]) -> list[dict[str, Any]]:
+def differences(documents: list[Any]) -> list[OddTower]:
     """The odd ones out, of documents or of lists of a host's name, its tower and its memory channels."""
     names = ("host", "tower", "memory_channels")
-    return fleet_differences([row if isinstance(row, dict) else dict(zip(names, row)) for row in documents])
+    rows = [row if isinstance(row, dict) else dict(zip(names, row)) for row in documents]
+    return fleet_differences(cast(list[Machine], rows))
 
 
 class FilterModule:

@@ -39,7 +39,7 @@ def tower_page(document: dict[str, Any]) -> str:
 
 def fleet_page(documents: list[Any]) -> str:
     # Of what lies in a directory of reports, those of towers, and of this version.
-    known = [
+    known: list[Any] = [
         document
         for document in documents
         if isinstance(document, dict) and "host" in document and document.get("schema_version") == SCHEMA_VERSION

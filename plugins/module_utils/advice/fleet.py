@@ -9,9 +9,11 @@ that a tower does not show is neither usual nor different.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Optional
 
-from .bios_rules import facts
+from .document import Difference, Machine, OddTower
+from .facts import facts
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -41,11 +43,12 @@ def _channels(known: dict[str, Any]) -> Optional[str]:
     return f"{known['channels_populated']} of {known['channels'] or 'unknown'} channels"
 
 
-def traits(document: dict[str, Any]) -> dict[str, Optional[str]]:
+def traits(document: Machine) -> dict[str, Optional[str]]:
     """What towers are compared by: name of the trait -> what this tower has, None where it does not show."""
     tower, known = document["tower"], facts(document["tower"], document["memory_channels"])
-    dimms = [dimm for dimm in (document["memory_channels"] or {}).get("dimms") or [] if dimm["populated"]]
-    sizes = sorted({dimm["size_bytes"] for dimm in dimms})
+    memory = document["memory_channels"]
+    dimms = [dimm for dimm in (memory and memory["dimms"]) or [] if dimm["populated"]]
+    sizes = sorted({dimm["size_bytes"] or 0 for dimm in dimms})
     each = len(dimms) / known["channels_populated"] if known["channels_populated"] else None
 
     def said(template: str, value: Any) -> Optional[str]:
@@ -71,7 +74,7 @@ def traits(document: dict[str, Any]) -> dict[str, Optional[str]]:
     }
 
 
-def _kind(document: dict[str, Any]) -> tuple[Optional[str], ...]:
+def _kind(document: Machine) -> tuple[Optional[str], ...]:
     tower = document["tower"]
     return (tower["board"]["vendor"], tower["board"]["name"], tower["cpu"]["model"])
 
@@ -80,35 +83,37 @@ def _count(number: int) -> str:
     return NUMBERS[number] if number < len(NUMBERS) else str(number)
 
 
-def fleet_differences(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The odd ones, by name: each with host, siblings, differences (what, here, usual) and message.
-
-    A document has ``host``, ``tower`` and ``memory_channels``, as a report has; those without a tower are left out.
-    ``usual`` is None where no value is that of more than half of the siblings.
-    """
-    kinds: dict[tuple[Optional[str], ...], list[dict[str, Any]]] = {}
+def fleet_differences(documents: Sequence[Machine]) -> list[OddTower]:
+    """The odd ones, by name; towers whose CPU is unknown are left out."""
+    kinds: dict[tuple[Optional[str], ...], list[Machine]] = {}
     for document in sorted(documents, key=lambda one: str(one["host"])):
-        if document.get("tower") and document["tower"]["cpu"]["model"]:
+        if document["tower"] and document["tower"]["cpu"]["model"]:
             kinds.setdefault(_kind(document), []).append(document)
     found = []
     for family in kinds.values():
         own = {document["host"]: traits(document) for document in family}
         for host, mine in own.items():
-            differences = []
-            for what, here in mine.items():
-                values = Counter(other[what] for other in own.values() if other[what] is not None)
-                if here is None or len(values) < 2:
-                    continue
-                usual, times = values.most_common(1)[0]
-                known = usual if 2 * times > sum(values.values()) else None
-                if here != known:
-                    differences.append({"what": what, "here": here, "usual": known})
+            differences = _differences(mine, list(own.values()))
             if differences:
                 found.append(_odd(host, len(own) - 1, differences))
     return sorted(found, key=lambda entry: str(entry["host"]))
 
 
-def _odd(host: str, siblings: int, differences: list[dict[str, Any]]) -> dict[str, Any]:
+def _differences(mine: dict[str, Optional[str]], family: list[dict[str, Optional[str]]]) -> list[Difference]:
+    """What a tower has in another way than is usual, or than any other where nothing is usual."""
+    found: list[Difference] = []
+    for what, here in mine.items():
+        values = Counter(other[what] for other in family if other[what] is not None)
+        if here is None or len(values) < 2:
+            continue
+        most, times = values.most_common(1)[0]
+        usual = most if 2 * times > sum(values.values()) else None
+        if here != usual:
+            found.append({"what": what, "here": here, "usual": usual})
+    return found
+
+
+def _odd(host: str, siblings: int, differences: list[Difference]) -> OddTower:
     who = "its sibling" if siblings == 1 else f"its {_count(siblings)} siblings"
     usual = [entry["usual"] for entry in differences if entry["usual"]]
     message = f"{host} differs from {who}: {', '.join(entry['here'] for entry in differences)}."

@@ -10,6 +10,7 @@ import difflib
 from typing import Any
 
 from ..service.numa_policy import MAX_CPUS, MAX_NODES
+from ..tower_document import Tower
 
 # Releases whose packages (glibc >= 2.35 for huge pages through malloc, cmake, ninja) were checked.
 SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
@@ -19,7 +20,7 @@ SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
 HANDED_ON = frozenset({"benchmark_result", "llama_service_result", "model_store_distribution_plan", "model_store_plan"})
 
 
-def tower_problems(tower: dict[str, Any]) -> list[str]:
+def tower_problems(tower: Tower) -> list[str]:
     """Why llama.cpp cannot run, or not use, the machine that tower_info described."""
     problems = []
     system = tower["os"]
@@ -44,22 +45,22 @@ def tower_problems(tower: dict[str, Any]) -> list[str]:
     return problems
 
 
-def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) -> list[str]:
-    """Names that no role knows, and booleans that are text.
+def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Names that no role knows, and booleans that are text: a sentence by the name of the variable.
 
     ``values`` are the variables that begin with the name of a role, ``specs`` the options of all roles by
     name. Ansible itself passes a misspelled variable over in silence, and takes the text ``"false"`` in a
     condition for an error in the role.
     """
-    problems = []
+    problems = {}
     for name, value in sorted(values.items()):
         spec = specs.get(name)
         if spec is None:
             close = difflib.get_close_matches(name, specs, n=1)
             hint = f"did you mean {close[0]}?" if close else "remove it, or see the roles' defaults for the names."
-            problems.append(f"{name} is not a variable of any role: {hint}")
+            problems[name] = f"{name} is not a variable of any role: {hint}"
         elif spec.get("type") == "bool" and not isinstance(value, bool) and value is not None:
-            problems.append(
+            problems[name] = (
                 f"{name} is the {'text' if isinstance(value, str) else 'value'} {value!r}, not a boolean: write true "
                 f"or false without quotes in the inventory, or -e '{{\"{name}\": true}}' on the command line."
             )

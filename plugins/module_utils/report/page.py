@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from typing import Any, Optional
 
+from ..advice.document import OddTower
 from ..benchmark.text import arm_text
 from ..text import clean, number, size
 from .bandwidth_steps import KINDS, served_speed, steps
@@ -274,7 +275,7 @@ def channels(document: dict[str, Any]) -> Optional[tuple[int, int]]:
     return (sum(used), sum(total)) if used and None not in used + total else None
 
 
-def fleet_view(documents: list[dict[str, Any]], odd: list[dict[str, Any]]) -> dict[str, Any]:
+def fleet_view(documents: list[dict[str, Any]], odd: list[OddTower]) -> dict[str, Any]:
     """All that the page of the fleet shows: a row a tower, and who is not like the others."""
     different = {entry["host"]: {change["what"] for change in entry["differences"]} for entry in odd}
     speeds = {document["host"]: served_speed(document)[0] or 0.0 for document in documents}

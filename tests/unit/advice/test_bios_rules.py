@@ -10,21 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.errors import AnsibleFilterError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plugins.filter.advice import tower_advice
 from plugins.module_utils.advice.bios_rules import (
-    FACTS,
-    NOT_VISIBLE,
-    advice_text,
     advise,
-    facts,
     holds,
     rule_problems,
-    vendor_of,
 )
+from plugins.module_utils.advice.document import SettingAdvice
+from plugins.module_utils.advice.facts import FACTS, facts, vendor_of
 from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.smbios import read_table
 from plugins.module_utils.service.numa_policy import MAX_CPUS, MAX_NODES
@@ -326,18 +321,18 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
-def read(root: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def read(root: Path) -> tuple[Any, Any]:
     """What tower_info and memory_channels_info make of files below a directory."""
     dmi = root / "sys/firmware/dmi/tables/DMI"
     channels = describe(read_table(dmi.read_bytes()), "dmi-table", l3_domains(root / "sys")) if dmi.exists() else None
     return read_tower(root), channels
 
 
-def advice(root: Path, most: str = "info") -> list[dict[str, Any]]:
+def advice(root: Path, most: str = "info") -> list[Any]:
     return advise(*read(root), TABLE, most)
 
 
-def only(found: list[dict[str, Any]], code: str) -> dict[str, Any]:
+def only(found: list[Any], code: str) -> Any:
     (entry,) = (entry for entry in found if entry["code"] == code)
     return entry
 
@@ -350,9 +345,8 @@ def test_every_kind_of_machine_gets_exactly_its_advice(kind: str, tmp_path: Path
     assert sorted(entry["code"] for entry in found) == sorted(codes), shown
     order = [["problem", "advice", "info"].index(entry["severity"]) for entry in found]
     assert order == sorted(order)
-    assert {key for entry in found for key in entry} <= {
-        "severity", "code", "message", "fix", "gb_s", "current", "recommended", "why", "source", "where", "worth",
-    }  # fmt: skip
+    keys = SettingAdvice.__required_keys__
+    assert all(entry.keys() == keys for entry in found), shown
     assert all(entry["why"] and entry["source"] for entry in found), shown
     assert all("None" not in str(entry["message"]) and "{" not in str(entry["fix"]) for entry in found), shown
 
@@ -371,7 +365,8 @@ def test_advice_says_what_is_seen_what_to_set_where_and_why(tmp_path: Path) -> N
 def test_what_linux_cannot_see_is_said_to_be_unseen(tmp_path: Path) -> None:
     found = advice(write(tmp_path, files({})))
     unseen = [entry for entry in found if entry["code"].startswith("unseen-")]
-    assert {entry["current"] for entry in unseen} == {NOT_VISIBLE}
+    assert {(entry["visible"], entry["current"]) for entry in unseen} == {(False, None)}
+    assert all(entry["visible"] for entry in found if entry not in unseen)
     assert {entry["severity"] for entry in unseen} == {"info"}
 
 
@@ -434,7 +429,8 @@ def test_an_unknown_vendor_gets_the_usual_name_of_a_setting(tmp_path: Path) -> N
 )
 def test_vendors_are_known_by_their_names(names: tuple[str | None, ...], vendor: str | None) -> None:
     system, maker, firmware = names
-    assert vendor_of({"system": {"vendor": system}, "board": {"vendor": maker}, "bios": {"vendor": firmware}}) == vendor
+    tower: Any = {"system": {"vendor": system}, "board": {"vendor": maker}, "bios": {"vendor": firmware}}
+    assert vendor_of(tower) == vendor
 
 
 def test_the_limits_of_ggml_are_those_that_refuse_a_tower(tmp_path: Path) -> None:
@@ -461,33 +457,6 @@ def test_less_severe_advice_can_be_left_out(tmp_path: Path) -> None:
     root = write(tmp_path, files({"nodes": 4}))
     assert {entry["severity"] for entry in advice(root, "advice")} == {"advice"}
     assert advice(root, "problem") == []
-
-
-def test_the_text_names_what_cannot_be_seen_once_and_stays_narrow(tmp_path: Path) -> None:
-    text = advice_text(advice(write(tmp_path, files({"nodes": 4}))), "tower7")
-    assert max(map(len, text.splitlines())) <= 80
-    assert text.count("Linux cannot see these; check them in the BIOS of tower7:") == 1
-    assert "current: NPS4" in text
-    assert "recommended: NPS1" in text
-
-
-def test_the_text_begins_with_what_linux_shows_and_what_not(tmp_path: Path) -> None:
-    tower, channels = read(write(tmp_path, files({"nodes": 4})))
-    text = advice_text(advise(tower, channels, TABLE), "tower7", tower, channels)
-    assert max(map(len, text.splitlines())) <= 80
-    said = " ".join(text.split())
-    seen = said[said.index("SEEN ") : said.index("NOT SEEN ")]
-    for fact in (
-        "sockets 2", "nodes per socket 4", "distances 10, 12, 32", "l3 per socket 4", "smt on", "boost on",
-        "frequency driver acpi-cpufreq", "governor performance", "iommu on", "x2apic yes", "numa option none",
-        "command line BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet;", "configured mts 4800",
-    ):  # fmt: skip
-        assert fact in seen, text
-    assert "NOT SEEN hwp; epp; fabric mhz ADVICE" in said, text
-
-
-def test_the_text_of_a_machine_without_advice_says_so(tmp_path: Path) -> None:
-    assert "Nothing to mend was found." in advice_text(advice(write(tmp_path, files(DESKTOP))), "desktop")
 
 
 # --- The table -----------------------------------------------------------------------------------------
@@ -528,17 +497,17 @@ def test_a_rule_without_a_key_is_refused() -> None:
     assert rule_problems({"rules": [{key: GOOD[key] for key in GOOD if key != "fix"}]}) == ["Rule 'a' has no fix."]
 
 
+@pytest.mark.parametrize(("told", "visible"), [({"current": "not visible from Linux"}, True), ({}, False)])
+def test_a_rule_that_tells_what_is_now_sees_it_whatever_its_words(
+    told: dict[str, str], visible: bool, tmp_path: Path
+) -> None:
+    tower = read_tower(write(tmp_path, files({"nodes": 4})))
+    (found,) = advise(tower, None, {"rules": [GOOD | {"when": ["nodes is known"]} | told]})
+    assert (found["visible"], found["current"]) == (visible, told.get("current"))
+
+
 def test_two_rules_of_one_code_are_refused() -> None:
     assert "Rule 'a' is there 2 times." in rule_problems({"rules": [GOOD, GOOD]})
-
-
-def test_rules_of_an_inventory_replace_those_of_their_code(tmp_path: Path) -> None:
-    tower = read_tower(write(tmp_path, files({"nodes": 4})))
-    own = GOOD | {"code": "nodes-per-socket", "when": ["nps > 1"], "message": "NPS{nps} is what we want."}
-    found = only(tower_advice(tower, None, [own]), "nodes-per-socket")
-    assert (found["severity"], found["message"]) == ("info", "NPS4 is what we want.")
-    with pytest.raises(AnsibleFilterError, match="numa_advice_rules: Rule 'nodes-per-socket': there is no fact knots"):
-        tower_advice(tower, None, [own | {"when": ["knots > 1", "nps > 1"]}])
 
 
 @pytest.mark.parametrize(

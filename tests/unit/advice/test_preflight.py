@@ -10,7 +10,7 @@ import pytest
 from plugins.module_utils.advice.preflight import tower_problems, variable_problems
 
 
-def tower(**changes: Any) -> dict[str, Any]:
+def tower(**changes: Any) -> Any:
     return {
         "os": {"id": "debian", "version_id": "13", "name": "Debian GNU/Linux 13 (trixie)", "systemd": True},
         "nodes": [{"node": 0, "memory_bytes": 2**38}, {"node": 1, "memory_bytes": 2**38}],
@@ -66,20 +66,20 @@ SPECS = {"llama_service_port": {"type": "int"}, "llama_service_metrics": {"type"
 
 
 def test_known_variables_of_the_right_type_have_no_problem() -> None:
-    assert variable_problems({"llama_service_port": 8080, "llama_service_metrics": False}, SPECS) == []
+    assert variable_problems({"llama_service_port": 8080, "llama_service_metrics": False}, SPECS) == {}
 
 
 def test_a_boolean_given_as_text_is_shown_as_it_came_with_what_to_write() -> None:
-    (problem,) = variable_problems({"llama_service_metrics": "false"}, SPECS)
+    (problem,) = variable_problems({"llama_service_metrics": "false"}, SPECS).values()
     assert problem.startswith("llama_service_metrics is the text 'false', not a boolean:")
     assert """-e '{"llama_service_metrics": true}'""" in problem
 
 
 def test_a_misspelled_variable_is_answered_with_the_nearest_name() -> None:
-    (problem,) = variable_problems({"llama_service_prot": 80}, SPECS)
+    (problem,) = variable_problems({"llama_service_prot": 80}, SPECS).values()
     assert problem == "llama_service_prot is not a variable of any role: did you mean llama_service_port?"
 
 
 def test_a_name_like_no_other_is_told_where_the_names_are() -> None:
-    (problem,) = variable_problems({"llama_service_xyzzy_plugh": 1}, {"hugepages_mode": {"type": "str"}})
+    (problem,) = variable_problems({"llama_service_xyzzy_plugh": 1}, {"hugepages_mode": {"type": "str"}}).values()
     assert "see the roles' defaults" in problem

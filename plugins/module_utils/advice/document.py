@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""The documents of advice: what was found on a tower, what to do there, and who of a fleet is not like the others.
+
+All keys are always there; None is what nobody knows. Bandwidths are GB/s (10^9 bytes).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from ..build.document import BuildManifest
+from ..memory.document import MemoryChannels, Severity
+from ..model.document import Manifest
+from ..tower_document import Tower
+
+
+class Machine(TypedDict):
+    """A tower by its name in the inventory, as tower_info and memory_channels_info return it."""
+
+    host: str
+    tower: Tower
+    memory_channels: MemoryChannels | None
+
+
+class Findings(Machine):
+    """All that was read and measured of a tower: what decisions about it are made from.
+
+    ``build`` and ``model`` are the two manifests, ``service`` is ``llama_service_result`` (completion, server,
+    placement, nodes, problem), ``benchmarks`` are the kept runs, oldest first, and ``tuning`` is what the tuner stored.
+    """
+
+    build: BuildManifest | None
+    model: Manifest | None
+    service: dict[str, Any] | None
+    benchmarks: list[dict[str, Any]]
+    tuning: dict[str, Any] | None
+
+
+class Advice(TypedDict):
+    """One thing to do: the fact, what mends it, and why.
+
+    ``fix`` is a sentence, or a command where ``command`` says so. ``gb_s`` is what it costs by the memory's own
+    reckoning, ``worth`` the same in words, ``where`` the menu and names on this vendor's boards, and ``source`` who
+    says so.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    fix: str | None
+    command: bool
+    gb_s: float | None
+    worth: str | None
+    where: str | None
+    why: str | None
+    source: str | None
+
+
+class SettingAdvice(Advice):
+    """Advice on a machine's settings: what is seen now and what to set.
+
+    ``visible`` is false, and ``current`` None, for what Linux does not show: it is only to be looked at.
+    """
+
+    visible: bool
+    current: str | None
+    recommended: str | None
+
+
+class Difference(TypedDict):
+    """A trait of a tower that its siblings have in another way; ``usual`` is what more than half of them have."""
+
+    what: str
+    here: str
+    usual: str | None
+
+
+class OddTower(TypedDict):
+    """A tower that is not like its siblings, which are so many others of the same board and CPU."""
+
+    host: str
+    siblings: int
+    differences: list[Difference]
+    message: str
+
+
+class Step(TypedDict):
+    """One step from what the sockets could read to what the service reads.
+
+    ``code`` is one of ``bandwidth_steps.NAMES``; ``kind`` is ``calculated``, ``estimated`` or ``measured``, and None
+    where nothing measured it: then there are no figures, and ``fix`` is the command that measures it. ``low`` and
+    ``high`` are GB/s; ``said`` is them in words, ``tokens`` the speed that they allow the model.
+    """
+
+    code: str
+    name: str
+    kind: str | None
+    low: float | None
+    high: float | None
+    said: str | None
+    tokens: str | None
+    why: str
+    fix: str | None

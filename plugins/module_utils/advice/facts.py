@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""The facts of a tower that rules may ask, and whose menus its BIOS has; nothing that Linux does not show."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+from ..memory.cpus import ccd_links, cpu_memory
+from ..memory.document import MemoryChannels
+from ..sysfs import parse_cpu_list
+from ..tower_document import Frequency, L3Cache, Tower
+
+# What can be asked of a tower; a fact that Linux does not show is None.
+FACTS = {
+    "machine": "real, guest or container",
+    "architecture": "as uname -m says it",
+    "cpu": "AMD, Intel, ARM or other",
+    "cpu_name": "brand of the CPU",
+    "cpu_kind": "its row in memory/cpus.py, such as EPYC 9004 (Genoa); other where it is in none",
+    "server": "yes where its boards are servers' or workstations'",
+    "fabric": "generation of the fabric of an EPYC or Threadripper that has the NPS setting: zen2 to zen5",
+    "sockets": "CPU packages",
+    "cpus": "logical CPUs online",
+    "cores": "physical cores online",
+    "smt": "on, off, or none where the CPU has none",
+    "nodes": "all memory nodes of Linux",
+    "nodes_per_socket": "nodes with CPUs in each socket; 0 where one node spans the sockets",
+    "empty_nodes": "nodes with CPUs and without memory",
+    "memory_only_nodes": "nodes with memory and without CPUs",
+    "distances": "distances of the SLIT, each once: in a node, in a socket, beyond",
+    "l3_per_socket": "L3 caches of each socket",
+    "l3_as_numa": "yes where the nodes are L3 caches, no where they are not, unknown where both fit",
+    "nps": "nodes per socket where they are those of AMD's NPS setting: not of guests, nor with a numa_option",
+    "command_line": "of the kernel",
+    "numa_option": "off or fake where numa= or acpi= of the kernel command line hides or makes up nodes, else none",
+    "frequency_mode": "active where the CPU picks its clocks by a preference, passive where Linux does",
+    "frequency_driver": "cpufreq driver",
+    "hwp": "yes or no: hardware P-states of Intel, which Linux uses unless intel_pstate=no_hwp",
+    "governor": "governors in use",
+    "governors": "governors the driver has",
+    "epp": "energy/performance preferences in use",
+    "boost": "on or off",
+    "iommu": "on or off",
+    "x2apic": "yes or no",
+    "fabric_mhz": "clock of the data fabric now, by HSMP",
+    "configured_mts": "the slowest DIMM's speed, MT/s",
+    "rated_mts": "the fastest DIMM's rating, MT/s",
+    "channels": "channels of all CPUs",
+    "channels_populated": "channels with a DIMM",
+    "memory_advice": "codes of what memory_channels_info advises",
+}
+
+# Names of boards, systems and firmware -> the column of menus; the first that fits.
+VENDORS = (
+    ("dell", r"Dell"),
+    ("hpe", r"HPE|Hewlett"),
+    ("lenovo", r"Lenovo"),
+    ("supermicro", r"Supermicro|Super Micro"),
+    ("gigabyte", r"Giga ?-?byte|Giga Computing"),
+    ("asus", r"ASUS"),
+    ("ami", r"American Megatrends|AMI\b"),
+)
+
+# Distances that AMD's firmware gives by default to L3 caches of one interleaved domain, and to NPS quarters of a
+# socket (its own help text of "ACPI SLIT Distance Control").
+SLIT_L3, SLIT_QUARTER = 11, 12
+
+
+def _has(command_line: Optional[str], *options: str) -> bool:
+    """Whether the kernel command line has a word that begins with one of these; what follows ``--`` is for init."""
+    return any(word.startswith(options) for word in (command_line or "").split(" -- ")[0].split())
+
+
+def _option(command_line: Optional[str]) -> Optional[str]:
+    """What the kernel command line makes of the nodes: ``off``, ``fake`` or ``none``, which is nothing.
+
+    ``acpi=off`` and ``numa=noacpi`` hide the nodes as ``numa=off`` does; ``numa=nohmat`` leaves them as they are. Linux
+    reads each of several such words.
+    """
+    if command_line is None:
+        return None
+    words = command_line.split(" -- ")[0].split()
+    if {"acpi=off", "numa=off", "numa=noacpi"} & set(words):
+        return "off"
+    return "fake" if _has(command_line, "numa=fake=") else "none"
+
+
+def _within_socket(tower: Tower, l3: list[L3Cache]) -> Optional[set[int]]:
+    """Distances between different nodes of one socket; None where the table is not whole."""
+    package = {cpu: cache["package"] for cache in l3 for cpu in parse_cpu_list(cache["cpus"])}
+    nodes = [node for node in tower["nodes"] if node["cpus"]]
+    if any(len(node["distances"]) != len(tower["nodes"]) for node in nodes):
+        return None
+    order = {node["node"]: index for index, node in enumerate(tower["nodes"])}
+    return {
+        node["distances"][order[other["node"]]]
+        for node in nodes
+        for other in nodes
+        if node is not other and package[node["cpus"][0]] == package[other["cpus"][0]]
+    }
+
+
+def _l3_as_numa(tower: Tower) -> Optional[str]:
+    """Whether the nodes are L3 caches. NPS4 of a CPU with four of them looks the same but for the distances."""
+    l3, per_socket = tower["l3"], tower["nodes_per_socket"]
+    if per_socket is not None and per_socket < 2:
+        return "no"
+    if not l3 or per_socket is None:
+        return None
+    caches = {frozenset(parse_cpu_list(cache["cpus"])) for cache in l3}
+    if {frozenset(node["cpus"]) for node in tower["nodes"] if node["cpus"]} != caches:
+        return "no"
+    if per_socket not in (2, 4):
+        return "yes"
+    distances = _within_socket(tower, l3)
+    return {SLIT_L3: "yes", SLIT_QUARTER: "no"}.get(distances.pop()) if distances and len(distances) == 1 else None
+
+
+def _l3_per_socket(tower: Tower) -> Optional[int]:
+    counts: dict[Any, int] = {}
+    for cache in tower["l3"] or []:
+        counts[cache["package"]] = counts.get(cache["package"], 0) + 1
+    return counts.popitem()[1] if len(set(counts.values())) == 1 else None
+
+
+def _empty_nodes(tower: Tower) -> Optional[int]:
+    """Nodes that have CPUs and no memory; None unless the nodes make up the memory of the machine.
+
+    ``mem=`` and ``memmap=`` on the kernel command line take memory from nodes that have DIMMs.
+    """
+    total = sum(node["memory_bytes"] for node in tower["nodes"])
+    if _has(tower["command_line"], "mem=", "memmap="):
+        return None
+    if not tower["memory_bytes"] or total < 0.995 * tower["memory_bytes"]:
+        return None
+    return sum(1 for node in tower["nodes"] if node["cpus"] and not node["memory_bytes"])
+
+
+def _memory_only_nodes(tower: Tower) -> Optional[int]:
+    """Nodes that have memory and no CPUs; None where CPUs are offline, or left out by the kernel command line."""
+    if tower["nodes_per_socket"] is None or _has(tower["command_line"], "nr_cpus=", "maxcpus=", "nosmp"):
+        return None
+    return sum(1 for node in tower["nodes"] if node["memory_bytes"] and not node["cpus"])
+
+
+def _cpu(tower: Tower) -> Optional[str]:
+    names = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
+    vendor = tower["cpu"]["vendor"]
+    if vendor in names:
+        return names[vendor]
+    return "ARM" if (tower["architecture"] or "").startswith(("aarch64", "arm")) else vendor and "other"
+
+
+def _hwp(tower: Tower) -> Optional[str]:
+    if _cpu(tower) != "Intel" or not tower["cpu"]["flags"]:
+        return None
+    return "yes" if "hwp" in tower["cpu"]["flags"] and not _has(tower["command_line"], "intel_pstate=no_hwp") else "no"
+
+
+def total(counts: list[Optional[int]]) -> Optional[int]:
+    """The sum of counts; None where there is none, or one is unknown."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _memory_facts(channels: Optional[MemoryChannels]) -> dict[str, Any]:
+    """What memory_channels_info says; a sum is None where a part of it is."""
+    dimms = [dimm for dimm in (channels and channels["dimms"]) or [] if dimm["populated"]]
+    sockets = [socket for socket in (channels and channels["sockets"]) or [] if socket["populated"]]
+    return {
+        "configured_mts": min((dimm["configured_mts"] for dimm in dimms if dimm["configured_mts"]), default=None),
+        "rated_mts": max((dimm["rated_mts"] for dimm in dimms if dimm["rated_mts"]), default=None),
+        "channels": total([socket["channels_total"] for socket in sockets]),
+        "channels_populated": total([socket["channels_populated"] for socket in sockets]),
+        "memory_advice": ",".join(entry["code"] for entry in (channels["advice"] if channels else [])) or None,
+    }
+
+
+def _frequency_facts(found: Optional[Frequency]) -> dict[str, Any]:
+    """How Linux sets the clocks."""
+    names = ("frequency_mode", "frequency_driver", "governor", "governors", "epp", "boost")
+    if not found:
+        return dict.fromkeys(names)
+    driver = found["driver"]
+    mode = driver and ("active" if driver in ("intel_pstate", "amd-pstate-epp") else "passive")
+    governors = ",".join(found["governors"]) or None
+    preference, boost = found["energy_performance_preference"], _switch(found["boost"])
+    return dict(zip(names, (mode, driver, found["governor"], governors, preference, boost)))
+
+
+def facts(tower: Tower, channels: Optional[MemoryChannels] = None) -> dict[str, Any]:
+    """The facts that FACTS names, from what tower_info and memory_channels_info return."""
+    cpu, brand = tower["cpu"], tower["cpu"]["model"]
+    memory = cpu_memory(brand or "", cpu["family"], cpu["model_number"])
+    links = ccd_links(cpu["family"], cpu["model_number"], brand or "") if _cpu(tower) == "AMD" else None
+    guest = {True: "guest", False: "real", None: None}[tower["hypervisor"]]
+    l3_as_numa, per_socket = _l3_as_numa(tower), tower["nodes_per_socket"]
+    numa_option = _option(tower["command_line"])
+    by_firmware = numa_option == "none" and guest != "guest"
+    control, iommu, hsmp = tower["smt_control"], tower["iommu"], tower["hsmp"]
+    found = {
+        "machine": "container" if tower["container"] else guest,
+        "architecture": tower["architecture"],
+        "cpu": _cpu(tower),
+        "cpu_name": brand,
+        "cpu_kind": memory.name if memory else "other" if brand else None,
+        "server": ("yes" if memory.server else "no") if memory else None,
+        "fabric": links[0] if links else None,
+        "sockets": tower["sockets"],
+        "cpus": tower["cpus"],
+        "cores": tower["cores"],
+        "smt": "none" if control in ("notsupported", "notimplemented") else _switch(tower["smt_active"]),
+        "nodes": len(tower["nodes"]) or None,
+        "nodes_per_socket": per_socket,
+        "empty_nodes": _empty_nodes(tower),
+        "memory_only_nodes": _memory_only_nodes(tower),
+        "distances": ", ".join(map(str, sorted({way for node in tower["nodes"] for way in node["distances"]}))) or None,
+        "l3_per_socket": _l3_per_socket(tower),
+        "l3_as_numa": l3_as_numa,
+        "nps": per_socket if links and l3_as_numa == "no" and by_firmware else None,
+        "command_line": tower["command_line"],
+        "numa_option": numa_option,
+        "hwp": _hwp(tower),
+        "iommu": _switch(bool(iommu["units"]) if iommu else None),
+        "x2apic": {True: "yes", False: "no", None: None}[tower["x2apic"]],
+        "fabric_mhz": ", ".join(str(value) for value in (hsmp["fabric_mhz"] if hsmp else []) if value) or None,
+        **_frequency_facts(tower["frequency"]),
+        **_memory_facts(channels),
+    }
+    assert found.keys() == FACTS.keys()
+    return found
+
+
+def _switch(value: Optional[bool]) -> Optional[str]:
+    return {True: "on", False: "off", None: None}[value]
+
+
+def vendor_of(tower: Tower) -> Optional[str]:
+    """Whose menus the machine has, as a key of VENDORS; the maker of the board before that of its firmware."""
+    for part in (tower["system"]["vendor"], tower["board"]["vendor"], tower["bios"]["vendor"]):
+        for name, pattern in VENDORS:
+            if re.search(pattern, part or "", re.I):
+                return name
+    return None
