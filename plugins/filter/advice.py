@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils.advice.bios_rules import advise
 from ..module_utils.advice.document import Machine, OddTower, SettingAdvice
 from ..module_utils.advice.fleet import fleet_differences
-from ..module_utils.bios.settings import measured_problems
+from ..module_utils.bios.plan import measured_problems
 from ..module_utils.memory.document import MemoryChannels
 from ..module_utils.report.advice_text import advice_text
 from ..module_utils.tower_document import Tower

@@ -133,95 +133,73 @@ text:
   type: str
 """
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.bios.redfish import Redfish, RedfishError
-from ..module_utils.bios.settings import plan, plan_text
-from ..module_utils.files import make_directory, write_json
+from ..module_utils.bios.plan import BiosPlan, plan, plan_text, refusal, taken_over, to_reset
+from ..module_utils.bios.record import Record, after_write, before_write, keep, read_record, still_pending
+from ..module_utils.bios.redfish import Bios, Redfish, RedfishError
 
 
-def kept(path: str | None) -> dict[str, Any]:
-    """The record of earlier writes. Raises RedfishError where the file is something else."""
-    try:
-        return dict(json.loads(Path(path).read_text(encoding="utf-8"))) if path and Path(path).exists() else {}
-    except (OSError, ValueError, TypeError) as error:
-        raise RedfishError(f"{path} is no record of BIOS settings ({error}): put it aside.") from error
+class Change:
+    """One BMC, what is wanted of it, and what was written to it before."""
 
+    def __init__(self, module: AnsibleModule, bmc: Redfish, record: Record) -> None:
+        self.options, self.bmc, self.record = module.params, bmc, record
+        self.wanted, self.exact = self.options["settings"], self.options["attributes"]
+        if self.options["restored"]:
+            self.wanted, self.exact = {}, record.get("previous", {})
+        self.written = still_pending(record, self.options["boot"])
 
-def keep(path: str, record: dict[str, Any]) -> None:
-    """Write the record beside the old one, then put it in its place."""
-    make_directory(os.path.dirname(path))
-    write_json(path, record)
-
-
-def run(module: AnsibleModule, bmc: Redfish) -> None:
-    options = module.params
-    path = options["record"]
-    record = kept(path)
-    wanted, exact = options["settings"], options["attributes"]
-    if options["restored"]:
-        if not record.get("previous"):
-            module.fail_json(msg=f"{path} has no values to go back to: nothing was written to this BIOS from here.")
-        wanted, exact = {}, record["previous"]
-    written = record.get("written") if record.get("boot") == options["boot"] else None
-
-    def read() -> tuple[Any, Any]:
-        found = bmc.bios(options["system"])
+    def read(self) -> tuple[Bios, BiosPlan]:
+        found = self.bmc.bios(self.options["system"])
         pending = found.pending.body if found.pending else None
-        return found, plan(found.bios.body, pending, found.registry, wanted, options["spellings"], exact, written)
+        spellings = self.options["spellings"]
+        return found, plan(found.bios.body, pending, found.registry, self.wanted, spellings, self.exact, self.written)
 
-    found, planned = read()
-    result = {"plan": planned, "text": plan_text(planned), "changed": False}
-    if options["state"] != "planned" and planned["problems"]:
-        module.fail_json(msg=" ".join(planned["problems"]), **result)
-    waiting = options["state"] == "reset" and any(entry["state"] == "pending" for entry in planned["settings"])
-    writing = options["state"] == "applied" and planned["changes"]
-    if (waiting or writing) and planned["others"] and not options["accept_pending"]:
-        names = ", ".join(planned["others"])
-        module.fail_json(
-            msg=f"Somebody else's settings are pending on {bmc.host} ({names}), and the same reset would apply them: "
-            "reset the machine or discard them first, or set accept_pending.",
-            **result,
-        )
-    if options["state"] == "applied":
-        result["changed"] = bool(planned["changes"])
+    def apply(self, found: Bios, planned: BiosPlan) -> None:
+        """Write the difference; what to go back to is kept before anything is written."""
+        path = self.options["record"]
+        record = before_write(self.record, planned)
+        keep(path, record)
+        task = self.bmc.write(found, planned["changes"])
+        keep(path, after_write(record, planned, self.options["boot"], task))
+        # Some say yes to what they drop, because another setting owns it.
+        if found.pending:
+            names = ", ".join(planned["changes"])
+            dropped = f"The BMC {self.bmc.host} accepted {names}, and did not show what was written as pending"
+            self.bmc.wait(dropped, lambda: not self.read()[1]["changes"], self.options["timeout"])
+
+    def reset(self, found: Bios, planned: BiosPlan) -> None:
+        """Restart the system, and wait until its BIOS has what is wanted."""
+        self.bmc.restart(found.system, planned["cold"], self.options["wait"])
+        self.written = {}
+        task, before = self.record.get("task"), found.system.get("LastResetTime")
+
+        def applied() -> bool:
+            now, again = self.read()
+            ended = not task or self.bmc.finished(task)
+            return ended and taken_over(again, before, now.system.get("LastResetTime"))
+
+        self.bmc.wait("The BIOS did not take the settings over", applied, self.options["wait"])
+
+
+def run(module: AnsibleModule, bmc: Redfish, record: Record) -> None:
+    state = module.params["state"]
+    change = Change(module, bmc, record)
+    found, planned = change.read()
+    result: dict[str, Any] = {"plan": planned, "text": plan_text(planned), "changed": False}
+    why = refusal(planned, state, module.params["accept_pending"], bmc.host)
+    if why:
+        module.fail_json(msg=why, **result)
+    if state == "applied":
         before = {name: planned["previous"][name] for name in planned["changes"]}
-        result["diff"] = {"before": before, "after": planned["changes"]}
-        if planned["changes"] and not module.check_mode:
-            # What to go back to is kept before anything is written, and never overwritten by later values.
-            record["previous"] = {**planned["previous"], **record.get("previous", {})}
-            if path:
-                keep(path, record)
-            task = bmc.write(found, planned["changes"])
-            record |= {"boot": options["boot"], "written": {**(written or {}), **planned["changes"]}, "task": task}
-            if path:
-                keep(path, record)
-            # Some say yes to what they drop, because another setting owns it.
-            if found.pending:
-                names = ", ".join(planned["changes"])
-                dropped = f"The BMC {bmc.host} accepted {names}, and did not show what was written as pending"
-                bmc.wait(dropped, lambda: not read()[1]["changes"], options["timeout"])
-    if options["state"] == "reset":
-        result["changed"] = waiting
-        if waiting and not module.check_mode:
-            bmc.restart(found.system, planned["cold"], options["wait"])
-            task, written = record.get("task"), None
-
-            def applied() -> bool:
-                now, again = read()
-                # Where the BMC tells when it last reset the system, that must be another time than before: some show
-                # new values too early.
-                before = found.system.get("LastResetTime")
-                restarted = before is None or now.system.get("LastResetTime") != before
-                ended = not task or bmc.finished(task)
-                return restarted and ended and all(entry["state"] == "same" for entry in again["settings"])
-
-            bmc.wait("The BIOS did not take the settings over", applied, options["wait"])
+        result |= {"changed": bool(planned["changes"]), "diff": {"before": before, "after": planned["changes"]}}
+    elif state == "reset":
+        result["changed"] = to_reset(planned)
+    if result["changed"] and not module.check_mode:
+        (change.apply if state == "applied" else change.reset)(found, planned)
     module.exit_json(**result)
 
 
@@ -247,10 +225,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    path = module.params["record"]
+    try:
+        record = read_record(path)
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    if module.params["restored"] and not record.get("previous"):
+        module.fail_json(msg=f"{path} has no values to go back to: nothing was written to this BIOS from here.")
     names = ("host", "username", "password", "ca_path", "validate_certs", "timeout")
     try:
         with Redfish(*(module.params[name] for name in names)) as bmc:
-            run(module, bmc)
+            run(module, bmc, record)
     except RedfishError as error:
         module.fail_json(msg=str(error))
 

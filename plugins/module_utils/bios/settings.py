@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BIOS settings over Redfish: find what a vendor calls a setting, and plan the fewest writes.
+"""What a vendor calls a BIOS setting: the attribute and the value that are meant, and what locks them.
 
 Vendors spell attributes and values in ways of their own, and some not at all (``Rome0075``), so settings are found by
 what the attribute registry displays; patterns are in catalog/bios.yml. A board whose registry has no match, or more
@@ -209,132 +209,16 @@ def resolve(
     )
 
 
-def plan(
-    bios: dict[str, Any],
-    pending: Optional[dict[str, Any]],
-    registry: Optional[dict[str, Any]],
-    wanted: dict[str, Any],
-    spellings: dict[str, Any],
-    exact: Optional[dict[str, Any]] = None,
-    written: Optional[dict[str, Any]] = None,
-) -> dict[str, Any]:
-    """What to write so that the BIOS gets the wanted settings, and what stands in the way.
-
-    ``wanted`` is setting -> value, ``exact`` attribute -> value as the board spells them, ``spellings`` the settings of
-    catalog/bios.yml, ``pending`` the settings object (None where it cannot be read; then ``written``, what was written
-    since the last reset, stands for it). Returns ``settings`` (each with
-    setting, attribute, display, current, pending, wanted and state: same, pending, change, locked or unknown),
-    ``changes`` (attribute -> value to write), ``previous`` (attribute -> value to go back to), ``others`` (pending
-    values that nobody asked for here), ``problems`` (sentences; with one, nothing should be written), ``cold``, and
-    ``meanings`` (setting -> value, of all attributes that are wanted).
-    """
-    known = attributes(bios, registry)
-    by_name = {attribute.name: attribute for attribute in known}
-    waiting = {name: plain(value) for name, value in ((pending or {}).get("Attributes") or {}).items()}
-    if pending is None:
-        waiting = dict(written or {})
-    result: dict[str, Any] = {
-        "settings": [],
-        "changes": {},
-        "previous": {},
-        "others": {},
-        "problems": [],
-        "cold": False,
-        "meanings": {},
-    }
-    targets: list[tuple[str, Optional[Attribute], Any, str, Any]] = []
-    for setting, value in wanted.items():
-        targets.append((setting, *resolve(setting, value, spellings, known), value))
-    for name, value in (exact or {}).items():
-        attribute = by_name.get(name)
-        reason = (
-            ""
-            if attribute
-            else f"This board has no attribute {name}; those like it: {_nearest(words(name).replace(' ', '_'), known)}."
-        )
-        if attribute and attribute.choices:
-            allowed = [one for one, _shown in attribute.choices if same(value, one)]
-            listed = ", ".join(str(one) for one, _shown in attribute.choices)
-            if not allowed:
-                attribute, reason = None, f"{name} cannot be {value}: it has {listed}."
-            value = allowed[0] if allowed else value
-        targets.append((name, attribute, typed(value, attribute.current) if attribute else value, reason, value))
-    # What is pending, and what is to be, unlocks and locks as well: the same reset applies all of it.
-    targeted = {attribute.name: value for _name, attribute, value, _reason, _asked in targets if attribute}
-    current = {attribute.name: attribute.current for attribute in known}
-    locked = locks(registry or {}, current | waiting | targeted)
-    result["meanings"] = meanings(targeted, spellings, known)
-    for setting, attribute, value, reason, asked in targets:
-        entry = {
-            "setting": setting,
-            "attribute": None,
-            "display": None,
-            "current": None,
-            "pending": None,
-            "wanted": asked,
-        }
-        result["settings"].append(entry)
-        if attribute is None:
-            entry["state"] = "unknown"
-            result["problems"].append(reason)
-            continue
-        next_value = waiting.get(attribute.name, attribute.current)
-        entry.update(attribute=attribute.name, display=attribute.display, current=attribute.current, wanted=value)
-        entry["pending"] = None if same(next_value, attribute.current) else next_value
-        entry["state"] = "same"
-        if same(next_value, value):
-            if entry["pending"] is not None:
-                entry["state"] = "pending"
-                result["previous"][attribute.name] = attribute.current
-                result["cold"] |= attribute.cold
-        elif attribute.name in locked:
-            entry["state"] = "locked"
-            result["problems"].append(
-                f"{attribute.name} ({attribute.display}) is {attribute.current} and locked by "
-                f"{locked[attribute.name]}: change that first."
-            )
-        else:
-            entry["state"] = "change"
-            result["changes"][attribute.name] = value
-            result["previous"][attribute.name] = attribute.current
-            result["cold"] |= attribute.cold
-    ours = {entry["attribute"] for entry in result["settings"]}
-    result["others"] = {
-        name: value
-        for name, value in waiting.items()
-        if name not in ours and name in current and not same(value, current[name])
-    }
-    return result
-
-
-def plan_text(planned: dict[str, Any]) -> str:
-    """The plan as lines: current value, pending one, wanted one of each setting."""
-    lines = []
-    for entry in planned["settings"]:
-        name = f"{entry['setting']}: " + (f"{entry['display']} ({entry['attribute']}) " if entry["attribute"] else "")
-        now = f"is {entry['current']}" + (f", pending {entry['pending']}" if entry["pending"] is not None else "")
-        end = {
-            "same": "as wanted",
-            "pending": "which the next reboot applies",
-            "change": f"to be {entry['wanted']}",
-            "locked": f"should be {entry['wanted']}, but is locked",
-            "unknown": f"should be {entry['wanted']}, but is unknown here",
-        }[entry["state"]]
-        lines.append(name + (f"{now}, {end}" if entry["attribute"] else end))
-    lines += [f"pending by somebody else: {name} = {value}" for name, value in planned["others"].items()]
-    return "\n".join(lines + planned["problems"])
-
-
-def measured_problems(tower: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Where Linux sees something else than the settings ask for; settings that it cannot see are passed over."""
-    per_socket = tower["nodes_per_socket"]
-    seen = {"smt": tower["smt_active"], "nodes_per_socket": per_socket}
-    if wanted.get("snc") is not None:
-        seen["snc"] = None if per_socket is None else (per_socket > 1 and per_socket)
-    if str(wanted.get("l3_as_numa")).lower() == "true":
-        seen.pop("nodes_per_socket")  # the nodes are the caches then
-    return [
-        f"{setting} should be {wanted[setting]}, and Linux sees {value}: see the plan and the event log of the BMC."
-        for setting, value in seen.items()
-        if wanted.get(setting) is not None and value is not None and not same(value, wanted[setting])
-    ]
+def resolve_exact(name: str, wanted: Any, known: list[Attribute]) -> tuple[Optional[Attribute], Any, str]:
+    """The same of an attribute by the board's own name, and a value as it spells that or nearly so."""
+    attribute = next((one for one in known if one.name == name), None)
+    if attribute is None:
+        near = _nearest(words(name).replace(" ", "_"), known)
+        return None, None, f"This board has no attribute {name}; those like it: {near}."
+    if attribute.choices:
+        allowed = [value for value, _shown in attribute.choices if same(wanted, value)]
+        if not allowed:
+            listed = ", ".join(str(value) for value, _shown in attribute.choices)
+            return None, None, f"{name} cannot be {wanted}: it has {listed}."
+        wanted = allowed[0]
+    return attribute, typed(wanted, attribute.current), ""
