@@ -17,7 +17,8 @@ from ..module_utils.report.markdown import tower_markdown
 from ..module_utils.report.plan_page import plan_view
 from ..module_utils.text import printable_data
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+TEMPLATES = [ROLES / "report" / "templates", ROLES / "forecast" / "templates"]
 
 
 def _render(name: str, view: dict[str, Any]) -> str:
