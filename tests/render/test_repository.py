@@ -184,13 +184,29 @@ def test_every_inventory_has_towers_and_sets_only_variables_that_exist(inventory
     assert "towers" in listed
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(REPO)) for path in REPO.glob("docs/*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_what_the_documentation_names_is_there(page: str) -> None:
     text = (REPO / page).read_text()
-    names = set(
-        re.findall(r"(?<![\w/.~<-])((?:bin|playbooks|inventory|molecule|tests|plugins|roles)/[\w./@-]*\w)", text)
-    )
-    names |= set(re.findall(r"\]\(([\w./-]+)\)", text)) | set(re.findall(r"(?:-r|-i) ([\w./-]+\.txt)", text))
-    missing = [name for name in names if not (REPO / name).exists()]
-    assert names
+    files = r"(?<![\w/.~<-])((?:bin|catalog|docs|inventory|molecule|playbooks|plugins|roles|tests)/[\w./@-]*\w)"
+    missing = [name for name in set(re.findall(files, text)) if not (REPO / name).exists()]
+    for link in set(re.findall(r"\]\((?!https?:)([\w./#-]+)\)", text)):
+        target, _, anchor = link.partition("#")
+        path = (REPO / page).parent / target if target else REPO / page
+        titles = re.findall(r"^#+ (.*)", path.read_text(), re.MULTILINE) if path.is_file() else []
+        if not path.exists() or (anchor and anchor not in [re.sub(r"\W+", "-", title.lower()) for title in titles]):
+            missing.append(link)
+    ours = {path.stem for path in yaml_files("playbooks/*", "roles/*", "plugins/modules/*", "plugins/filter/*")}
+    missing += [name for name in set(re.findall(r"llamatower\.tower\.([a-z_]+)", text)) if name not in ours]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_variables_that_the_documentation_names_are_those_of_roles(page: str) -> None:
+    names = set(re.findall(rf"(?<![\w./])(?:{'|'.join(ROLES)})_\w+(?![\w./*])", (REPO / page).read_text()))
+    known = {path.stem for path in yaml_files("plugins/modules/*")}
+    for role in ROLES:
+        known |= set(load(REPO / "roles" / role / "defaults/main.yml") or {})
+    assert names - known == set()
