@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Filters over what tower_info returns; each is described in the file of its name beside this one."""
+"""Filters over what tower_info and memory_channels_info return; each is described in the file of its name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..module_utils.advice.kernel import kernel_differences
 from ..module_utils.advice.preflight import tower_problems
+from ..module_utils.memory.drawing import draw
 from ..module_utils.report.document import build_report, report_text
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.numa_policy import policy_problem
@@ -26,6 +27,7 @@ class FilterModule:
             "cpu_list": format_cpu_list,
             "hugepage_plan": pool_plan,
             "kernel_differences": kernel_differences,
+            "memory_board": draw,
             "numa_policy_problem": numa_policy_problem,
             "report_text": report_text,
             "tower_problems": tower_problems,

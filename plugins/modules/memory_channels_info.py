@@ -129,7 +129,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.memory.channels import describe, nothing
-from ..module_utils.memory.smbios import SmbiosError, read_table, read_text
+from ..module_utils.memory.smbios import SmbiosError, read_table
+from ..module_utils.memory.smbios_text import read_text
 from ..module_utils.tower import edac, l3_domains
 
 

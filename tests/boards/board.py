@@ -5,7 +5,7 @@ A description is what the virtual tower's profiles have under ``board``::
 
     vendor: Giga Computing
     product: MZ73-LM1-000
-    scheme: gigabyte-p-letter          # how slots are named: one of SCHEMES
+    scheme: gigabyte-p-letter          # how slots are named: one of SCHEMES, or a function like them
     sockets: 2
     channels_per_socket: 12
     slots_per_channel: 1
@@ -23,6 +23,25 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+# A board with one empty channel.
+BOARD: dict[str, Any] = {
+    "vendor": "Giga Computing",
+    "product": "MZ73-LM1-000",
+    "scheme": "gigabyte-p-letter",
+    "sockets": 2,
+    "channels_per_socket": 12,
+    "slots_per_channel": 1,
+    "cpu": {"brand": "AMD EPYC 9124 16-Core Processor", "family": 25, "model": 17, "stepping": 1},
+    "dimm": {
+        "size_gib": 16,
+        "type": "DDR5",
+        "rated_mts": 4800,
+        "configured_mts": 4800,
+        "ranks": 1,
+        "manufacturer": "Samsung",
+    },
+    "empty": ["DIMM_P1_R0"],
+}
 MEMORY_TYPES = {"DDR3": 0x18, "DDR4": 0x1A, "DDR5": 0x22, "LPDDR5": 0x23, "HBM2": 0x21, "Flash": 0x0B}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -104,7 +123,7 @@ def structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
     found += [(4, _processor(number, board)) for number in range(sockets)]
     count = sockets * channels * slots
     found.append((16, structure(16, 0x1000, struct.pack("<BBBIHH", 3, 3, 6, 0x80000000, 0xFFFE, count) + bytes(8))))
-    name = SCHEMES[board["scheme"]]
+    name = board["scheme"] if callable(board["scheme"]) else SCHEMES[board["scheme"]]
     left = set(board.get("empty", []))
     handle = 0x1100
     for socket in range(sockets):

@@ -31,20 +31,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.boards.board import table
+from tests.boards.board import BOARD, table
 
-GENOA = {"brand": "AMD EPYC 9124 16-Core Processor", "family": 25, "model": 17, "stepping": 1}
+GENOA = BOARD["cpu"]
 DEFAULTS: dict[str, Any] = {
-    "board": {
-        "vendor": "Giga Computing",
-        "product": "MZ73-LM1-000",
-        "scheme": "gigabyte-p-letter",
-        "sockets": 2,
-        "channels_per_socket": 12,
-        "slots_per_channel": 1,
-        "cpu": GENOA,
-        "dimm": {"size_gib": 16, "type": "DDR5", "rated_mts": 4800, "configured_mts": 4800, "ranks": 2},
-    },
+    # Nothing to say of its DIMMs.
+    "board": BOARD | {"dimm": BOARD["dimm"] | {"ranks": 2}, "empty": []},
     "cores": 16,
     "threads": 2,
     "l3": 4,

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.boards.board import table
-from tests.unit.memory.test_smbios import BOARD
+from tests.boards.board import BOARD, table
+from tests.run_module import run_module
 
+MODULE = "llamatower.tower.memory_channels_info"
 REPO = Path(__file__).resolve().parents[2]
 OLDEST = [*Path("/usr/bin").glob("python3.9"), *Path.home().glob(".pyenv/versions/3.9.*/bin/python")]
 DOCUMENT = (REPO / "plugins/modules/memory_channels_info.py").read_text()
 
 
 def run(arguments: dict[str, Any], *options: str) -> dict[str, Any]:
-    """What the module returns."""
-    command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "memory_channels_info"]
+    """What the module returns through Ansible."""
+    command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", MODULE]
     done = subprocess.run(
         [*command, "-a", json.dumps(arguments), *options],
         cwd=REPO,
@@ -67,12 +68,12 @@ def test_the_oldest_python_of_towers_is_enough(board: str) -> None:
 
 def test_every_returned_key_is_documented_and_every_documented_key_returned(board: str) -> None:
     documented = keys(yaml.safe_load(DOCUMENT.split('RETURN = r"""', 1)[1].split('"""', 1)[0]))["memory_channels"]
-    assert shape(run({"dmi_path": board})["memory_channels"], documented) == documented
+    assert shape(run_module("memory_channels_info", dmi_path=board)["memory_channels"], documented) == documented
 
 
 def test_without_a_table_it_says_so_and_returns_the_keys(board: str) -> None:
-    whole = run({"dmi_path": board})["memory_channels"]
-    nothing = run({"dmi_path": "/nonexistent/DMI"})["memory_channels"]
+    whole = run_module("memory_channels_info", dmi_path=board)["memory_channels"]
+    nothing = run_module("memory_channels_info", dmi_path="/nonexistent/DMI")["memory_channels"]
     assert nothing.keys() == whole.keys()
     assert nothing["source"] == "none"
     assert nothing["sockets"] is None
@@ -100,7 +101,7 @@ def test_without_root_it_says_what_to_do(board: str) -> None:
 
 def test_the_examples_run(board: str, tmp_path: Path) -> None:
     examples = yaml.safe_load(DOCUMENT.split('EXAMPLES = r"""', 1)[1].split('"""', 1)[0])[:2]
-    examples[0]["llamatower.tower.memory_channels_info"] = {"dmi_path": board}
+    examples[0][MODULE] = {"dmi_path": board}
     play = tmp_path / "play.yml"
     play.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": examples}]))
     done = subprocess.run(

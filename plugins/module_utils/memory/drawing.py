@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-WIDTH = 80
+from ..text import WIDTH
+from .document import Dimm, MemoryChannels, Socket
 
 
 def short_name(channel: str) -> str:
@@ -14,41 +13,44 @@ def short_name(channel: str) -> str:
     return (name if len(name) <= 8 else " ".join(name.split()[-2:]))[-8:]
 
 
-def _mark(dimm: dict[str, Any]) -> str:
-    """A DIMM by its size in GiB, an empty slot by dashes."""
-    return f"{round(dimm['size_bytes'] / 2**30)}G" if dimm["populated"] else "--"
-
-
-def draw(channels: dict[str, Any]) -> str:
+def draw(channels: MemoryChannels) -> str:
     """The board of ``memory_channels``; empty channels stand in brackets. Empty text where nothing is known."""
     lines: list[str] = []
     for socket in channels["sockets"] or []:
-        number, total = socket["channels_populated"], socket["channels_total"]
-        title = f"socket {socket['socket']}  {socket['cpu'] or 'unknown CPU'}"
-        if not socket["populated"]:
-            lines.append(f"socket {socket['socket']}  no CPU")
-            continue
-        lines.append(title[:WIDTH])
-        limits = socket["channels_bounds"]
-        if number is None:
-            between = f"between {limits[0]} and {limits[1]}" if limits else "an unknown number"
-            lines.append(f"  {between} of {total or 'unknown'} channels populated; the slots' names do not tell")
-            continue
-        cells = []
-        names = sorted(
-            {dimm["channel"] for dimm in channels["dimms"] if dimm["socket"] == socket["socket"] and dimm["channel"]},
-            key=lambda name: (len(name), name),
-        )
-        for name in names:
-            slots = [
-                dimm for dimm in channels["dimms"] if (dimm["socket"], dimm["channel"]) == (socket["socket"], name)
-            ]
-            marks = " ".join(_mark(dimm) for dimm in sorted(slots, key=lambda dimm: dimm["slot"] or 0))
-            empty = not any(dimm["populated"] for dimm in slots)
-            cells.append(f"{short_name(name)}:[{marks}]" if empty else f"{short_name(name)}: {marks} ")
-        width = max((len(cell) for cell in cells), default=0) + 1
-        each = max((WIDTH - 2) // width, 1)
-        for start in range(0, len(cells), each):
-            lines.append("  " + "".join(f"{cell:<{width}}" for cell in cells[start : start + each]).rstrip())
-        lines.append(f"  {number} of {total or 'unknown'} channels populated")
+        lines += _socket(socket, channels["dimms"] or [])
     return "\n".join(line[:WIDTH] for line in lines)
+
+
+def _socket(socket: Socket, dimms: list[Dimm]) -> list[str]:
+    number, total = socket["channels_populated"], socket["channels_total"] or "unknown"
+    if not socket["populated"]:
+        return [f"socket {socket['socket']}  no CPU"]
+    title = f"socket {socket['socket']}  {socket['cpu'] or 'unknown CPU'}"
+    if number is None:
+        limits = socket["channels_bounds"]
+        between = f"between {limits[0]} and {limits[1]}" if limits else "an unknown number"
+        return [title, f"  {between} of {total} channels populated; the slots' names do not tell"]
+    by_channel: dict[str, list[Dimm]] = {}
+    for dimm in dimms:
+        if dimm["socket"] == socket["socket"] and dimm["channel"]:
+            by_channel.setdefault(dimm["channel"], []).append(dimm)
+    cells = [_cell(name, by_channel[name]) for name in sorted(by_channel, key=lambda name: (len(name), name))]
+    width = max((len(cell) for cell in cells), default=0) + 1
+    each = max((WIDTH - 2) // width, 1)
+    rows = (cells[start : start + each] for start in range(0, len(cells), each))
+    return [
+        title,
+        *("  " + "".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows),
+        f"  {number} of {total} channels populated",
+    ]
+
+
+def _cell(channel: str, slots: list[Dimm]) -> str:
+    """A channel and its slots: a DIMM by its size in GiB, an empty slot by dashes."""
+    marks = " ".join(
+        f"{round((dimm['size_bytes'] or 0) / 2**30)}G" if dimm["populated"] else "--"
+        for dimm in sorted(slots, key=lambda dimm: dimm["slot"] or 0)
+    )
+    if any(dimm["populated"] for dimm in slots):
+        return f"{short_name(channel)}: {marks} "
+    return f"{short_name(channel)}:[{marks}]"

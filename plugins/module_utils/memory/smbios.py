@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Read SMBIOS: the raw table of /sys/firmware/dmi/tables/DMI, or what dmidecode printed of it.
+"""Read SMBIOS: the raw table of /sys/firmware/dmi/tables/DMI, as typed records.
 
-Both become the same typed records. Firmware is careless, so nothing in a table is believed: a structure
-that is cut off, a string that is not there, a length that makes no sense end in a warning and a None.
-Offsets are those of the System Management BIOS Reference Specification (DMTF DSP0134) 3.7.
+What dmidecode printed of a table becomes the same records (smbios_text.py). Firmware is careless, so nothing in a
+table is believed: a structure that is cut off, a string that is not there, a length that makes no sense end in a
+warning and a None. Offsets are those of the System Management BIOS Reference Specification (DMTF DSP0134) 3.7.
 Sizes are bytes, speeds MT/s, widths bits.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import NamedTuple, Optional
 
 # The largest machines have a few thousand structures in 100 kB, and 400 slots; virtual ones list hundreds of CPUs.
 LARGEST_TABLE = 2 * 2**20
-LARGEST_TEXT = 8 * 2**20
 MOST_STRUCTURES = 10000
 MOST_OF_A_TYPE = 512
 MOST_STRINGS = 64
@@ -54,6 +52,8 @@ MEMORY_TYPES = {
 # Memory Device - Memory Technology (7.18.6) of modules in DIMM slots whose memory is not the system's. Some firmware
 # calls their type DDR4.
 PERSISTENT = {0x04: "NVDIMM-N", 0x05: "NVDIMM-F", 0x06: "NVDIMM-P", 0x07: "Intel Optane persistent memory"}
+# Memory Device - Form Factor (7.18.1): those that tell a DIMM from what is soldered.
+FORM_FACTORS = {0x05: "Chip", 0x09: "DIMM", 0x0B: "Row Of Chips", 0x0D: "SODIMM", 0x10: "Die"}
 # More than any memory moves (HBM3 9600, MRDIMM 12800), MT/s.
 FASTEST = 30000
 
@@ -178,10 +178,10 @@ def parse_table(data: bytes) -> tuple[list[Structure], list[str]]:
 
 def _string(raw: bytes) -> str:
     """A string as dmidecode prints it, so that a table and its text read the same."""
-    return _known(raw[:LONGEST_STRING].translate(PRINTABLE).decode("ascii"))
+    return known(raw[:LONGEST_STRING].translate(PRINTABLE).decode("ascii"))
 
 
-def _known(text: str) -> str:
+def known(text: str) -> str:
     """A string; empty where it only says that there is none."""
     text = text.strip()[:LONGEST_STRING]
     return "" if text.lower() in ("not specified", "<bad index>") else text
@@ -214,11 +214,21 @@ def _cpu_signature(structure: Structure) -> tuple[Optional[int], Optional[int], 
     return family, model, signature & 15
 
 
-# Memory Device - Form Factor (7.18.1): those that tell a DIMM from what is soldered.
-_FORM_FACTORS = {0x05: "Chip", 0x09: "DIMM", 0x0B: "Row Of Chips", 0x0D: "SODIMM", 0x10: "Die"}
+def _processor(structure: Structure) -> Processor:
+    family, model, stepping = _cpu_signature(structure)
+    return Processor(
+        structure.handle,
+        structure.string(4),
+        structure.string(7),
+        structure.string(0x10),
+        bool((structure.byte(0x18) or 0) & 0x40),
+        family,
+        model,
+        stepping,
+    )
 
 
-def _plausible(speed: Optional[int]) -> Optional[int]:
+def plausible(speed: Optional[int]) -> Optional[int]:
     """A speed, or None where it is none."""
     return speed if speed and speed <= FASTEST else None
 
@@ -239,7 +249,7 @@ def _device(structure: Structure) -> MemoryDevice:
         value = structure.word(word)
         if value == 0xFFFF:
             value = structure.dword(extended)
-        return _plausible(value)
+        return plausible(value)
 
     return MemoryDevice(
         structure.handle,
@@ -253,7 +263,7 @@ def _device(structure: Structure) -> MemoryDevice:
         speed(0x20, 0x58),
         ranks or None,
         width if width and width != 0xFFFF else None,
-        _FORM_FACTORS.get(structure.byte(0x0E) or 0),
+        FORM_FACTORS.get(structure.byte(0x0E) or 0),
         structure.string(0x17),
         structure.string(0x1A),
     )
@@ -282,28 +292,16 @@ def read_table(data: bytes) -> Machine:
         first.setdefault(structure.type, structure)
     structures = _bounded(structures, warnings)
     system, board = first.get(1), first.get(2)
-    processors = []
-    for structure in structures:
-        if structure.type == 4 and structure.byte(5) in (None, 1, 2, 3):
-            family, model, stepping = _cpu_signature(structure)
-            processors.append(
-                Processor(
-                    structure.handle,
-                    structure.string(4),
-                    structure.string(7),
-                    structure.string(0x10),
-                    bool((structure.byte(0x18) or 0) & 0x40),
-                    family,
-                    model,
-                    stepping,
-                )
-            )
     return Machine(
         system.string(4) if system else "",
         system.string(5) if system else "",
         board.string(4) if board else "",
         board.string(5) if board else "",
-        processors,
+        [
+            _processor(structure)
+            for structure in structures
+            if structure.type == 4 and structure.byte(5) in (None, 1, 2, 3)
+        ],
         [
             # Video, flash, non-volatile and cache memory, and what is on a CXL card; firmware that says nothing means
             # the system's.
@@ -317,134 +315,4 @@ def read_table(data: bytes) -> Machine:
         ],
         [_device(structure) for structure in structures if structure.type == 17],
         warnings,
-    )
-
-
-_NO_TYPE = {"", "unknown", "other", "none", "not specified", "<out of spec>"}
-_OTHER_USES = {"Video Memory", "Flash Memory", "Non-volatile RAM", "Cache Memory"}
-
-
-def _text(fields: dict[str, str], name: str) -> str:
-    return _known(fields.get(name, ""))
-
-
-def _text_size(text: str) -> Optional[int]:
-    match = re.fullmatch(r"([0-9]{1,12}) ?([kKMGT]i?)?B?(?:ytes)?", text.strip())
-    if match:
-        power = {"K": 1, "M": 2, "G": 3, "T": 4}.get((match.group(2) or "").upper()[:1], 0)
-        return int(match.group(1)) * int(1024**power)
-    return 0 if text.strip().lower() in ("no module installed", "not installed") else None
-
-
-def _text_number(text: str) -> Optional[int]:
-    match = re.match(r"([0-9]{1,12})\b", text)
-    return int(match.group(1)) or None if match else None
-
-
-def read_text(text: str) -> Machine:
-    """The machine that the output of dmidecode describes, whatever release printed it.
-
-    Raises SmbiosError where no structure is found.
-    """
-    blocks: list[tuple[int, int, dict[str, str]]] = []
-    counts: dict[int, int] = {}
-    fields: dict[str, str] = {}
-    level: Optional[int] = None
-    for line in text[:LARGEST_TEXT].splitlines():
-        head = re.match(r"\s*Handle 0x([0-9A-Fa-f]{1,8}), DMI type ([0-9]{1,3})\b", line)
-        if head:
-            kind, fields, level = int(head.group(2)), {}, None
-            counts[kind] = counts.get(kind, 0) + 1
-            if kind in TYPES and counts[kind] <= MOST_OF_A_TYPE:
-                blocks.append((kind, int(head.group(1), 16), fields))
-            continue
-        key, separator, value = line.strip().partition(":")
-        if not separator:
-            continue
-        # What is pasted may have lost its tabs; the first field of a structure says how far fields are indented,
-        # and what is indented more belongs to a list.
-        indent = len(line) - len(line.lstrip())
-        level = indent if level is None else level
-        if indent <= level:
-            fields.setdefault(key.strip(), value.strip())
-    if not counts:
-        raise SmbiosError("There is no 'Handle 0x…, DMI type …' in the text: save the whole output of dmidecode.")
-    first: dict[int, dict[str, str]] = {}
-    for kind, _handle, content in blocks:
-        first.setdefault(kind, content)
-    processors, arrays, devices = [], [], []
-    for kind, handle, content in blocks:
-        if kind == 4 and content.get("Type", "Central Processor") in (
-            "Central Processor",
-            "Other",
-            "Unknown",
-            "<OUT OF SPEC>",
-        ):
-            signature = re.search(
-                r"Family ([0-9]{1,4}), Model ([0-9]{1,4}), Stepping ([0-9]{1,4})", content.get("Signature", "")
-            )
-            numbers = tuple(int(number) for number in signature.groups()) if signature else (None, None, None)
-            status = content.get("Status", "Populated")
-            version = _text(content, "Version")
-            processors.append(
-                Processor(
-                    handle,
-                    _text(content, "Socket Designation"),
-                    _text(content, "Manufacturer"),
-                    version,
-                    status.startswith("Populated"),
-                    *numbers,
-                )
-            )
-        elif kind == 16:
-            count = _text_number(content.get("Number Of Devices", ""))
-            system_memory = content.get("Use") not in _OTHER_USES and "CXL" not in content.get("Location", "")
-            arrays.append(MemoryArray(handle, system_memory, count))
-        elif kind == 17:
-            devices.append(_text_device(handle, content))
-    system, board = first.get(1, {}), first.get(2, {})
-    return Machine(
-        _text(system, "Manufacturer"),
-        _text(system, "Product Name"),
-        _text(board, "Manufacturer"),
-        _text(board, "Product Name"),
-        processors,
-        arrays,
-        devices,
-        [],
-    )
-
-
-def _text_type(kind: str, width: Optional[int], form_factor: str) -> Optional[str]:
-    """The type of memory. Releases of dmidecode that are older than DDR5 print it, and LPDDR5, as out of range."""
-    if kind == "<OUT OF SPEC>":
-        if width in (16, 32) or form_factor in ("Chip", "Row Of Chips", "Die"):
-            return "LPDDR5"
-        return "DDR5"
-    return None if kind.lower() in _NO_TYPE else kind[:LONGEST_STRING]
-
-
-def _text_device(handle: int, content: dict[str, str]) -> MemoryDevice:
-    kind = content.get("Type", "")
-    array = re.match(r"0x([0-9A-Fa-f]{1,8})\b", content.get("Array Handle", ""))
-    configured = content.get("Configured Memory Speed", content.get("Configured Clock Speed", ""))
-    detail = content.get("Type Detail")
-    width = _text_number(content.get("Data Width", ""))
-    # Older releases of dmidecode leave out the name of it.
-    technology = content.get("Memory Technology", "").replace("Intel persistent", "Intel Optane persistent")
-    return MemoryDevice(
-        handle,
-        int(array.group(1), 16) if array else None,
-        _text(content, "Locator"),
-        _text(content, "Bank Locator"),
-        _text_size(content.get("Size", "")),
-        technology if technology in PERSISTENT.values() else _text_type(kind, width, content.get("Form Factor", "")),
-        None if detail is None else "Registered" in detail,
-        _plausible(_text_number(content.get("Speed", ""))),
-        _plausible(_text_number(configured)),
-        _text_number(content.get("Rank", "")),
-        width,
-        content.get("Form Factor") if content.get("Form Factor") in _FORM_FACTORS.values() else None,
-        _text(content, "Manufacturer"),
-        _text(content, "Part Number"),
     )

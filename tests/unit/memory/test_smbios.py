@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""SMBIOS tables and dmidecode texts, whole, damaged and hostile."""
+"""SMBIOS tables, whole, damaged and hostile."""
 
 from __future__ import annotations
 
@@ -10,84 +10,23 @@ import struct
 import time
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plugins.module_utils.memory.channels import describe, dram
+from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.drawing import draw
-from plugins.module_utils.memory.smbios import SmbiosError, read_table, read_text
-from tests.boards.board import structure, structures, table
+from plugins.module_utils.memory.locate import dram
+from plugins.module_utils.memory.smbios import SmbiosError, read_table
+from plugins.module_utils.memory.smbios_text import read_text
+from tests.boards.board import BOARD, structure, structures, table
+from tests.boards.mutations import MUTATIONS, hostile, mutated
 
-BOARD: dict[str, Any] = {
-    "vendor": "Giga Computing",
-    "product": "MZ73-LM1-000",
-    "scheme": "gigabyte-p-letter",
-    "sockets": 2,
-    "channels_per_socket": 12,
-    "slots_per_channel": 1,
-    "cpu": {"brand": "AMD EPYC 9124 16-Core Processor", "family": 25, "model": 17, "stepping": 1},
-    "dimm": {
-        "size_gib": 16,
-        "type": "DDR5",
-        "rated_mts": 4800,
-        "configured_mts": 4800,
-        "ranks": 1,
-        "manufacturer": "Samsung",
-    },
-    "empty": ["DIMM_P1_R0"],
-}
 TABLE = table(BOARD)
-# A long run takes a quarter of an hour: SMBIOS_MUTATIONS=1000000 bin/test unit.
-MUTATIONS = int(os.environ.get("SMBIOS_MUTATIONS", "3000"))
 # What any table may take, in the time that this processor takes to count to a million (16 ms on an EPYC 7003): the
 # slowest of those below took 2.3 of it. A limit in seconds tells how busy the machine is.
 LIMIT = 5
-
-TEXT = """\
-# dmidecode 3.5
-Handle 0x0001, DMI type 1, 27 bytes
-System Information
-	Manufacturer: Supermicro
-	Product Name: Super Server
-
-Handle 0x0004, DMI type 4, 48 bytes
-Processor Information
-	Socket Designation: CPU1
-	Type: Central Processor
-	Manufacturer: Intel(R) Corporation
-	Signature: Type 0, Family 6, Model 143, Stepping 8
-	Version: Intel(R) Xeon(R) Gold 6426Y
-	Status: Populated, Enabled
-
-Handle 0x0010, DMI type 16, 23 bytes
-Physical Memory Array
-	Use: System Memory
-	Number Of Devices: 2
-
-Handle 0x0011, DMI type 17, 92 bytes
-Memory Device
-	Array Handle: 0x0010
-	Data Width: 64 bits
-	Size: 32 {gib}
-	Locator: DIMMA1
-	Bank Locator: P0_Node0_Channel0_Dimm0
-	Type: {type}
-	Type Detail: Synchronous Registered (Buffered)
-	Speed: 5600 {unit}
-	Manufacturer: Micron
-	Rank: 2
-	{configured}: 4800 {unit}
-
-Handle 0x0012, DMI type 17, 92 bytes
-Memory Device
-	Array Handle: 0x0010
-	Size: {absent}
-	Locator: DIMMB1
-	Bank Locator: NO DIMM
-"""
 
 
 def test_a_raw_table_gives_typed_records() -> None:
@@ -110,62 +49,10 @@ def test_a_table_behind_an_entry_point_is_the_same() -> None:
     assert read_table(new) == read_table(old) == read_table(TABLE)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        {
-            "gib": "GB",
-            "unit": "MHz",
-            "type": "DDR5",
-            "configured": "Configured Clock Speed",
-            "absent": "No Module Installed",
-        },
-        {
-            "gib": "GB",
-            "unit": "MT/s",
-            "type": "<OUT OF SPEC>",
-            "configured": "Configured Memory Speed",
-            "absent": "No Module Installed",
-        },
-        {
-            "gib": "GiB",
-            "unit": "MT/s",
-            "type": "DDR5",
-            "configured": "Configured Memory Speed",
-            "absent": "Not Installed",
-        },
-    ],
-)
-def test_every_release_of_dmidecode_reads_the_same(words: dict[str, str]) -> None:
-    machine = read_text(TEXT.format(**words))
-    first, second = machine.devices
-    assert (first.size_bytes, first.type, first.rated_mts, first.configured_mts) == (32 * 2**30, "DDR5", 5600, 4800)
-    assert (first.ranks, first.registered, first.data_width) == (2, True, 64)
-    assert second.size_bytes == 0
-    assert machine.processors[0].version == "Intel(R) Xeon(R) Gold 6426Y"
-
-
-def test_text_that_lost_or_gained_indentation_is_the_same() -> None:
-    words = {"gib": "GB", "unit": "MT/s", "type": "DDR5", "configured": "Configured Memory Speed", "absent": "0 MB"}
-    text = TEXT.format(**words)
-    quoted = "".join(f"    {line}\n" for line in text.splitlines())
-    assert read_text(text.replace("\t", "")) == read_text(quoted) == read_text(text)
-
-
-def test_numbers_of_any_length_are_no_traceback() -> None:
-    words = {"gib": "GB", "unit": "9" * 5000, "type": "DDR5", "configured": "Speed", "absent": f"{'9' * 5000} GB"}
-    assert read_text(TEXT.format(**words)).devices[1].size_bytes is None
-
-
 @pytest.mark.parametrize("data", [b"", b"\0" * 65536, b"\x01\x03\0\0", b"no table"])
 def test_what_is_no_table_is_one_clear_error(data: bytes) -> None:
     with pytest.raises(SmbiosError, match="SMBIOS"):
         read_table(data)
-
-
-def test_text_without_structures_is_one_clear_error() -> None:
-    with pytest.raises(SmbiosError, match="DMI type"):
-        read_text("dmidecode: command not found\n")
 
 
 def test_a_truncated_table_gives_what_is_whole_and_a_warning() -> None:
@@ -185,41 +72,18 @@ def test_a_short_structure_of_an_old_release_has_no_guesses() -> None:
     assert (device.rated_mts, device.configured_mts, device.ranks, device.manufacturer) == (None, None, None, "")
 
 
-def hostile(draw: Any) -> bytes:
-    """A table with bytes changed, cut out, doubled or put elsewhere."""
-    data = bytearray(TABLE)
-    for _ in range(draw(st.integers(1, 12))):
-        place, kind = draw(st.integers(0, max(len(data) - 1, 0))), draw(st.integers(0, 3))
-        if kind == 0 and data:
-            data[place] = draw(st.integers(0, 255))
-        elif kind == 1:
-            del data[place : place + draw(st.integers(1, 64))]
-        elif kind == 2:
-            data[place:place] = draw(st.binary(max_size=16))
-        else:
-            data = data[:place] + data[place : place + 64] * 2 + data[place + 64 :]
-    return bytes(data)
-
-
 @settings(max_examples=min(MUTATIONS, 20000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_mutated_tables_end_in_records_or_the_modules_own_error(data: st.DataObject) -> None:
     try:
-        machine = read_table(hostile(data.draw))
+        machine = read_table(hostile(TABLE, data.draw))
     except SmbiosError:
         return
     found = describe(machine, "dmi-table")
     assert found["confidence"] in ("certain", "high", "low", "none")
-    for socket in found["sockets"]:
+    for socket in found["sockets"] or []:
         count, total = socket["channels_populated"], socket["channels_total"]
         assert count is None or total is None or count <= total
-
-
-@settings(max_examples=min(MUTATIONS // 10, 20000), deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.text(max_size=2000) | st.text(alphabet="\tHandle 0x1,DMItyp17:\nSzeLocar", max_size=2000))
-def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
-    with contextlib.suppress(SmbiosError):
-        describe(read_text(f"Handle 0x0011, DMI type 17, 92 bytes\n{text}"), "dmidecode-text")
 
 
 def test_a_table_of_smallest_structures_is_bounded() -> None:
@@ -252,25 +116,6 @@ def counting() -> float:
 def cost(data: bytes) -> float:
     """What a table takes beside counting to a million: the least of several, since any may have been disturbed."""
     return min(seconds(data) / counting() for _ in range(5))
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """A table with bytes changed, cut out, put in, repeated or cut off."""
-    changed = bytearray(data)
-    for _ in range(chance.randint(1, 8)):
-        place = chance.randrange(len(changed) + 1)
-        kind = chance.randrange(5)
-        if kind == 0 and place < len(changed):
-            changed[place] = chance.randrange(256)
-        elif kind == 1:
-            del changed[place : place + chance.randrange(1, 64)]
-        elif kind == 2:
-            changed[place:place] = chance.randbytes(chance.randrange(1, 16))
-        elif kind == 3:
-            changed[place:place] = changed[place : place + 200] * chance.randrange(1, 5)
-        elif chance.randrange(8) == 0:
-            del changed[place:]
-    return bytes(changed)
 
 
 def test_mutated_tables_of_boards_and_machines_take_no_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,16 +152,6 @@ def test_hostile_tables_take_no_time(data: bytes) -> None:
     assert cost(data) < LIMIT
 
 
-def device(**words: bytes) -> bytes:
-    """A memory device of 84 bytes whose bytes at the offsets that the names say are these: x12=b"…"."""
-    fields = bytearray(84)
-    fields[0x0C:0x0E], fields[0x12] = struct.pack("<H", 0x4000), 0x1A
-    for name, value in words.items():
-        offset = int(name[1:], 16)
-        fields[offset : offset + len(value)] = value
-    return structure(17, 1, bytes(fields[4:]))
-
-
 def test_extended_sizes_are_believed_only_where_there_is_one() -> None:
     sizes = {0x00020000: 128 * 2**30, 0x80020000: 128 * 2**30, 0: None}
     for extended, size in sizes.items():
@@ -329,6 +164,16 @@ def test_speeds_that_no_memory_has_are_unknown() -> None:
     assert (fast.rated_mts, fast.configured_mts) == (12800, None)
     (absurd,) = read_table(device(x15=b"\xff\xff", x54=b"\xff" * 4, x20=b"\xfe\xff")).devices
     assert (absurd.rated_mts, absurd.configured_mts) == (None, None)
+
+
+def device(**words: bytes) -> bytes:
+    """A memory device of 84 bytes whose bytes at the offsets that the names say are these: x12=b"…"."""
+    fields = bytearray(84)
+    fields[0x0C:0x0E], fields[0x12] = struct.pack("<H", 0x4000), 0x1A
+    for name, value in words.items():
+        offset = int(name[1:], 16)
+        fields[offset : offset + len(value)] = value
+    return structure(17, 1, bytes(fields[4:]))
 
 
 @pytest.mark.parametrize("technology", [4, 5, 6, 7])

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""What dmidecode prints, whichever release, whole and damaged."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plugins.module_utils.memory.channels import describe
+from plugins.module_utils.memory.smbios import SmbiosError
+from plugins.module_utils.memory.smbios_text import read_text
+from tests.boards.mutations import MUTATIONS
+
+TEXT = """\
+# dmidecode 3.5
+Handle 0x0001, DMI type 1, 27 bytes
+System Information
+	Manufacturer: Supermicro
+	Product Name: Super Server
+
+Handle 0x0004, DMI type 4, 48 bytes
+Processor Information
+	Socket Designation: CPU1
+	Type: Central Processor
+	Manufacturer: Intel(R) Corporation
+	Signature: Type 0, Family 6, Model 143, Stepping 8
+	Version: Intel(R) Xeon(R) Gold 6426Y
+	Status: Populated, Enabled
+
+Handle 0x0010, DMI type 16, 23 bytes
+Physical Memory Array
+	Use: System Memory
+	Number Of Devices: 2
+
+Handle 0x0011, DMI type 17, 92 bytes
+Memory Device
+	Array Handle: 0x0010
+	Data Width: 64 bits
+	Size: 32 {gib}
+	Locator: DIMMA1
+	Bank Locator: P0_Node0_Channel0_Dimm0
+	Type: {type}
+	Type Detail: Synchronous Registered (Buffered)
+	Speed: 5600 {unit}
+	Manufacturer: Micron
+	Rank: 2
+	{configured}: 4800 {unit}
+
+Handle 0x0012, DMI type 17, 92 bytes
+Memory Device
+	Array Handle: 0x0010
+	Size: {absent}
+	Locator: DIMMB1
+	Bank Locator: NO DIMM
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {
+            "gib": "GB",
+            "unit": "MHz",
+            "type": "DDR5",
+            "configured": "Configured Clock Speed",
+            "absent": "No Module Installed",
+        },
+        {
+            "gib": "GB",
+            "unit": "MT/s",
+            "type": "<OUT OF SPEC>",
+            "configured": "Configured Memory Speed",
+            "absent": "No Module Installed",
+        },
+        {
+            "gib": "GiB",
+            "unit": "MT/s",
+            "type": "DDR5",
+            "configured": "Configured Memory Speed",
+            "absent": "Not Installed",
+        },
+    ],
+)
+def test_every_release_of_dmidecode_reads_the_same(words: dict[str, str]) -> None:
+    machine = read_text(TEXT.format(**words))
+    first, second = machine.devices
+    assert (first.size_bytes, first.type, first.rated_mts, first.configured_mts) == (32 * 2**30, "DDR5", 5600, 4800)
+    assert (first.ranks, first.registered, first.data_width) == (2, True, 64)
+    assert second.size_bytes == 0
+    assert machine.processors[0].version == "Intel(R) Xeon(R) Gold 6426Y"
+
+
+def test_text_that_lost_or_gained_indentation_is_the_same() -> None:
+    words = {"gib": "GB", "unit": "MT/s", "type": "DDR5", "configured": "Configured Memory Speed", "absent": "0 MB"}
+    text = TEXT.format(**words)
+    quoted = "".join(f"    {line}\n" for line in text.splitlines())
+    assert read_text(text.replace("\t", "")) == read_text(quoted) == read_text(text)
+
+
+def test_numbers_of_any_length_are_no_traceback() -> None:
+    words = {"gib": "GB", "unit": "9" * 5000, "type": "DDR5", "configured": "Speed", "absent": f"{'9' * 5000} GB"}
+    assert read_text(TEXT.format(**words)).devices[1].size_bytes is None
+
+
+def test_text_without_structures_is_one_clear_error() -> None:
+    with pytest.raises(SmbiosError, match="DMI type"):
+        read_text("dmidecode: command not found\n")
+
+
+@settings(max_examples=min(MUTATIONS // 10, 20000), deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(max_size=2000) | st.text(alphabet="\tHandle 0x1,DMItyp17:\nSzeLocar", max_size=2000))
+def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
+    with contextlib.suppress(SmbiosError):
+        describe(read_text(f"Handle 0x0011, DMI type 17, 92 bytes\n{text}"), "dmidecode-text")
