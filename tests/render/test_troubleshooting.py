@@ -21,7 +21,7 @@ PAGE = REPO / "docs/troubleshooting.md"
 
 # Functions whose every string is a part of a sentence, and variables that hold one until it is said.
 GIVES = re.compile(r"problem|refusal|suggestion|shortfall|killed|digest|^(before|check_start|watch)$")
-HOLDS = re.compile(r"problem|sentence")
+HOLDS = re.compile(r"problem|sentence|broken")
 # What has fewer letters or words is a name, a value, or a part of another sentence.
 LETTERS, WORDS = 20, 4
 
@@ -59,7 +59,9 @@ def of_python(path: Path) -> Iterator[str]:
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and key.value == "msg":
                     yield from strings(value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"fail", "problems.append"}:
+        elif isinstance(node, ast.Call) and re.fullmatch(
+            rf"fail|\w*({HOLDS.pattern})\w*\.append", ast.unparse(node.func)
+        ):
             yield from strings(node)
         elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
