@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tests.integration.vm_site import Site, Tower
+from tests.integration.vm_site import Site
+from tests.virtual_tower.virtual_tower import Tower
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from tests.integration.vm_site import (
     REPO,
     UNIT,
     Site,
-    Tower,
     active,
     cache_on_one_node,
     drop_caches,
@@ -29,6 +28,7 @@ from tests.integration.vm_site import (
     restart,
     wait_until,
 )
+from tests.virtual_tower.virtual_tower import Tower
 
 STAGE = REPO / "tests" / "virtual_tower" / "stage"
 # Emulated CPUs share fewer real ones: eight threads that wait for each other in a loop, as libgomp has them do, decoded

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.bmc.bmc import PASSWORD, USER, Bmc
-from tests.integration.vm_site import REPO, Site, Tower, apart
+from tests.integration.vm_site import REPO, Site, apart
+from tests.virtual_tower.virtual_tower import Tower
 
 NAME = "bios"
 NPS = "Rome0075"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.vm_site import Site, Tower
+from tests.integration.vm_site import Site
+from tests.virtual_tower.virtual_tower import Tower
 
 EXPECTED = {
     "mz73-lm1": [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every checker of style and types, with no warning left."""
+"""Every checker of style, types and imports, with no warning left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHECKERS = {
     "ruff": ["ruff", "check"],
     "ruff-format": ["ruff", "format", "--diff"],
     "mypy": ["mypy", "plugins", "tests"],
-    "import-linter": ["lint-imports", "--no-cache"],
+    "imports": ["lint-imports", "--no-cache"],
 }
 
 

@@ -62,12 +62,10 @@ def test_a_role_shows_its_promise_and_its_variables(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_works_in_check_mode_and_is_short(name: str) -> None:
+def test_a_module_works_in_check_mode(name: str) -> None:
     source = (REPO / "plugins/modules" / f"{name}.py").read_text()
     action = REPO / "plugins/action" / f"{name}.py"
     if "AnsibleModule(" in source:
         assert "supports_check_mode=True" in source
     else:
         assert action.exists(), "a module without code is only the documentation of an action"
-    code = source.partition("from __future__")[2]
-    assert len(code.splitlines()) <= 260, "what parses or decides belongs into module_utils"
