@@ -1,38 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""SMBIOS tables with bytes changed, cut out, put in or repeated."""
+"""SMBIOS tables with bytes changed, cut out, put in, repeated or cut off."""
 
 from __future__ import annotations
 
 import os
 import random
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
-from hypothesis import strategies as st
+from tests.boards.board import BOARD, table
+from tests.boards.corpus import CORPUS
 
 # A long run takes a quarter of an hour: SMBIOS_MUTATIONS=1000000 bin/test unit.
 MUTATIONS = int(os.environ.get("SMBIOS_MUTATIONS", "3000"))
 
 
-def hostile(data: bytes, draw: Any) -> bytes:
-    """A table with bytes changed, cut out, doubled or put elsewhere."""
-    changed = bytearray(data)
-    for _ in range(draw(st.integers(1, 12))):
-        place, kind = draw(st.integers(0, max(len(changed) - 1, 0))), draw(st.integers(0, 3))
-        if kind == 0 and changed:
-            changed[place] = draw(st.integers(0, 255))
-        elif kind == 1:
-            del changed[place : place + draw(st.integers(1, 64))]
-        elif kind == 2:
-            changed[place:place] = draw(st.binary(max_size=16))
-        else:
-            changed = changed[:place] + changed[place : place + 64] * 2 + changed[place + 64 :]
-    return bytes(changed)
+def mutations(seed: int) -> Iterator[bytes]:
+    """So many tables of described boards and, where there are dumps, of real machines."""
+    chance = random.Random(seed)
+    dell = {"slots_per_channel": 2, "scheme": "dell", "vendor": "Dell Inc.", "empty": ["A3"]}
+    tables = [table(BOARD), table(BOARD | dell)]
+    tables += [path.read_bytes() for path in sorted(Path(CORPUS).rglob("*.bin"))] if CORPUS else []
+    for _ in range(MUTATIONS):
+        yield _mutated(chance.choice(tables), chance)
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """A table with bytes changed, cut out, put in, repeated or cut off."""
+def _mutated(data: bytes, chance: random.Random) -> bytes:
     changed = bytearray(data)
-    for _ in range(chance.randint(1, 8)):
+    for _ in range(chance.randint(1, 12)):
         place = chance.randrange(len(changed) + 1)
         kind = chance.randrange(5)
         if kind == 0 and place < len(changed):
