@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list, parse_cpuinfo, selected
 from plugins.module_utils.tower import disk_of, l3_domains, read_tower
 from tests.boards.machine import files, write
 
@@ -103,25 +102,6 @@ def test_an_empty_directory_answers_with_the_same_keys_and_no_guess(tree: Path, 
     assert nothing["os"]["id"] is None
 
 
-def test_only_the_first_processor_of_cpuinfo_is_read() -> None:
-    assert parse_cpuinfo(TREE["proc/cpuinfo"]) == {
-        "vendor": "AuthenticAMD",
-        "model": "AMD EPYC 9124",
-        "family": 25,
-        "model_number": 17,
-        "stepping": 1,
-        "flags": ["avx2", "avx512f", "fpu"],
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"), [("0-2,8", [0, 1, 2, 8]), ("", []), ("5", [5]), ("0-1\n", [0, 1]), ("0,2,4-5", [0, 2, 4, 5])]
-)
-def test_kernel_lists_are_read_and_written(text: str, numbers: list[int]) -> None:
-    assert parse_cpu_list(text) == numbers
-    assert format_cpu_list(numbers) == text.strip()
-
-
 def test_what_a_saved_file_says_instead_of_numbers_is_nothing(tmp_path: Path) -> None:
     """Copies of /sys may hold the complaint of the command that made them."""
     node = "sys/devices/system/node/node1"
@@ -129,12 +109,6 @@ def test_what_a_saved_file_says_instead_of_numbers_is_nothing(tmp_path: Path) ->
     broken = write(tmp_path, files({}) | {f"{node}/distance": complaint, f"{node}/cpulist": "0-x"})
     assert read_tower(broken)["nodes"][1]["distances"] == []
     assert read_tower(broken)["nodes_per_socket"] is None
-
-
-def test_the_chosen_word_is_the_bracketed_one() -> None:
-    assert selected("always [madvise] never") == "madvise"
-    assert selected("nothing chosen") is None
-    assert selected(None) is None
 
 
 def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
