@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.common import warnings
 
 
 def run_module(name: str, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -20,6 +21,8 @@ def run_module(name: str, *, check: bool = False, diff: bool = False, **argument
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
         patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        # They are kept for a process, which is that of one module elsewhere.
+        patch.setattr(warnings, "_global_warnings", {})
         with pytest.raises(SystemExit):
             importlib.import_module(f"plugins.modules.{name}").main()
     answer: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])

@@ -1,82 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""The lock file: playbooks/lock.yml writes it, and the role deploys what it says; against the test hub."""
+"""The lock file: lock.yml writes it, and the role deploys what it says; against the test hub."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from plugins.module_utils.model.lock import LockError, declared, entries, locked, moved, text_of
-from tests.gguf_builder import gguf, shards
-from tests.hub.hub import Hub
-from tests.module.test_model_store import MODEL, REPO, SET, TOKEN, Tower, counts
-
-SOURCE = {key: value for key, value in MODEL.items() if key != "name"}
-ENTRY: dict[str, Any] = {
-    "name": "tiny",
-    "source": SOURCE,
-    "commit": "c" * 40,
-    "bytes": 7,
-    "files": [{"file": "Q6_K/tiny.gguf", "size": 7, "sha256": "0" * 64}],
-    "gguf": {"architecture": "llama"},
-}
-
-
-def test_the_text_is_yaml_in_a_stable_order_and_read_back_as_it_was() -> None:
-    other = {**ENTRY, "name": "a"}
-    text = text_of([ENTRY, other])
-    assert text == text_of([other, ENTRY])
-    assert "playbooks/lock.yml" in text.splitlines()[0]
-    assert entries(yaml.safe_load(text)) == [other, ENTRY]
-
-
-@pytest.mark.parametrize("document", [{"schema_version": 2, "models": []}, {"models": []}, [], "text", {"a": 1}])
-def test_what_is_no_lock_file_is_said(document: Any) -> None:
-    if not document:
-        assert entries(document) == []
-        return
-    with pytest.raises(LockError, match="remove it, and run"):
-        entries(document)
-
-
-@pytest.mark.parametrize(
-    "entry", ["tiny", {"name": "tiny"}, {**ENTRY, "files": [{"file": "a"}]}, {**ENTRY, "files": None}]
-)
-def test_an_entry_that_is_not_whole_is_said(entry: Any) -> None:
-    with pytest.raises(LockError, match="entry of model tiny is not whole"):
-        entries({"schema_version": 1, "models": [entry]})
-
-
-def test_a_model_is_locked_as_it_was_declared_or_that_is_said() -> None:
-    assert locked(MODEL, [ENTRY]) == ENTRY
-    assert locked({**MODEL, "name": "other"}, [ENTRY]) is None
-    with pytest.raises(LockError, match="declared otherwise than it was locked: run"):
-        locked({**MODEL, "revision": "v2"}, [ENTRY])
-    with pytest.raises(LockError, match="has a path and no sha256, and is not locked"):
-        locked({"name": "local", "path": "/m.gguf"}, [ENTRY])
-    assert locked({"name": "local", "path": "/m.gguf", "sha256": "0" * 64}, [ENTRY]) is None
-
-
-def test_towers_declare_a_name_alike() -> None:
-    assert declared({"a": [MODEL], "b": [{**MODEL, "name": "less"}, MODEL]}) == [{**MODEL, "name": "less"}, MODEL]
-    with pytest.raises(LockError, match="Model tiny is declared in one way for a and in another for b"):
-        declared({"a": [MODEL], "b": [{**MODEL, "revision": "v2"}]})
-
-
-def test_what_moved_is_told_a_line_a_model() -> None:
-    new = {**ENTRY, "commit": "d" * 40, "files": [{**ENTRY["files"][0], "sha256": "1" * 64}]}
-    assert moved([ENTRY], [ENTRY]) == []
-    assert moved([ENTRY], [new]) == [f"tiny: {'c' * 40} -> {'d' * 40}, 1 of 1 files changed"]
-    assert moved([ENTRY], [{**ENTRY, "name": "new"}]) == ["new: is locked now", "tiny: is declared no more"]
-    assert moved([ENTRY], [{**new, "commit": ENTRY["commit"]}]) == ["tiny: 1 of 1 files changed"]
+from plugins.module_utils.model.store import make_plan
+from tests.controller import MODEL, ONE, REPO, SET, SOURCE, TOKEN, Tower, counts, said, tiny_hub
+from tests.gguf_builder import shards
+from tests.run_module import run_module
 
 
 class Locking(Tower):
@@ -89,9 +30,27 @@ class Locking(Tower):
     def lock(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         return self.play(*arguments, playbook=self.repo / "playbooks/lock.yml", ansible_become=False, **variables)
 
+    def lock_module(self, towers: dict[str, list[dict[str, str]]] | None = None, **options: Any) -> dict[str, Any]:
+        """The same by the module alone."""
+        self.file.parent.mkdir(exist_ok=True)
+        given = towers or {"tower": [MODEL]}
+        return run_module("model_lock", path=str(self.file), towers=given, endpoint=self.endpoint, **options)
+
+    def found(self, *models: dict[str, Any]) -> dict[str, Any]:
+        """What the role sees of these models and of the lock file."""
+        lock = yaml.safe_load(self.file.read_text()) if self.file.exists() else {}
+        return run_module("model_store_info", path=str(self.store), models=list(models or [MODEL]), lock=lock)
+
     def entry(self) -> dict[str, Any]:
         (entry,) = yaml.safe_load(self.file.read_text())["models"]
         return dict(entry)
+
+    def fetch(self) -> dict[str, Any]:
+        """What is locked, by the module alone."""
+        progress = str(self.store / ".progress.json")
+        return run_module(
+            "model_fetch", model=self.entry(), path=str(self.store), endpoint=self.hub.url, progress_path=progress
+        )
 
     def commit(self) -> str:
         return self.hub.commit(self.hub.files(REPO))
@@ -103,67 +62,71 @@ class Locking(Tower):
 
 
 @pytest.fixture
-def tower(tmp_path: Path, repo: Path) -> Any:
-    for name, data in {**SET, "one.gguf": gguf()}.items():
-        path = tmp_path / "hub" / REPO / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    with Hub(tmp_path / "hub", token=TOKEN) as hub:
+def tower(tmp_path: Path, repo: Path) -> Iterator[Locking]:
+    with tiny_hub(tmp_path / "hub") as hub:
         yield Locking(repo, tmp_path, hub)
 
 
 def changes(run: subprocess.CompletedProcess[str]) -> int:
-    """Changed tasks of all towers together."""
-    counts(run)
+    """Changes of all towers."""
+    assert run.returncode == 0, run.stdout + run.stderr
     return sum(map(int, re.findall(r"changed=(\d+)", run.stdout)))
 
 
-def said(run: subprocess.CompletedProcess[str]) -> str:
-    return re.sub(r"\s+", " ", run.stdout + run.stderr)
-
-
-def test_a_model_is_locked_by_commit_size_and_hash_and_a_second_time_nothing_changes(tower: Locking) -> None:
-    preview = tower.lock("--check", "--diff")
+def test_a_model_is_locked_by_commit_size_and_hash_and_the_token_is_nowhere(tower: Locking) -> None:
+    tower.hub.faults = [{"kind": "gated"}]
+    preview = tower.lock("--check", "--diff", "-vvv", model_store_hf_token=TOKEN)
     assert counts(preview)["changed"] == 1
-    assert f"+    commit: {tower.commit()}".replace("    ", "  ", 1) in preview.stdout, preview.stdout
-    assert not tower.file.exists()
+    assert f"+  commit: {tower.commit()}" in preview.stdout, preview.stdout
+    assert not (tower.directory / "inventory/models.lock.yml").exists()
 
-    assert counts(tower.lock())["changed"] == 1
+    run = tower.lock("--diff", "-vvv", model_store_hf_token=TOKEN)
+    assert counts(run)["changed"] == 1
     entry = tower.entry()
     assert (entry["name"], entry["source"], entry["commit"]) == ("tiny", SOURCE, tower.commit())
     assert entry["files"] == [
         {"file": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in SET.items()
     ]
-    assert counts(tower.lock())["changed"] == 0
+    assert tower.lock_module(token=TOKEN)["changed"] is False
     assert sorted(path.name for path in tower.file.parent.iterdir()) == ["hosts.yml", "models.lock.yml"]
+    assert TOKEN not in preview.stdout + preview.stderr + run.stdout + run.stderr + tower.file.read_text()
 
 
-def test_a_branch_that_moved_is_noticed_and_followed_only_by_locking_again(tower: Locking) -> None:
-    counts(tower.lock())
+def test_what_is_locked_comes_from_a_mirror_and_follows_its_branch_only_when_it_is_locked_again(tower: Locking) -> None:
+    assert tower.lock_module()["changed"] is True
     before = tower.commit()
+    unmoved = run_module("model_source_info", models=[], locked=[tower.entry()], endpoint=tower.hub.url)
+    assert "warnings" not in unmoved
+
     tower.hub.log.clear()
-    counts(tower.play())
+    tower.endpoint = "http://127.0.0.1:9"  # nobody is there
+    first = tower.play(model_store_hf_endpoint=tower.hub.url)
+    assert counts(first)["changed"] == 1
     # The headers were read when it was locked: every byte of it is sent once.
     assert tower.hub.bytes_sent() == {f"{REPO}/{name}": len(data) for name, data in SET.items()}
-    assert tower.plan()["locked"] is True
+    assert (tower.plan()["locked"], tower.plan()["commit"]) == (True, before)
+    assert "WARNING" not in first.stderr
 
+    tower.endpoint = tower.hub.url
     tower.move()
     tower.hub.log.clear()
     second = tower.play()
     assert counts(second)["changed"] == 0 and tower.hub.log == []
     assert "WARNING" not in second.stderr
 
-    diff = tower.lock("--check", "--diff")
-    assert f"-  commit: {before}" in diff.stdout and f"+  commit: {tower.commit()}" in diff.stdout, diff.stdout
+    preview = tower.lock_module(check=True, diff=True)
+    assert preview["changed"] is True
+    assert (
+        f"  commit: {before}" in preview["diff"]["before"] and f"  commit: {tower.commit()}" in preview["diff"]["after"]
+    )
     assert tower.entry()["commit"] == before
     moved = tower.lock()
     assert f"tiny: {before} -> {tower.commit()}, 1 of 2 files changed" in said(moved)
 
-    preview = tower.play("--check")
-    assert counts(preview)["changed"] == 1
-    assert tower.plan()["missing_bytes"] == len(list(SET.values())[1])
+    (plan,) = make_plan(tower.found()["models"], [])
+    assert plan["missing_bytes"] == len(list(SET.values())[1])
     tower.hub.log.clear()
-    counts(tower.play())
+    assert tower.fetch()["changed"] is True
     assert sum(tower.hub.bytes_sent().values()) == len(list(SET.values())[1])
     manifest = json.loads((tower.store / "tiny/manifest.json").read_text())
     assert manifest["commit"] == tower.commit()
@@ -171,11 +134,10 @@ def test_a_branch_that_moved_is_noticed_and_followed_only_by_locking_again(tower
 
 
 def test_a_locked_model_that_has_to_be_fetched_warns_once_where_its_branch_has_moved(tower: Locking) -> None:
-    counts(tower.lock())
-    assert "WARNING" not in tower.play("--check").stderr
-    tower.hub.log.clear()
+    tower.lock_module()
     before = tower.commit()
     tower.move()
+    tower.hub.log.clear()
     run = tower.play("--check")
     assert counts(run)["changed"] == 1
     sentence = f"main of {REPO} is at commit {tower.commit()} now; model tiny is deployed as it is locked, at {before}"
@@ -183,36 +145,10 @@ def test_a_locked_model_that_has_to_be_fetched_warns_once_where_its_branch_has_m
     assert [entry["origin"] for entry in tower.hub.log] == ["hub"], "one question, and no header"
 
 
-def test_behind_an_air_gap_a_locked_model_comes_from_a_mirror_or_a_directory(tower: Locking, tmp_path: Path) -> None:
-    counts(tower.lock())
-    tower.endpoint = "http://127.0.0.1:9"  # nobody is there
-    run = tower.play(model_store_hf_endpoint=tower.hub.url)
-    assert counts(run)["changed"] == 1
-    assert tower.plan()["commit"] == tower.entry()["commit"]
-    assert "WARNING" not in run.stderr
-
-    directory = tmp_path / "usb"
-    shutil.copytree(tower.hub.root / REPO / "Q6_K", directory)
-    models = [{"name": "local", "path": str(directory)}]
-    tower.hub.log.clear()
-    counts(tower.lock(model_store_models=models))
-    counts(tower.play(model_store_models=models))
-    assert sorted(path.name for path in (tower.store / "local").glob("*.gguf")) == [Path(name).name for name in SET]
-    assert tower.hub.log == []
-
-
 def test_a_declaration_that_changed_must_be_locked_again(tower: Locking) -> None:
-    counts(tower.lock())
-    run = tower.play(model_store_models=[{**MODEL, "files": "one.gguf"}])
-    assert run.returncode == 2
-    assert "declared otherwise than it was locked: run ansible-playbook llamatower.tower.lock" in said(run)
-    assert not tower.store.exists()
-
-
-def test_what_is_not_locked_is_resolved_and_the_plan_says_so(tower: Locking) -> None:
-    counts(tower.play("--check"))
-    assert tower.plan()["locked"] is False
-    assert tower.plan()["commit"] == tower.commit()
+    tower.lock_module()
+    refused = tower.found({**MODEL, "files": "one.gguf"})
+    assert "declared otherwise than it was locked: run ansible-playbook llamatower.tower.lock" in refused["msg"]
 
 
 def test_a_fleet_is_locked_as_one_and_must_agree(tower: Locking) -> None:
@@ -222,24 +158,22 @@ def test_a_fleet_is_locked_as_one_and_must_agree(tower: Locking) -> None:
     assert changes(tower.lock()) == 1
     found = {entry["name"]: entry for entry in yaml.safe_load(tower.file.read_text())["models"]}
     assert list(found) == ["other", "tiny"]
-    assert found["other"]["files"] == [{"file": other["url"], "size": len(gguf()), "sha256": "0" * 64}]
+    assert found["other"]["files"] == [{"file": other["url"], "size": len(ONE), "sha256": "0" * 64}]
 
     text = tower.file.read_text()
     assert changes(tower.lock("--limit", "one")) == 0, "what other towers have stays as it is locked"
-    tower.towers["two"]["model_store_models"] = [{**MODEL, "files": "one.gguf"}]
-    run = tower.lock()
-    assert run.returncode == 2
-    assert "Model tiny is declared in one way for one and in another for two" in said(run)
+    refused = tower.lock_module({"one": [MODEL], "two": [{**MODEL, "files": "one.gguf"}]})
+    assert "Model tiny is declared in one way for one and in another for two" in refused["msg"]
     assert tower.file.read_text() == text
 
 
-def test_files_of_the_tower_are_hashed_there_once_and_then_proven(tower: Locking) -> None:
+def test_files_of_the_tower_are_hashed_there_once_and_then_proven_without_a_hub(tower: Locking) -> None:
     directory = tower.hub.root / REPO / "Q6_K"
     names = sorted(path.name for path in directory.iterdir())
     models = [{"name": "tiny", "path": str(directory)}]
-    refused = tower.play(model_store_models=models)
-    assert refused.returncode == 2 and "has a path and no sha256, and is not locked" in said(refused)
+    assert "has a path and no sha256, and is not locked" in tower.found(*models)["msg"]
 
+    tower.endpoint = "http://127.0.0.1:9"  # nobody is there
     counts(tower.lock(model_store_models=models))
     assert tower.entry()["files"] == [
         {"file": str(directory / name), "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -247,24 +181,16 @@ def test_files_of_the_tower_are_hashed_there_once_and_then_proven(tower: Locking
     ]
     # What is on the disk afterwards is not what was locked.
     (directory / names[1]).write_bytes(next(iter(SET.values())))
-    wrong = tower.play(model_store_models=models)
-    assert wrong.returncode == 2 and not (tower.store / "tiny").exists(), wrong.stdout
+    wrong = tower.fetch()
+    assert wrong["failed"] is True and not (tower.store / "tiny").exists(), wrong
     (directory / names[1]).write_bytes(list(SET.values())[1])
     counts(tower.play(model_store_models=models))
     assert sorted(path.name for path in (tower.store / "tiny").glob("*.gguf")) == names
+    assert tower.hub.log == []
 
 
 def test_what_only_a_tower_that_is_left_out_can_read_is_said(tower: Locking) -> None:
     local = {"name": "local", "path": str(tower.hub.root / REPO / "one.gguf"), "sha256": "0" * 64}
-    tower.towers = {"one": {"model_store_models": []}, "two": {"model_store_models": [local]}}
-    run = tower.lock("--limit", "one")
-    assert run.returncode == 2
-    assert "Model local is read on its tower, which this run leaves out: run it without --limit." in said(run)
+    refused = tower.lock_module({"one": [], "two": [local]})
+    assert refused["msg"] == "Model local is read on its tower, which this run leaves out: run it without --limit."
     assert not tower.file.exists()
-
-
-def test_the_token_is_not_in_the_lock_file_or_a_log(tower: Locking) -> None:
-    tower.hub.faults = [{"kind": "gated"}]
-    run = tower.lock("-vvv", "--diff", model_store_hf_token=TOKEN)
-    counts(run)
-    assert TOKEN not in run.stdout + run.stderr + tower.file.read_text()

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.model.fit import disk_problem
 from plugins.module_utils.model.prune import found, prune_problem
-from tests.hub.hub import Hub
-from tests.module.test_model_lock import said
-from tests.module.test_model_store import MODEL, REPO, SET, TOKEN, Tower, counts
+from plugins.module_utils.model.store import make_plan
+from tests.controller import MODEL, Tower, counts, said, tiny_hub
 from tests.run_module import run_module
 
 
@@ -36,7 +36,7 @@ def prune(store: Path, *names: str, **arguments: Any) -> dict[str, Any]:
 def test_what_is_named_is_removed_and_all_that_was_left_of_it(store: Path) -> None:
     preview = prune(store, "old", "half", "never", check=True, diff=True)
     assert preview["changed"] and (store / "old/model.gguf").exists()
-    assert preview["diff"]["before"] == "old, 0.00 GB\nhalf, 0.00 GB\n"
+    assert preview["diff"]["before"] == "old, 82 kB\nhalf, 41 kB\n"
     result = prune(store, "old", "half", "never")
     assert result["changed"]
     assert result["removed"] == [{"name": "old", "bytes": 81920}, {"name": "half", "bytes": 40960}]
@@ -107,25 +107,20 @@ def test_a_name_that_leads_elsewhere_is_refused(store: Path) -> None:
 
 @pytest.fixture
 def tower(tmp_path: Path, repo: Path) -> Iterator[Tower]:
-    for name, data in SET.items():
-        path = tmp_path / "hub" / REPO / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    with Hub(tmp_path / "hub", token=TOKEN) as hub:
+    with tiny_hub(tmp_path / "hub") as hub:
         yield Tower(repo, tmp_path, hub)
 
 
-def test_the_role_removes_before_it_fetches_and_counts_the_room(tower: Tower) -> None:
+def test_the_role_removes_before_it_fetches(tower: Tower) -> None:
     (tower.store / "old").mkdir(parents=True)
     (tower.store / "old/model.gguf").write_bytes(b"weights" * 10_000)
     refused = tower.play(model_store_prune=["tiny"])
     assert refused.returncode == 2 and "take it out of one of them" in said(refused)
-    preview = tower.play("--check", "--diff", model_store_prune=["old"])
-    assert counts(preview)["changed"] == 2 and "-old, 0.00 GB" in preview.stdout
     assert (tower.store / "old").exists()
-    assert counts(tower.play(model_store_prune=["old"]))["changed"] == 2
-    assert sorted(path.name for path in tower.store.iterdir() if "progress" not in path.name) == ["tiny"]
-    assert counts(tower.play(model_store_prune=["old"]))["changed"] == 0
+    run = tower.play(model_store_prune=["old"])
+    assert counts(run)["changed"] == 2
+    assert run.stdout.index("Remove the models") < run.stdout.index("Fetch the models")
+    assert tower.names() == ["tiny"]
 
 
 def test_room_that_is_made_counts(tower: Tower) -> None:
@@ -138,7 +133,10 @@ def test_room_that_is_made_counts(tower: Tower) -> None:
         with (tower.store / "old/model.gguf").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
         found = run_module("model_store_info", path=str(tower.store), models=[MODEL])
-        reserve = found["free_bytes"] + size // 2
-        assert "make room" in said(tower.play("--check", model_store_reserve_bytes=reserve))
-        counts(tower.play("--check", model_store_reserve_bytes=reserve, model_store_prune=["old"]))
+        free, reserve = found["free_bytes"], found["free_bytes"] + size // 2
+        preview = tower.play("--check", "--diff", model_store_reserve_bytes=reserve, model_store_prune=["old"])
         (tower.store / "old/model.gguf").unlink()
+    assert counts(preview)["changed"] == 2 and "-old, 2.1 GB" in preview.stdout, preview.stdout
+    resolved = run_module("model_source_info", models=[MODEL], endpoint=tower.hub.url)["models"]
+    problem = disk_problem(make_plan(found["models"], resolved), str(tower.store), free, reserve)
+    assert problem and "make room" in problem
