@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.tower import disk_of, l3_domains, read_tower
+from plugins.module_utils.tower import disk_of, edac, l3_domains, read_tower
 from tests.boards.machine import files, write
 
 TREE = {
@@ -122,11 +122,12 @@ def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp
 def test_nodes_caches_and_threads_of_a_machine_with_four_nodes_a_socket(tmp_path: Path) -> None:
     tower = read_tower(write(tmp_path, files({"nodes": 4})))
     assert tower["nodes_per_socket"] == 4
-    assert tower["l3"][:2] == [
+    caches = tower["l3"] or []
+    assert caches[:2] == [
         {"package": 0, "cpus": "0-3,32-35", "size_bytes": 32 * 2**20},
         {"package": 0, "cpus": "4-7,36-39", "size_bytes": 32 * 2**20},
     ]
-    assert len(tower["l3"]) == 8
+    assert len(caches) == 8
     assert (tower["smt_control"], tower["x2apic"], tower["architecture"]) == ("on", True, "x86_64")
 
 
@@ -185,6 +186,7 @@ def test_turbo_of_intel_pstate_is_the_other_way_around(tmp_path: Path) -> None:
     del whole["sys/devices/system/cpu/cpufreq/boost"]
     write(tmp_path, whole | {"sys/devices/system/cpu/intel_pstate/no_turbo": "1"})
     frequency = read_tower(tmp_path)["frequency"]
+    assert frequency is not None
     assert (frequency["boost"], frequency["intel_pstate"]) == (False, None)
 
 
@@ -253,3 +255,14 @@ def test_what_nothing_tells_is_unknown(tmp_path: Path) -> None:
     nothing = read_tower(tmp_path)
     for key in ("hypervisor", "sockets", "l3", "nodes_per_socket", "x2apic", "iommu", "hsmp", "architecture"):
         assert nothing[key] is None, key
+
+
+def test_memory_controllers_are_added_up(tmp_path: Path) -> None:
+    controllers = {
+        f"sys/devices/system/edac/mc/mc{number}/{name}": value
+        for number in (0, 1)
+        for name, value in (("size_mb", "196608"), ("ce_count", "3"), ("ue_count", str(number)))
+    }
+    assert edac(tmp_path / "sys") is None
+    found = edac(write(tmp_path, controllers) / "sys")
+    assert found == {"size_bytes": 384 * 2**30, "corrected": 6, "uncorrected": 1}
