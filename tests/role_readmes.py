@@ -43,7 +43,8 @@ def rows(options: dict[str, Any], prefix: str = "") -> list[str]:
         if "choices" in option:
             meaning += f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}."
         value = option.get("default")
-        default = "required" if option.get("required") else f"`{value if isinstance(value, str) else json.dumps(value)}`"
+        shown = value if isinstance(value, str) else json.dumps(value)
+        default = "required" if option.get("required") else f"`{shown}`"
         lines.append("| " + " | ".join([f"`{prefix}{name}`", kind, default, meaning.replace("|", "\\|")]) + " |")
         lines += rows(option.get("options", {}), f"{prefix}{name}{'[]' if 'elements' in option else ''}.")
     return lines
@@ -65,7 +66,8 @@ def readme(role: str) -> str:
     ]
     if handed:
         parts += ["## What it hands on", "\n".join(f"- {markdown(text.removeprefix(HANDS_ON))}" for text in handed)]
-    parts += ["## Variables", "\n".join(["| Name | Type | Default | Meaning |", "|---|---|---|---|", *rows(main["options"])])]
+    table = ["| Name | Type | Default | Meaning |", "|---|---|---|---|", *rows(main["options"])]
+    parts += ["## Variables", "\n".join(table)]
     for name, entry in specs.items():
         if name != "main":
             reads = ", ".join(f"`{variable}`" for variable in entry.get("options") or {})

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Playbooks and inventories as Ansible reads them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.role_readmes import ROLES, specification
+
+REPO = Path(__file__).resolve().parents[2]
+INVENTORIES = [
+    "inventory/localhost.yml",
+    *(str(path.relative_to(REPO)) for path in (REPO / "inventory/example").iterdir()),
+]
+
+
+def test_every_playbook_passes_the_syntax_check() -> None:
+    patterns = ("site.yml", "playbooks/*.yml", "molecule/*/create.yml", "molecule/*/destroy.yml")
+    playbooks = sorted(path for pattern in patterns for path in REPO.glob(pattern))
+    done = subprocess.run(
+        ["ansible-playbook", "--syntax-check", *playbooks], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == "", "no warning either"
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_every_inventory_has_towers_and_sets_only_variables_that_exist(inventory: str) -> None:
+    done = subprocess.run(
+        ["ansible-inventory", "-i", inventory, "--list"], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)
+    variables = {name for role in ROLES for name in specification(role)["main"].get("options") or {}}
+    for host, values in listed["_meta"]["hostvars"].items():
+        ours = {name for name in values if name.startswith(tuple(f"{role}_" for role in ROLES))}
+        assert ours <= variables, host
+    assert "towers" in listed
