@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import itertools
 import os
 import re
@@ -176,3 +177,14 @@ def test_variables_that_the_documentation_names_are_those_of_roles(page: str) ->
     for role in ROLES:
         known |= set(load(REPO / "roles" / role / "defaults/main.yml") or {})
     assert names - known == set()
+
+
+def test_settings_of_ansible_that_the_documentation_recommends_are_those_of_the_clone() -> None:
+    clone, shown = (configparser.ConfigParser(interpolation=None) for _ in range(2))
+    clone.read(REPO / "ansible.cfg")
+    block = re.search(r"```ini\n(.*?)```", (REPO / "docs/installation.md").read_text(), re.DOTALL)
+    assert block
+    shown.read_string(block.group(1))
+    assert shown.sections()
+    for section in shown.sections():
+        assert dict(shown[section]).items() <= dict(clone[section]).items(), section
