@@ -98,6 +98,13 @@ def test_towers_are_planned_as_they_are_with_the_benchmarks_that_were_copied_her
     assert "530.0" in done.stdout
 
 
+def test_a_playbook_that_is_not_ours_uses_the_role(tmp_path: Path) -> None:
+    role = {"role": "llamatower.tower.forecast", "forecast_models": ["glm-4.6:Q4_K_M"], "forecast_dir": "out"}
+    (tmp_path / "mine.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [role]}]))
+    found = document(tmp_path / "out", installed(tmp_path, "mine.yml"))
+    assert [entry["name"] for entry in found["models"]] == ["glm-4.6:Q4_K_M"]
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -290,9 +290,9 @@ def calibrated(
 ) -> tuple[Machine, float]:
     """The machine as its own benchmarks show it, and how much faster than its forecast it decoded ``model``.
 
-    ``runs`` are as benchmark/document.py has them, oldest first. ``read_whole`` of the last run that has it replaces the
-    estimate of the bandwidth, plus and minus its spread; ``bench_decode`` (tokens a second, llama-bench with ``model``)
-    gives the factor for :func:`forecast`, which is 1.0 where there is none.
+    ``runs`` are as benchmark/document.py has them, oldest first. ``read_whole`` of the last run that has it replaces
+    the estimate of the bandwidth, plus and minus its spread; ``bench_decode`` (tokens a second, llama-bench with
+    ``model``) gives the factor for :func:`forecast`, which is 1.0 where there is none.
     """
     whole = _latest(runs, "read_whole")
     if whole:
