@@ -12,9 +12,10 @@ from ..module_utils.report.document import build_report, report_text
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.numa_policy import policy_problem
 from ..module_utils.sysfs import format_cpu_list
+from ..module_utils.tower_document import Tower
 
 
-def numa_policy_problem(tower: dict[str, Any], policy: str, needed_bytes: int) -> str | None:
+def numa_policy_problem(tower: Tower, policy: str, needed_bytes: int) -> str | None:
     """What policy_problem says; ``auto`` takes a policy that can work."""
     return None if policy == "auto" else policy_problem(policy, tower, needed_bytes)
 

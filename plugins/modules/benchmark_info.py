@@ -113,7 +113,7 @@ tuning:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.document import read_history, summary
+from ..module_utils.benchmark.history import read_history, summary
 from ..module_utils.service.tuned import read_stored, without_measurements
 
 

@@ -76,16 +76,10 @@ found:
   sample: {"0": 150, "1": 120}
 """
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.service.huge_pages import could_give, shortfall
-from ..module_utils.sysfs import NODES, node_meminfo, read_int
-
-COMPACT = Path("/proc/sys/vm/compact_memory")
-# Compaction moves what it can at the moment; what was pinned then may be movable a moment later.
-ATTEMPTS = 3
+from ..module_utils.service.huge_pages import Pool, shortfall
+from ..module_utils.service.unit import started
 
 
 def main() -> None:
@@ -98,57 +92,33 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    page_bytes = module.params["page_bytes"]
-    wanted = {int(node): int(count) for node, count in module.params["pages"].items()}
-
-    def pool(node: int, size: int = page_bytes) -> Path:
-        return NODES / f"node{node}/hugepages/hugepages-{size // 1024}kB/nr_hugepages"
-
-    def counts(size: int = page_bytes) -> dict[int, int]:
-        return {node: read_int(pool(node, size)) or 0 for node in wanted}
-
-    def reserve(numbers: dict[int, int], size: int = page_bytes) -> None:
-        for node, count in numbers.items():
-            if (read_int(pool(node, size)) or 0) != count:
-                pool(node, size).write_text(f"{count}\n", encoding="ascii")
-
-    missing = [str(pool(node)) for node, count in wanted.items() if count and not pool(node).exists()]
-    if missing:
-        module.fail_json(msg=f"{missing[0]} is not there: this CPU or kernel has no huge pages of that size; use 2M.")
-    before = counts()
-    replaced = {size: found for size in module.params["instead_of"] if any((found := counts(size)).values())}
-    stopped: list[str] = []
-    diff = {"before": before, "after": wanted}
-    changed = before != wanted or bool(replaced)
-    if module.check_mode or not changed:
-        module.exit_json(changed=changed, before=before, after=wanted, stopped=stopped, diff=diff)
-
-    def free_bytes(node: int) -> int:
-        return node_meminfo(node, NODES).get("MemFree", 0)
-
-    if module.params["units"] and any((wanted[n] - before[n]) * page_bytes > free_bytes(n) for n in wanted):
-        listing = ["systemctl", "list-units", "--state=active,activating", "--plain", "--no-legend"]
-        _rc, text, _error = module.run_command([*listing, module.params["units"]], check_rc=True)
-        stopped = [line.split()[0] for line in text.splitlines() if line.strip()]
-        if stopped:
-            module.run_command(["systemctl", "stop", *stopped], check_rc=True)
-    for size in replaced:
-        reserve(dict.fromkeys(wanted, 0), size)
-    meminfo = {node: node_meminfo(node, NODES) for node in wanted}
-    found = {node: min(wanted[node], could_give(meminfo[node], before[node], page_bytes)) for node in wanted}
-    # A pool that takes the last page of a node has the kernel kill others for it: that is not even tried.
-    for _attempt in range(ATTEMPTS if found == wanted else 0):
-        if any(wanted[node] > count for node, count in counts().items()):
-            COMPACT.write_text("1\n", encoding="ascii")
-        reserve(wanted)
-        found = counts()
-        if found == wanted:
-            break
-    problem = shortfall(wanted, found, page_bytes)
+    options = module.params
+    wanted = {int(node): int(count) for node, count in options["pages"].items()}
+    pool = Pool(options["page_bytes"], wanted)
+    problem = pool.missing_problem(wanted)
     if problem:
-        reserve(before)
-        for size, numbers in replaced.items():
-            reserve(numbers, size)
+        module.fail_json(msg=problem)
+    before = pool.counts()
+    others = {other: other.counts() for other in (Pool(size, wanted) for size in options["instead_of"])}
+    others = {other: counts for other, counts in others.items() if any(counts.values())}
+    diff = {"before": before, "after": wanted}
+    changed = before != wanted or bool(others)
+    if module.check_mode or not changed:
+        module.exit_json(changed=changed, before=before, after=wanted, stopped=[], diff=diff)
+
+    def run(words: list[str]) -> str:
+        return str(module.run_command(words, check_rc=True)[1])
+
+    stopped = started(options["units"], run) if options["units"] and pool.lacks_room(wanted) else []
+    if stopped:
+        run(["systemctl", "stop", *stopped])
+    for other in others:
+        other.reserve(dict.fromkeys(wanted, 0))
+    found = pool.resize(wanted)
+    problem = shortfall(wanted, found, pool.page_bytes)
+    if problem:
+        for other, counts in others.items():
+            other.reserve(counts)
         if stopped:
             module.run_command(["systemctl", "start", "--no-block", *stopped])
         module.fail_json(msg=problem, before=before, found=found)

@@ -102,8 +102,8 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.document import keep
-from ..module_utils.benchmark.run import Run
+from ..module_utils.benchmark.history import keep
+from ..module_utils.benchmark.run import Benchmark
 from ..module_utils.progress import Progress
 from ..module_utils.service.unit import UnitError
 
@@ -132,7 +132,7 @@ def main() -> None:
         module.exit_json(changed=False, run=None, path=None)
     try:
         with Progress(options["progress_path"]) as progress:
-            run = Run(options, f"{progress.path}.lock", lambda what: progress.tell(f"measuring: {what}"))
+            run = Benchmark(options, f"{progress.path}.lock", lambda what: progress.tell(f"measuring: {what}"))
             document = run.make()
             path = keep(options["directory"], document, options["keep"])
     except (UnitError, OSError) as error:

@@ -88,46 +88,10 @@ journal:
   elements: str
 """
 
-import time
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.service.client import ServerError, complete, healthy, properties
-
-# The process before it may take all of its TimeoutStopSec.
-VERDICT_SECONDS = 120
-
-
-def unit_state(module: AnsibleModule) -> tuple[str, int]:
-    """How the unit is (active after its check), and how often systemd has restarted it.
-
-    While a start or restart is queued or going on, it is ``activating``, also where the process before it still stops.
-    """
-    unit = module.params["unit"]
-    command = ["systemctl", "show", "--property=ActiveState,NRestarts,Job", unit]
-    _rc, output, _error = module.run_command(command, check_rc=True)
-    fields = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-    state = "activating" if int(fields.get("Job") or 0) else fields.get("ActiveState", "unknown")
-    return state, int(fields.get("NRestarts") or 0)
-
-
-def fail(module: AnsibleModule, sentence: str) -> None:
-    """Fail with the sentence of the check after the start, where it said one."""
-    journal = ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", module.params["unit"]]
-    _rc, output, _error = module.run_command(journal)
-    _rc, checked, _error = module.run_command(
-        [*journal, "-t", "python3", "_SYSTEMD_INVOCATION_ID=" + invocation(module)]
-    )
-    said = (checked.splitlines() or [""])[-1]
-    module.fail_json(msg=f"{sentence} {said}".strip(), journal=output.splitlines())
-
-
-def invocation(module: AnsibleModule) -> str:
-    """The name of the unit's last start."""
-    command = ["systemctl", "show", "--property=InvocationID", "--value", module.params["unit"]]
-    _rc, output, _error = module.run_command(command, check_rc=True)
-    return str(output).strip()
+from ..module_utils.service.client import ServerError, complete, healthy, properties, read_key
+from ..module_utils.service.unit import UnitError, await_start, journal
 
 
 def main() -> None:
@@ -143,47 +107,24 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    key = None
-    if options["api_key_file"]:
-        key = Path(options["api_key_file"]).read_text(encoding="utf-8").split("\n", 1)[0].strip()
-    started = time.monotonic()
-    _state, restarts = unit_state(module)
-    while True:
-        state, now = unit_state(module)
-        if state == "active" and healthy(options["url"]):
-            break
-        ended = state not in ("active", "activating", "reloading") or now > restarts
-        late = time.monotonic() - started - options["timeout"]
-        if late > (0 if ended or state == "active" else VERDICT_SECONDS):
-            fail(
-                module,
-                f"{options['unit']} has not loaded its model within {options['timeout']} s: the disk is slower than "
-                "llama_service_slowest_load_bytes_per_second says, or the server hangs; its last words are under journal.",
-            )
-        if ended:
-            fail(
-                module,
-                f"{options['unit']} did not start: its last words are under journal.",
-            )
-        time.sleep(1)
-    waited = time.monotonic() - started
+    url, unit, timeout = options["url"], options["unit"], options["timeout"]
+
+    def run(words: list[str]) -> str:
+        return str(module.run_command(words, check_rc=True)[1])
+
     try:
-        server = properties(options["url"], key)
-        completion = complete(
-            options["url"],
-            key,
-            options["prompt"],
-            options["max_tokens"],
-            options["timeout"],
-        )
-    except (ServerError, OSError) as error:
-        fail(module, f"{options['unit']} runs and gives no completion: {error}")
-    module.exit_json(
-        changed=False,
-        completion=completion,
-        server=server,
-        waited_seconds=round(waited, 1),
-    )
+        key = read_key(options["api_key_file"])
+        waited = await_start(unit, lambda: healthy(url), timeout, run)
+        try:
+            server = properties(url, key)
+            completion = complete(url, key, options["prompt"], options["max_tokens"], timeout)
+        except (ServerError, OSError) as error:
+            raise UnitError(f"{unit} runs and gives no completion: {error}") from error
+    except UnitError as error:
+        # Where the check after the start said what is wrong, that is what is wrong.
+        lines, said = journal(unit, run)
+        module.fail_json(msg=f"{error} {said}".strip(), journal=lines)
+    module.exit_json(changed=False, completion=completion, server=server, waited_seconds=round(waited, 1))
 
 
 if __name__ == "__main__":

@@ -250,27 +250,18 @@ stale:
   elements: str
 """
 
-import json
-import re
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.document import node_weights, read_history
-from ..module_utils.service.numa_policy import memory_nodes
-from ..module_utils.service.settings import make_plan
-from ..module_utils.sysfs import read_int
+from ..module_utils.benchmark.history import node_weights, read_history
+from ..module_utils.files import read_json
+from ..module_utils.model.store import read_manifest
+from ..module_utils.service.document import Settings
+from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
+from ..module_utils.service.plan import make_plan, stale_instances
 from ..module_utils.tower import read_tower
-
-WEIGHTS = Path("/sys/kernel/mm/mempolicy/weighted_interleave")
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
@@ -293,36 +284,29 @@ def main() -> None:
         supports_check_mode=True,
     )
     settings = module.params["settings"]
-    current = Path(module.params["build_root"]) / "current"
-    manifests = [current / "manifest.json", Path(settings["model_path"]) / "manifest.json"]
-    build, model = map(read_json, manifests)
+    current, store = Path(module.params["build_root"]) / "current", Path(settings["model_path"])
+    build, model = read_json(str(current / "manifest.json")), read_manifest(str(store))
     tower = read_tower("/")
     wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
     wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
-    # Linux 6.9 has a file for every node that there could be.
-    present = {node: read_int(WEIGHTS / f"node{node}") or 1 for node in memory_nodes(tower)}
     plan = make_plan(
-        {**settings, "weights": {**present, **wanted}},
+        cast(Settings, {**settings, "weights": {**kernel_weights(tower), **wanted}}),
         tower,
         build,
         model,
-        read_json(Path(module.params["tuning_path"])),
+        read_json(module.params["tuning_path"]),
         output(module, [str(current / "bin/llama-server"), "--help"]),
         output(module, ["/usr/bin/numactl", "--help"]),
     )
-    names = [instance["name"] for instance in plan["instances"]]
-    # Only those that this role may have made before: other instances are somebody else's.
-    pattern = re.compile(rf"{re.escape(settings['instance'])}(-node\d+)?")
-    found = sorted(
-        path.stem for path in Path(module.params["config_dir"]).glob("*.env") if pattern.fullmatch(path.stem)
-    )
+    found = sorted(path.stem for path in Path(module.params["config_dir"]).glob("*.env"))
+    missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
     module.exit_json(
         changed=False,
         plan={**plan, "weights": wanted if plan["numa_policy"] == "weighted" else {}},
-        build=build,
-        model=model,
-        missing=[str(path) for path, manifest in zip(manifests, (build, model)) if not manifest],
-        stale=[name for name in found if name not in names],
+        build=build or {},
+        model=model or {},
+        missing=missing,
+        stale=stale_instances(settings["instance"], plan, found),
     )
 
 

@@ -108,11 +108,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.service.document import Placement
 from ..module_utils.service.placement import placement_problem, summarize
-
-NOTHING = dict.fromkeys(
-    ("nodes", "bytes", "huge_bytes", "pool_bytes", "swapped_bytes", "policies", "files", "mappings")
-)
+from ..module_utils.service.unit import main_pid
 
 
 def main() -> None:
@@ -129,17 +127,9 @@ def main() -> None:
     )
     pid = module.params["pid"]
     if module.params["unit"]:
-        command = [
-            "systemctl",
-            "show",
-            "--property=MainPID",
-            "--value",
-            module.params["unit"],
-        ]
-        _rc, output, _error = module.run_command(command, check_rc=True)
-        pid = int(output.strip() or 0) or None
+        pid = main_pid(module.params["unit"], lambda words: str(module.run_command(words, check_rc=True)[1]))
     source = module.params["path"] or (f"/proc/{pid}" if pid else "none")
-    found = dict(NOTHING)
+    found = None
     if source != "none":
         try:
             found = summarize(*((Path(source) / name).read_text() for name in ("numa_maps", "smaps")))
@@ -148,8 +138,9 @@ def main() -> None:
                 msg=f"{error.filename or source} cannot be read ({error.strerror}): run as root, and give a process that runs."
             )
     intent = module.params["intent"]
-    problem = placement_problem(found, intent) if intent else None
-    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **found}, problem=problem)
+    problem = placement_problem(found or summarize("", ""), intent) if intent else None
+    placement = found or dict.fromkeys(Placement.__annotations__)
+    module.exit_json(changed=False, numa_placement={"source": source, "pid": pid, **placement}, problem=problem)
 
 
 if __name__ == "__main__":

@@ -38,12 +38,13 @@ from typing import Any
 
 import yaml
 
-from plugins.module_utils.benchmark import llama_bench, measure
-from plugins.module_utils.benchmark import search as tune
-from plugins.module_utils.benchmark import tuner as tune_run
+from plugins.module_utils.benchmark import llama_bench, measure, search
+from plugins.module_utils.benchmark.document import Measurement
+from plugins.module_utils.benchmark.tuner import Tuner
 from plugins.module_utils.model.gguf import file_reader, read_header, summary
 from plugins.module_utils.model.uncached import drop
 from plugins.module_utils.service.client import healthy
+from plugins.module_utils.service.document import Arm, Unit
 from tests.benchmarks.benchmark_model import make
 
 REPO = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def serving(*arguments: Any) -> Iterator[Server]:
         server.process.wait()
 
 
-def environment(arm: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+def environment(arm: Arm) -> tuple[dict[str, str], dict[str, str]]:
     """The server's settings and those of glibc for an arm."""
     settings = {
         "LLAMA_ARG_THREADS": str(arm["threads"]),
@@ -137,10 +138,10 @@ def benched(words: list[str], environment: dict[str, str]) -> float:
     return float(llama_bench.run(words, environment).tests[0]["tokens_per_second"][0])
 
 
-def sweep(tuner: Any) -> tuple[list[dict[str, Any]], float]:
+def sweep(tuner: Tuner) -> tuple[list[Measurement], float]:
     """Measurements of every arm, and the seconds that they took."""
     began, found = time.monotonic(), []
-    for step in tune.exhaustive(tuner.space):
+    for step in search.exhaustive(tuner.space):
         found += tuner.measure(step, [])
     return found, time.monotonic() - began
 
@@ -161,8 +162,8 @@ def wait_until_quiet(patience: float) -> None:
     print(f"this machine was not quiet within {patience:.0f} s: what follows is noise", file=sys.stderr)
 
 
-def arm_of(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return (*tune.load_of(entry), entry["threads"], entry["flash_attention"])
+def key_of(entry: Arm) -> tuple[search.Load, int, bool]:
+    return search.load_of(entry), entry["threads"], entry["flash_attention"]
 
 
 def main() -> None:
@@ -186,26 +187,26 @@ def main() -> None:
     subprocess.run(["gcc", *flags, REPO / "roles/benchmark/files/read_probe.c", "-o", probe], check=True)
     active = summary([read_header(*file_reader(str(model)))])["active_bytes"]
 
-    unit = {
+    unit: Unit = {
         "name": "none", "active": False, "maps_model": False, "prefix": [], "binaries": str(native),
-        "model": str(model), "settings": {"LLAMA_ARG_LOAD_MODE": "dio"},
+        "model": str(model), "address": "", "key_file": None, "settings": {"LLAMA_ARG_LOAD_MODE": "dio"},
         "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
     }  # fmt: skip
     stored = work / "tuning.json"
     for old in work.glob("tuning.json*"):
         old.unlink()
-    tuner = tune_run.Tuner(unit, str(stored), str(work / "lock"), {}, lambda line: print(line, file=sys.stderr))
+    tuner = Tuner(unit, str(stored), str(work / "lock"), {}, lambda line: print(line, file=sys.stderr))
     wait_until_quiet(given.patience)
     began, lost = time.monotonic(), waited()
     document = tuner.search()
     searched = time.monotonic() - began
     swept, seconds = sweep(tuner)
-    rates: dict[tuple[Any, ...], list[float]] = {}
+    rates: dict[tuple[search.Load, int, bool], list[float]] = {}
     for entry in swept:
         if not entry["prompt"]:
-            rates.setdefault(arm_of(entry), []).extend(entry["tokens_per_second"])
+            rates.setdefault(key_of(entry), []).extend(entry["tokens_per_second"])
     winner, best = document["winner"], max(rates, key=lambda arm: median(rates[arm]))
-    best_arm = dict(zip((*tune.LOAD_KEYS, "threads", "flash_attention"), best, strict=True))
+    best_arm = search.arm_of(*best)
 
     settings, tunables = environment(winner)
     bench_settings, bench_tunables = environment(best_arm)
@@ -236,7 +237,7 @@ def main() -> None:
 
     lost = (waited() - lost) / (time.monotonic() - began)
     table: dict[str, list[float]] = {
-        "stored winner / best arm of the sweep, in the sweep": [median(rates[arm_of(winner)]) / median(rates[best])],
+        "stored winner / best arm of the sweep, in the sweep": [median(rates[key_of(winner)]) / median(rates[best])],
         "time of the search / time of the sweep": [searched / seconds],
     }
     for title, above, below in (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,18 @@ import pytest
 from ansible.module_utils import basic
 
 from plugins.module_utils import sysfs
+from plugins.module_utils.service.huge_pages import Pool
 from plugins.modules import hugepage_pool
 from tests.run_module import run_module
 
-REPO = Path(__file__).resolve().parents[2]
 SIZE_2M, SIZE_1G = 2**21, 2**30
 
 
 class Machine:
     """Two nodes of 100 GiB; what the pools leave is free, and systemctl knows one unit."""
 
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.place, self.monkeypatch, self.capsys = place, monkeypatch, capsys
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self.monkeypatch = place, monkeypatch
         self.did: list[str] = []
         self.warned: list[str] = []
         for node in (0, 1):
@@ -53,14 +54,14 @@ class Machine:
             patch.setattr(basic.AnsibleModule, "run_command", lambda _module, words, **_options: self.command(words))
             patch.setattr(basic.AnsibleModule, "warn", lambda _module, text: self.warned.append(text))
             patch.setattr(sysfs, "parse_meminfo", self.meminfo)
-            patch.setattr(hugepage_pool, "NODES", self.place)
-            patch.setattr(hugepage_pool, "COMPACT", self.place / "compact_memory")
+            here = functools.partial(Pool, base=self.place, compact=self.place / "compact_memory")
+            patch.setattr(hugepage_pool, "Pool", here)
             return run_module("hugepage_pool", units="llama-server@*.service", **options)
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Machine:
-    return Machine(tmp_path, monkeypatch, capsys)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
 
 
 def test_a_pool_is_reserved_once(machine: Machine) -> None:

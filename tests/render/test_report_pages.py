@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from plugins.module_utils.benchmark.document import quantity
+from plugins.module_utils.benchmark.results import quantity
 from plugins.module_utils.memory.channels import describe, nothing
 from plugins.module_utils.memory.smbios import read_table
 from plugins.module_utils.report.document import build_report

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.service.settings import make_plan
+from plugins.module_utils.service.plan import make_plan
 
 REPO = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(str(path.relative_to(REPO)) for path in REPO.glob("roles/*/templates/*.j2"))
@@ -56,13 +56,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "llama_service_tls_key": "/etc/ssl/private/tower.pem",
     },
 }
-MODEL = {
+MODEL: Any = {
     "bytes": 10**9,
+    "gguf": {"kv": None},
     "files": [{"file": "m-00001-of-00002.gguf", "sha256": "0" * 64}, {"file": "m-2.gguf", "sha256": "1" * 64}],
 }
 
 
-def decided(case: str, variables: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+def decided(case: str, variables: dict[str, Any], facts: Any) -> dict[str, Any]:
     """What llama_service_plan returns on this tower."""
     given = variables | {
         "__llama_service_name": "a-model",
@@ -73,8 +74,9 @@ def decided(case: str, variables: dict[str, Any], facts: dict[str, Any]) -> dict
     for key, text in variables["__llama_service_settings"].items():
         name = re.search(r"__llama_service_\w+|llama_service_(?!instance)\w+", text)
         settings[key] = given[name.group()] if name else text.replace("{{ llama_service_instance }}", "main")
-    build = {} if case == "minimal" else {"key": "0123456789abcdef"}
-    plan = make_plan({**settings, "weights": {}}, facts, build, {} if case == "minimal" else MODEL)
+    build: Any = {} if case == "minimal" else {"key": "0123456789abcdef"}
+    given_settings: Any = {**settings, "weights": {}}
+    plan = make_plan(given_settings, facts, build, None if case == "minimal" else MODEL)
     assert plan["problems"] == []
     return {
         "plan": {**plan, "weights": {0: 3, 1: 2} if case == "extreme" else {}},

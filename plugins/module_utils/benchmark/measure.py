@@ -16,9 +16,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Optional
 
-from ..service.client import ServerError, healthy, request
+from ..service.client import ServerError, healthy, read_key, request
 from ..service.unit import UnitError, call
 from ..sysfs import node_available
+from ..text import size
 
 # Reads of 4 MiB, eight at once, keep an NVMe disk as busy as a model that is loaded (llama.cpp's dio reads 64 MiB).
 BLOCK, READERS = 4 * 2**20, 8
@@ -38,8 +39,8 @@ def probe_problem(meminfo: dict[int, dict[str, int]], cores: int, mebibytes: int
         room = int(0.95 * node_available(memory))
         if needed > room:
             return (
-                f"The read probe needs {needed / 1e9:.1f} GB on each memory node, {mebibytes} MiB for each of {cores} "
-                f"cores, and node {node} has {room / 1e9:.1f} free: set benchmark_probe_mebibytes to at most "
+                f"The read probe needs {size(needed)} on each memory node, {mebibytes} MiB for each of {cores} "
+                f"cores, and node {node} has {size(room)} free: set benchmark_probe_mebibytes to at most "
                 f"{room // cores // 2**20}, or stop the service meanwhile."
             )
     return None
@@ -60,7 +61,7 @@ def disk(paths: list[str], limit: int, repetitions: int) -> list[float]:
     blocks = blocks[: max(repetitions, limit // BLOCK)]
     each = len(blocks) // repetitions
     if not each:
-        raise OSError(f"The model has less than {repetitions * BLOCK / 1e6:.0f} MB, which tells nothing of the disk")
+        raise OSError(f"The model has less than {size(repetitions * BLOCK)}, which tells nothing of the disk")
     return [_read(blocks[number * each : (number + 1) * each]) for number in range(repetitions)]
 
 
@@ -119,10 +120,7 @@ def completions(
 
     Each asks for exactly so many tokens, and nothing is taken from the prompt cache.
     """
-    key = None
-    if key_file:
-        with open(key_file, encoding="utf-8") as file:
-            key = file.readline().strip()
+    key = read_key(key_file)
     words = PROMPT.split()
     prompt = " ".join(words[index % len(words)] for index in range(prompt_words))
     body = {"prompt": prompt, "n_predict": tokens, "ignore_eos": True, "temperature": 0, "cache_prompt": False}

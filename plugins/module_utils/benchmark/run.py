@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""One run of the benchmark on a tower: what is measured in which order, and what is said where something cannot be."""
+"""One benchmark of a tower: what is measured in which order, and what is said where something cannot be."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -13,14 +12,17 @@ from typing import Any, Callable, Optional
 
 from ..model.declaration import shards_of
 from ..model.gguf import GgufError, file_reader, read_header, summary
+from ..model.store import read_manifest
 from ..service.client import ServerError
-from ..service.numa_policy import memory_nodes
-from ..service.settings import node_cores
-from ..service.unit import UnitError, available_bytes, huge_pages, read_unit, stopped, too_large
+from ..service.document import TunedModel, Unit
+from ..service.memory_budget import available_bytes, second_copy_problem
+from ..service.numa_policy import memory_nodes, node_cores
+from ..service.unit import UnitError, huge_pages, read_unit, stopped
 from ..sysfs import node_meminfo
 from ..tower import read_tower
 from . import llama_bench, measure
-from .document import SCHEMA_VERSION, conditions_of, derived, misplaced, probe_results, quantity
+from .document import SCHEMA_VERSION, Quantity, Run, RunConditions
+from .results import conditions_of, derived, misplaced, probe_results, quantity
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)
 
@@ -36,30 +38,28 @@ def build_of(binaries: str) -> str:
     return os.path.basename(os.path.dirname(os.path.realpath(binaries)))
 
 
-def model_of(first: str) -> dict[str, Any]:
+def model_of(first: str) -> TunedModel:
     """Name and hashes of a model, from the manifest beside it; of a model without one, name, size and time."""
-    directory = os.path.dirname(first)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        with open(os.path.join(directory, "manifest.json"), encoding="utf-8") as file:
-            manifest = json.load(file)
+    manifest = read_manifest(os.path.dirname(first))
+    if manifest:
         return {"name": manifest["name"], "sha256": [entry["sha256"] for entry in manifest["files"]]}
     marks = [f"{os.path.getsize(path)}-{os.stat(path).st_mtime_ns}" for path in model_files(first)]
     return {"name": os.path.basename(first), "sha256": marks}
 
 
-class Run:
-    """One run. ``options`` are those of the module llama_benchmark; ``tell`` hears what is measured next."""
+class Benchmark:
+    """One run of it. ``options`` are those of the module llama_benchmark; ``tell`` hears what is measured next."""
 
     def __init__(self, options: dict[str, Any], lock_path: str, tell: Callable[[str], None]) -> None:
         self.options, self.lock_path, self.tell = options, lock_path, tell
-        self.results: dict[str, dict[str, Any]] = {}
+        self.results: dict[str, Quantity] = {}
         self.skipped: dict[str, str] = {}
-        self.unit: Optional[dict[str, Any]] = None
+        self.unit: Optional[Unit] = None
         self.active_bytes: Optional[int] = None
         self.beside = True
 
-    def make(self) -> dict[str, Any]:
-        """Measure everything and return the run, a document of benchmark.py."""
+    def make(self) -> Run:
+        """Measure everything and return the run."""
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with self._attempt("service_steady", "bench_decode", "disk_read"):
             self.unit = read_unit(self.options["unit"])
@@ -90,7 +90,7 @@ class Run:
     def _keep(self, name: str, samples: list[float], unit: str) -> None:
         self.results[name] = quantity(samples, unit)
 
-    def _read_model(self, unit: dict[str, Any]) -> None:
+    def _read_model(self, unit: Unit) -> None:
         files = model_files(unit["model"])
         with self._attempt("disk_read"):
             self.tell("reading the disk")
@@ -100,7 +100,7 @@ class Run:
         with contextlib.suppress(OSError, GgufError):
             self.active_bytes = summary([read_header(*file_reader(path)) for path in files])["active_bytes"]
 
-    def _ask_service(self, unit: dict[str, Any]) -> None:
+    def _ask_service(self, unit: Unit) -> None:
         options = self.options
         if not unit["active"]:
             self.skipped["service_steady"] = f"{options['unit']} does not run: start it with llamatower.tower.serve."
@@ -131,7 +131,7 @@ class Run:
         problem = None
         if self.unit and self.unit["active"]:
             size = sum(os.path.getsize(path) for path in model_files(self.unit["model"]))
-            problem = too_large(size, available_bytes())
+            problem = second_copy_problem(size, available_bytes())
             if huge_pages(self.unit["environment"]) == "hugetlb":
                 # llama-bench would have other pages beside it, and be slower than the service for no fault of its own.
                 problem = "The service has the pool of huge pages, which has no room for a second copy of the model."
@@ -192,9 +192,15 @@ class Run:
                 (test,) = llama_bench.run(words, unit["environment"]).tests
                 self._keep(name, test["tokens_per_second"], "tokens/s")
 
-    def _conditions(self) -> dict[str, Any]:
+    def _conditions(self) -> RunConditions:
         unit, options = self.unit, self.options
         model = model_of(unit["model"]) if unit else None
+        settings: dict[str, str] = {}
+        if unit:
+            settings = {
+                name: unit["settings"][name] for name in sorted(llama_bench.OPTIONS) if name in unit["settings"]
+            }
+            settings.update(unit["environment"])
         return {
             **conditions_of(read_tower()),
             "build": build_of(unit["binaries"]) if unit else None,
@@ -202,12 +208,7 @@ class Run:
             if model
             else None,
             "prefix": unit["prefix"] if unit else [],
-            "settings": {
-                **{name: unit["settings"][name] for name in sorted(llama_bench.OPTIONS) if name in unit["settings"]},
-                **unit["environment"],
-            }
-            if unit
-            else {},
+            "settings": settings,
             "beside_service": self.beside,
             "restarted": options["restart_service"],
             "probe_mebibytes": options["probe_mebibytes"],

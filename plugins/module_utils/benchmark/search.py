@@ -1,38 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Which settings a model decodes fastest with: a search that is bounded, and a pure function of what was measured.
 
-An arm is a dict of all settings. What needs a new process and a new load of the model (``LOAD_KEYS``) is
-varied first, with a few tokens each; loads that cannot win any more are dropped; then threads and flash attention
-are varied within one load of the best. :func:`next_step` tells from the measurements what to measure next,
-so a search that was killed goes on by reading its measurements again.
-
-``evidence.measurements`` has an entry for each setting of each process: ``stage``, the settings, ``prompt`` (tokens
-read, 0 where it decodes), ``tokens_per_second`` of its steady repetitions, ``first_tokens_per_second`` of the first
-one, which may fault in what a mapped file has on the disk, ``load_seconds`` from the disk, ``disturbed`` where the
-service was used meanwhile, and ``problem`` where nothing could be measured.
-
-The stored document (``/var/lib/llamatower/tuning.json``) is::
-
-    {schema_version: 1, measured: "2026-01-31T12:00:00Z", model: {name, sha256: [of each file]}, build: KEY,
-     conditions: {kernel, bios, cpu, cores, threads_per_core, nodes, thp, governor},
-     space: {loads, threads, threads_batch, flash_attention, bound_threads, bound_threads_batch},
-     winner: {numa_policy, load_mode, huge_pages, threads, threads_batch, flash_attention},
-     confidence: "certain" | "likely" | "tie",
-     evidence: {decode_tokens_per_second: quantity, prompt_tokens_per_second: quantity | null, load_seconds: […],
-                runner_up: {arm, decode_tokens_per_second} | null, measurements: […]}}
-
-``flash_attention`` is a boolean; ``numa_policy``, ``load_mode`` and ``huge_pages`` are values of the role's variables.
+What needs a new process and a new load of the model (NUMA policy, load mode, huge pages) is varied first, with a few
+tokens each; loads that cannot win any more are dropped; then threads and flash attention are varied within one load of
+the best. :func:`next_step` tells from the measurements what to measure next, so a search that was killed goes on by
+reading its measurements again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import median
-from typing import Any, NamedTuple, Optional, TypeVar
+from typing import NamedTuple, Optional, TypeVar
 
-from .document import quantity
+from ..service.document import Arm
+from .document import Decision, Measurement, Speed
+from .results import quantity
 
-LOAD_KEYS = ("numa_policy", "load_mode", "huge_pages")
 # An arm that is so far behind the best, beyond what samples of one process differ by, is not measured again.
 HOPELESS = 0.03
 # What is not faster by more than this is as fast.
@@ -48,6 +32,7 @@ GENERATED = 24
 PROMPT = 128
 
 Load = tuple[str, str, str]
+Samples = dict[tuple[Load, int, bool], list[float]]
 Key = TypeVar("Key")
 
 
@@ -131,7 +116,7 @@ def fastest(samples: dict[Key, list[float]], default: Key) -> Key:
     return default if default in samples and not beats(samples[best], samples[default]) else best
 
 
-def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str, ...]) -> dict[Load, list[float]]:
+def _by_load(measurements: list[Measurement], space: Space, stages: tuple[str, ...]) -> dict[Load, list[float]]:
     """Decode samples of each load with the default threads and flash attention, of these stages."""
     found: dict[Load, list[float]] = {}
     for entry in measurements:
@@ -142,10 +127,9 @@ def _by_load(measurements: list[dict[str, Any]], space: Space, stages: tuple[str
     return found
 
 
-def load_of(entry: dict[str, Any]) -> Load:
+def load_of(entry: Arm) -> Load:
     """The part of an arm or a measurement that needs a load of its own."""
-    policy, mode, pages = (entry[key] for key in LOAD_KEYS)
-    return policy, mode, pages
+    return entry["numa_policy"], entry["load_mode"], entry["huge_pages"]
 
 
 def hopeful(samples: dict[Load, list[float]], order: tuple[Load, ...]) -> list[Load]:
@@ -162,7 +146,7 @@ def hopeful(samples: dict[Load, list[float]], order: tuple[Load, ...]) -> list[L
     return [load for place, load in enumerate(kept) if place < FINALISTS or load == order[0]]
 
 
-def chosen_load(space: Space, measurements: list[dict[str, Any]]) -> Optional[Load]:
+def chosen_load(space: Space, measurements: list[Measurement]) -> Optional[Load]:
     """The load with the best median of all its samples, or the default one where nothing speaks against it."""
     both = _by_load(measurements, space, ("screen", "final"))
     if not both:
@@ -179,7 +163,7 @@ def last_steps(space: Space, load: Load) -> list[Step]:
     return [*([decode] if len(threads) * len(flash) > 1 else []), *([prompt] if batch else [])]
 
 
-def steps_left(space: Space, measurements: list[dict[str, Any]]) -> list[Step]:
+def steps_left(space: Space, measurements: list[Measurement]) -> list[Step]:
     """What there is left to measure, the next step first; of what depends on the result, that which takes longest.
 
     A load that failed has measurements too, with ``tokens_per_second`` empty and ``problem`` set.
@@ -203,7 +187,7 @@ def steps_left(space: Space, measurements: list[dict[str, Any]]) -> list[Step]:
     return [step for step in last_steps(space, chosen) if (step.stage, chosen) not in seen] if chosen else []
 
 
-def next_step(space: Space, measurements: list[dict[str, Any]]) -> Optional[Step]:
+def next_step(space: Space, measurements: list[Measurement]) -> Optional[Step]:
     """What to measure next, or None when the search is over."""
     return next(iter(steps_left(space, measurements)), None)
 
@@ -218,18 +202,18 @@ def _tokens(steps: Iterable[Step]) -> int:
     )
 
 
-def seconds_left(space: Space, measurements: list[dict[str, Any]]) -> Optional[float]:
+def seconds_left(space: Space, measurements: list[Measurement]) -> Optional[float]:
     """How long the rest of the search takes, at most; None before the first load was measured.
 
     A prompt is read at least as fast as an answer is written.
     """
     steps = steps_left(space, measurements)
-    decoded = [e for e in measurements if e["tokens_per_second"] and not e["prompt"] and e.get("load_seconds")]
-    if not decoded:
+    decoded = [entry for entry in measurements if entry["tokens_per_second"] and not entry["prompt"]]
+    loading = [seconds for entry in decoded if (seconds := entry.get("load_seconds"))]
+    if not loading:
         return None if steps else 0.0
-    load = float(median(entry["load_seconds"] for entry in decoded))
-    token = 1 / float(median(rate for entry in decoded for rate in entry["tokens_per_second"]))
-    return len(steps) * load + _tokens(steps) * token
+    token = 1 / median(rate for entry in decoded for rate in entry["tokens_per_second"])
+    return len(steps) * median(loading) + _tokens(steps) * token
 
 
 def exhaustive(space: Space) -> list[Step]:
@@ -243,22 +227,14 @@ def exhaustive(space: Space) -> list[Step]:
     ]
 
 
-def decide(space: Space, measurements: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
-    """``winner``, ``confidence`` and ``evidence`` of the stored document; None where nothing could be measured."""
+def decide(space: Space, measurements: list[Measurement]) -> Optional[Decision]:
+    """What the measurements say; None where nothing could be measured."""
     usable = [entry for entry in measurements if entry["tokens_per_second"]]
     best = chosen_load(space, usable)
     if best is None:
         return None
     default = (best, space.threads_of(best)[0], space.flash_attention[0])
-    decode: dict[tuple[Load, int, bool], list[float]] = {}
-    prompt: dict[tuple[int, bool], list[float]] = {}
-    for entry in usable:
-        rates = entry["tokens_per_second"]
-        if entry["prompt"]:
-            prompt.setdefault((entry["threads"], entry["flash_attention"]), []).extend(rates)
-        elif entry["stage"] == "threads" or load_of(entry) != best or len(space.threads_of(best)) == 1:
-            # Within the best load only samples of the same process are compared.
-            decode.setdefault((load_of(entry), entry["threads"], entry["flash_attention"]), []).extend(rates)
+    decode, prompt = _samples(space, best, usable)
     within = {key: values for key, values in decode.items() if key[0] == best} or {
         default: _by_load(usable, space, ("screen", "final"))[best]
     }
@@ -268,32 +244,49 @@ def decide(space: Space, measurements: list[dict[str, Any]]) -> Optional[dict[st
     others = {key: values for key, values in {**decode, **within}.items() if key != top}
     runner = max(others, key=lambda key: median(others[key])) if others else None
     return {
-        "winner": {
-            **dict(zip(LOAD_KEYS, load)),
-            "threads": threads,
-            "threads_batch": threads_batch,
-            "flash_attention": flash,
-        },
+        "winner": {**arm_of(load, threads, flash), "threads_batch": threads_batch},
         "confidence": confidence(within[top], others[runner] if runner else []),
         "evidence": {
-            "decode_tokens_per_second": _summary(within[top]),
-            "prompt_tokens_per_second": _summary(prompt[(threads_batch, flash)]) if batch else None,
+            "decode_tokens_per_second": _speed(within[top]),
+            "prompt_tokens_per_second": _speed(prompt[(threads_batch, flash)]) if batch else None,
             "load_seconds": [
-                entry["load_seconds"] for entry in usable if load_of(entry) == best and entry.get("load_seconds")
+                seconds for entry in usable if load_of(entry) == best and (seconds := entry.get("load_seconds"))
             ],
-            "runner_up": runner
-            and {
-                **dict(zip(LOAD_KEYS, runner[0])),
-                "threads": runner[1],
-                "flash_attention": runner[2],
-                "decode_tokens_per_second": _summary(others[runner]),
-            },
+            "runner_up": {**arm_of(*runner), "decode_tokens_per_second": _speed(others[runner])} if runner else None,
             "measurements": measurements,
         },
     }
 
 
-def _summary(samples: list[float]) -> dict[str, Any]:
+def _samples(
+    space: Space, best: Load, usable: list[Measurement]
+) -> tuple[Samples, dict[tuple[int, bool], list[float]]]:
+    """What is compared: samples of decoding by load, threads and flash attention, and of prompts by the last two."""
+    decode: Samples = {}
+    prompt: dict[tuple[int, bool], list[float]] = {}
+    for entry in usable:
+        rates = entry["tokens_per_second"]
+        if entry["prompt"]:
+            prompt.setdefault((entry["threads"], entry["flash_attention"]), []).extend(rates)
+        elif entry["stage"] == "threads" or load_of(entry) != best or len(space.threads_of(best)) == 1:
+            # Within the best load only samples of the same process are compared.
+            decode.setdefault((load_of(entry), entry["threads"], entry["flash_attention"]), []).extend(rates)
+    return decode, prompt
+
+
+def arm_of(load: Load, threads: int, flash_attention: bool) -> Arm:
+    """All settings by their names."""
+    policy, mode, pages = load
+    return {
+        "numa_policy": policy,
+        "load_mode": mode,
+        "huge_pages": pages,
+        "threads": threads,
+        "flash_attention": flash_attention,
+    }
+
+
+def _speed(samples: list[float]) -> Speed:
     return {"median": round(median(samples), 3), "low": min(samples), "high": max(samples), "samples": len(samples)}
 
 

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Optional
 
+from ..service.document import Arm, Tuning
 from ..text import WIDTH, printable, wrapped
-from .document import NAMES, name_of
+from .document import NAMES, Summary, name_of
+from .history import run_before
 
 
-def _previous(history: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
-    """The run that the last one is compared with."""
-    *before, latest = history
-    return next((run for run in reversed(before) if run["conditions"] == latest["conditions"]), None)
-
-
-def benchmark_text(found: dict[str, Any], host: str) -> str:
+def benchmark_text(found: Summary, host: str) -> str:
     """The last run of what benchmark_info returns, and how it differs from the one that it is compared with."""
-    latest, before = found["latest"], _previous(found["history"])
+    latest, before = found["latest"], run_before(found["latest"], found["history"][:-1])
     results = latest["results"]
     order = sorted(results, key=lambda key: (list(NAMES).index(key) if key in NAMES else -1, key))
     lines = ["=" * WIDTH, f"{host} · {latest['started']}", "=" * WIDTH]
@@ -43,9 +39,9 @@ def benchmark_text(found: dict[str, Any], host: str) -> str:
     return "\n".join(printable(line).rstrip() for line in lines).rstrip()
 
 
-def arm_text(arm: dict[str, Any]) -> str:
+def arm_text(arm: Arm, threads_batch: Optional[int] = None) -> str:
     """The settings of an arm in words."""
-    batch = f" ({arm['threads_batch']} for prompts)" if "threads_batch" in arm else ""
+    batch = f" ({threads_batch} for prompts)" if threads_batch is not None else ""
     flash = "with" if arm["flash_attention"] else "without"
     return (
         f"policy {arm['numa_policy']}, load mode {arm['load_mode']}, huge pages {arm['huge_pages']}, "
@@ -53,7 +49,7 @@ def arm_text(arm: dict[str, Any]) -> str:
     )
 
 
-def tuning_text(found: dict[str, Any], left_out: dict[str, str]) -> str:
+def tuning_text(found: Tuning, left_out: dict[str, str]) -> str:
     """The stored result of the tuner in words, and why policies were not compared."""
     evidence = found["evidence"]
     decode, prompt, runner = (
@@ -62,7 +58,7 @@ def tuning_text(found: dict[str, Any], left_out: dict[str, str]) -> str:
     speed = f"{decode['median']:.4g} tokens a second ({decode['low']:.4g} to {decode['high']:.4g})"
     if prompt:
         speed += f", prompts {prompt['median']:.4g}"
-    lines = wrapped("FASTEST", arm_text(found["winner"]))
+    lines = wrapped("FASTEST", arm_text(found["winner"], found["winner"]["threads_batch"]))
     lines += wrapped("SPEED", speed)
     if evidence["load_seconds"]:
         lines += wrapped("LOADING", f"{min(evidence['load_seconds']):.3g} s from the disk")

@@ -11,25 +11,39 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 
-from ..files import write_beside, write_json
+from ..files import read_json, write_beside, write_json
 from ..model.uncached import drop
-from ..service.numa_policy import launch, memory_nodes, policy_problem
-from ..service.settings import node_cores
+from ..service.document import Tuning, Unit
+from ..service.memory_budget import available_bytes, second_copy_problem
+from ..service.numa_policy import WEIGHT, launch, memory_nodes, node_cores, policy_problem
 from ..service.tuned import SCHEMA_VERSION
-from ..service.unit import available_bytes, cpu_seconds, huge_pages, stopped, too_large
+from ..service.unit import cpu_seconds, huge_pages, stopped
 from ..sysfs import node_available, node_meminfo, read_int
 from ..text import duration
 from ..tower import read_tower
+from ..tower_document import Tower
 from . import llama_bench
-from . import search as tune
-from .document import conditions_of, node_weights, read_history
+from .document import Measurement
+from .history import node_weights, read_history
+from .results import conditions_of
 from .run import build_of, model_files, model_of
+from .search import (
+    GENERATED,
+    Load,
+    Space,
+    Step,
+    decide,
+    load_of,
+    loads,
+    next_step,
+    seconds_left,
+    steps_left,
+    thread_counts,
+)
 
 LOAD_MODES = ("dio", "none", "mmap")
-# Weighted interleave: a number for each node, of the whole machine.
-WEIGHTS = "/sys/kernel/mm/mempolicy/weighted_interleave/node{}"
 # per_node is another service, not another setting of this one.
 POLICIES = ("interleave", "weighted", "distribute", "bind", "none")
 # A service that used so much of one core while an arm ran was used by somebody: the arm is measured again, so often.
@@ -40,7 +54,7 @@ class TuneError(Exception):
     """The tuner cannot go on; the text is one sentence."""
 
 
-def policies(tower: dict[str, Any], needed_bytes: int, weights: dict[int, int]) -> tuple[list[str], dict[str, str]]:
+def policies(tower: Tower, needed_bytes: int, weights: dict[int, int]) -> tuple[list[str], dict[str, str]]:
     """The policies that can be compared on this tower, and why the others cannot.
 
     ``weights`` are those of its nodes by a benchmark; {} leaves those of the kernel.
@@ -48,16 +62,16 @@ def policies(tower: dict[str, Any], needed_bytes: int, weights: dict[int, int]) 
     if len(memory_nodes(tower)) < 2:
         return ["interleave"], {}
     problems = {policy: policy_problem(policy, tower, needed_bytes) for policy in POLICIES}
-    shares = {weights.get(node) or read_int(WEIGHTS.format(node)) for node in memory_nodes(tower)}
+    shares = {weights.get(node) or read_int(WEIGHT.format(node)) for node in memory_nodes(tower)}
     if not problems["weighted"] and len(shares) < 2:
         problems["weighted"] = (
-            "The weights of the nodes are equal, which is the policy interleave: run ansible-playbook llamatower.tower.bench, which "
-            "measures them."
+            "The weights of the nodes are equal, which is the policy interleave: run ansible-playbook "
+            "llamatower.tower.bench, which measures them."
         )
     return [name for name in POLICIES if not problems[name]], {name: why for name, why in problems.items() if why}
 
 
-def current_load(unit: dict[str, Any], tower: dict[str, Any], candidates: list[str]) -> tune.Load:
+def current_load(unit: Unit, tower: Tower, candidates: list[str]) -> Load:
     """How the service loads its model now."""
     numa = unit["settings"].get("LLAMA_ARG_NUMA")
     for policy in candidates:
@@ -72,12 +86,12 @@ def current_load(unit: dict[str, Any], tower: dict[str, Any], candidates: list[s
 
 
 def make_space(
-    unit: dict[str, Any],
-    tower: dict[str, Any],
+    unit: Unit,
+    tower: Tower,
     limits: dict[str, Any],
     needed_bytes: int,
     weights: Optional[dict[int, int]] = None,
-) -> tuple[tune.Space, dict[str, str]]:
+) -> tuple[Space, dict[str, str]]:
     """What there is to choose from, the present settings first, and why some is left out.
 
     ``limits`` may name ``policies``, ``load_modes``, ``huge_pages``, ``threads``, ``threads_batch`` and
@@ -91,11 +105,12 @@ def make_space(
         # The pool was reserved for this model, and nothing else can use it meanwhile.
         pages = ["hugetlb"]
     else:
-        pages = ["thp", "none"] if (tower["thp"] or {}).get("enabled") in ("always", "madvise") else ["none"]
+        enabled = tower["thp"]["enabled"] if tower["thp"] else "never"
+        pages = ["thp", "none"] if enabled in ("always", "madvise") else ["none"]
     asked = limits.get("huge_pages") or pages
     # Without its pool, hugetlb would measure what glibc takes instead, which it does without a word.
-    loads = tune.loads(chosen, limits.get("load_modes") or LOAD_MODES, [page for page in asked if page in pages], now)
-    if not loads:
+    found = loads(chosen, limits.get("load_modes") or LOAD_MODES, [page for page in asked if page in pages], now)
+    if not found:
         raise TuneError(
             "The limits of the search leave nothing to compare: of the policies "
             f"{', '.join(wanted or possible)} this tower can {', '.join(chosen) or 'none'}, and of the huge pages "
@@ -106,7 +121,7 @@ def make_space(
 
     def counts(cores: int, cpus: int, here: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Those of the limits, else all that make sense, of the service's own policy its present number first."""
-        decode, batch = tune.thread_counts(cores, cpus)
+        decode, batch = thread_counts(cores, cpus)
         own = [present] if here and present in decode else []
         return (
             tuple(limits.get("threads") or dict.fromkeys([*own, *decode])),
@@ -116,8 +131,8 @@ def make_space(
     bound = launch("bind", tower).nodes if "bind" in chosen else []
     cpus = sum(len(node["cpus"]) for node in tower["nodes"] if node["node"] in bound)
     return (
-        tune.Space(
-            loads,
+        Space(
+            found,
             *counts(tower["cores"] or 1, tower["cpus"] or 1, now[0] != "bind"),
             tuple(limits["flash_attention"]) if limits.get("flash_attention") else (True, False),
             *(counts(node_cores(tower, bound[0]), cpus, now[0] == "bind") if bound else ((), ())),
@@ -129,7 +144,7 @@ def make_space(
 @contextlib.contextmanager
 def weighted(weights: dict[int, int]) -> Iterator[None]:
     """Have the kernel interleave by these weights meanwhile."""
-    before = {node: read_int(WEIGHTS.format(node)) for node in weights}
+    before = {node: read_int(WEIGHT.format(node)) for node in weights}
     try:
         _set(weights)
         yield
@@ -139,7 +154,7 @@ def weighted(weights: dict[int, int]) -> Iterator[None]:
 
 def _set(weights: dict[int, int]) -> None:
     for node, weight in weights.items():
-        with open(WEIGHTS.format(node), "w", encoding="ascii") as file:
+        with open(WEIGHT.format(node), "w", encoding="ascii") as file:
             file.write(str(weight))
 
 
@@ -151,7 +166,7 @@ class Tuner:
     """
 
     def __init__(
-        self, unit: dict[str, Any], path: str, lock_path: str, limits: dict[str, Any], tell: Callable[[str], None]
+        self, unit: Unit, path: str, lock_path: str, limits: dict[str, Any], tell: Callable[[str], None]
     ) -> None:
         self.unit, self.path, self.lock_path, self.tell = unit, path, lock_path, tell
         self.partial = f"{path}.measurements"
@@ -162,7 +177,7 @@ class Tuner:
         self.weights = node_weights(runs, memory_nodes(self.tower))
         needed = self.bytes + self.bytes // 10
         self.space, self.left_out = make_space(self.unit, self.tower, limits, needed, self.weights)
-        self.identity: dict[str, Any] = {
+        self.identity = {
             "schema_version": SCHEMA_VERSION,
             "build": build_of(self.unit["binaries"]),
             "model": model_of(self.unit["model"]),
@@ -171,37 +186,35 @@ class Tuner:
             "space": json.loads(json.dumps({name: sorted(values) for name, values in self.space._asdict().items()})),
         }
 
-    def stored(self) -> Optional[dict[str, Any]]:
+    def stored(self) -> Optional[Tuning]:
         """The stored result, where it is of this build, model, tower and space."""
-        return self._same(self.path)
+        return cast(Optional[Tuning], self._same(self.path))
 
-    def _same(self, path: str) -> Optional[dict[str, Any]]:
-        try:
-            with open(path, encoding="utf-8") as file:
-                document = json.load(file)
-        except (OSError, ValueError):
-            return None
+    def _same(self, path: str) -> Any:
+        """The document in a file, where it is of this search; else None."""
+        document = read_json(path)
         same = isinstance(document, dict) and all(document.get(key) == value for key, value in self.identity.items())
         return document if same else None
 
-    def search(self) -> dict[str, Any]:
+    def search(self) -> Tuning:
         """Measure until the search is over, store the result and return it. Raises TuneError where nothing ran."""
-        measurements = list((self._same(self.partial) or {}).get("measurements", []))
+        measurements: list[Measurement] = list((self._same(self.partial) or {}).get("measurements", []))
         with self._room():
             while True:
-                step = tune.next_step(self.space, measurements)
+                step = next_step(self.space, measurements)
                 if not step:
                     break
                 self.tell(self._line(step, measurements))
                 measurements += self.measure(step, measurements)
                 write_beside(self.partial, json.dumps({**self.identity, "measurements": measurements}))
-        decided = tune.decide(self.space, measurements)
+        decided = decide(self.space, measurements)
         if not decided:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.partial)
             problems = dict.fromkeys(entry["problem"] for entry in measurements)
             raise TuneError("No setting could be measured. " + " ".join(problems))
-        document = {**self.identity, "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **decided}
+        measured = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        document = cast(Tuning, {**self.identity, "measured": measured, **decided})
         write_json(self.path, document)
         os.unlink(self.partial)
         return document
@@ -210,11 +223,15 @@ class Tuner:
     def _room(self) -> Iterator[None]:
         """Stop the service where the search has no room beside it, or could not drop the page cache."""
         unit = self.unit
-        cramped = too_large(self.bytes, available_bytes()) or unit["maps_model"] or self.space.loads[0][2] == "hugetlb"
+        cramped = bool(
+            second_copy_problem(self.bytes, available_bytes())
+            or unit["maps_model"]
+            or self.space.loads[0][2] == "hugetlb"
+        )
         if any(load[0] == "bind" for load in self.space.loads):
             # All of the model on the node where the service has its part.
             (node,) = launch("bind", self.tower).nodes
-            cramped = cramped or too_large(self.bytes, node_available(node_meminfo(node)))
+            cramped = cramped or bool(second_copy_problem(self.bytes, node_available(node_meminfo(node))))
         if unit["active"] and cramped:
             with stopped(unit["name"], self.lock_path):
                 yield
@@ -223,15 +240,15 @@ class Tuner:
             yield
             self._drop()
 
-    def _line(self, step: tune.Step, measurements: list[dict[str, Any]]) -> str:
-        left, seconds = len(tune.steps_left(self.space, measurements)), tune.seconds_left(self.space, measurements)
-        done = len({(entry["stage"], tune.load_of(entry)) for entry in measurements})
+    def _line(self, step: Step, measurements: list[Measurement]) -> str:
+        left, seconds = len(steps_left(self.space, measurements)), seconds_left(self.space, measurements)
+        done = len({(entry["stage"], load_of(entry)) for entry in measurements})
         rates = [rate for entry in measurements if not entry["prompt"] for rate in entry["tokens_per_second"]]
         line = f"tuning: step {done + 1} of at most {done + left}, {step.stage} {', '.join(step.load)}"
         line += f"; best so far {max(rates):.4g} tokens/s" if rates else ""
         return line + (f"; at most {duration(seconds)} left" if seconds is not None else "")
 
-    def measure(self, step: tune.Step, measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def measure(self, step: Step, measurements: list[Measurement]) -> list[Measurement]:
         """The measurements of one process; again where the service was used meanwhile."""
         for _ in range(ATTEMPTS):
             used, began = self._used(), time.monotonic()
@@ -240,7 +257,9 @@ class Tuner:
             disturbed = used is not None and after is not None and after - used > DISTURBED * seconds
             if not disturbed:
                 break
-        return [{**entry, "disturbed": disturbed} for entry in entries]
+        for entry in entries:
+            entry["disturbed"] = disturbed
+        return entries
 
     def _drop(self) -> None:
         """Drop the model from the page cache, so that each process reads it from the disk, to where its policy says."""
@@ -251,57 +270,76 @@ class Tuner:
     def _used(self) -> Optional[float]:
         return cpu_seconds(self.unit["name"]) if self.unit["active"] else None
 
-    def _measure(self, step: tune.Step, measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        policy, mode, pages = step.load
+    def _command(self, step: Step) -> list[str]:
+        """llama-bench with all settings of a step."""
+        policy, mode, _pages = step.load
         start = launch(policy, self.tower)
-        single = len(step.threads) * len(step.flash_attention) == 1
         # Settings that are compared within a process take turns: what else the machine does in a minute is then part of
         # all of them. Not those that read prompts, which llama-bench reads once more at each turn, to warm up.
-        turns = 1 if single or step.prompt else step.repetitions + 1
+        turns = 1 if single(step) or step.prompt else step.repetitions + 1
         settings = {
             **start.settings,
             "LLAMA_ARG_LOAD_MODE": mode,
             "LLAMA_ARG_THREADS": ",".join(map(str, step.threads)),
             "LLAMA_ARG_FLASH_ATTN": ",".join(["on" if flash else "off" for flash in step.flash_attention] * turns),
         }
-        tunables = {"thp": "glibc.malloc.hugetlb=1", "hugetlb": self.unit["environment"].get("GLIBC_TUNABLES", "")}
-        self._drop()
-        words = llama_bench.command(
+        return llama_bench.command(
             os.path.join(self.unit["binaries"], "llama-bench"),
             self.unit["model"],
             settings,
             (step.repetitions + 1) // turns,
-            0 if step.prompt else tune.GENERATED,
+            0 if step.prompt else GENERATED,
             step.prompt,
             start.prefix,
         )
-        arm = {"stage": step.stage, **dict(zip(tune.LOAD_KEYS, step.load)), "prompt": step.prompt}
+
+    def _measure(self, step: Step, measurements: list[Measurement]) -> list[Measurement]:
+        policy, _mode, pages = step.load
+        tunables = {"thp": "glibc.malloc.hugetlb=1", "hugetlb": self.unit["environment"].get("GLIBC_TUNABLES", "")}
+        environment = {"GLIBC_TUNABLES": tunables[pages]} if pages in tunables else {}
         known = [entry for entry in measurements if entry["tokens_per_second"] and not entry["prompt"]]
         best = max((max(entry["tokens_per_second"]) for entry in known), default=None)
-        longest = 2 * tune.GENERATED / best if best and single and not step.prompt else None
-        environment = {"GLIBC_TUNABLES": tunables[pages]} if pages in tunables else {}
+        longest = 2 * GENERATED / best if best and single(step) and not step.prompt else None
         problem = None
+        self._drop()
         try:
             with weighted(self.weights if policy == "weighted" else {}):
-                outcome = llama_bench.run(words, environment, longest)
+                outcome = llama_bench.run(self._command(step), environment, longest)
             if outcome.hopeless:
                 problem = f"{', '.join(step.load)} was stopped: it is less than half as fast as the best."
         except llama_bench.BenchError as error:
             outcome, problem = llama_bench.Outcome([], None, False), str(error)
+
         if problem:
-            nothing = {"threads": step.threads[0], "flash_attention": step.flash_attention[0], "tokens_per_second": []}
-            return [{**arm, **nothing, "problem": problem}]
+            failed = measured(step, step.threads[0], step.flash_attention[0], [])
+            failed["problem"] = problem
+            return [failed]
         rates: dict[tuple[int, bool], list[float]] = {}
         for test in outcome.tests:
             rates.setdefault((test["threads"], test["flash_attention"]), []).extend(test["tokens_per_second"])
-        return [
-            {
-                **arm,
-                "threads": threads,
-                "flash_attention": flash,
-                "tokens_per_second": steady,
-                "first_tokens_per_second": first,
-                "load_seconds": outcome.load_seconds,
-            }
-            for (threads, flash), (first, *steady) in rates.items()
-        ]
+        found = []
+        for (threads, flash_attention), (first, *steady) in rates.items():
+            entry = measured(step, threads, flash_attention, steady)
+            entry.update({"first_tokens_per_second": first, "load_seconds": outcome.load_seconds})
+            found.append(entry)
+        return found
+
+
+def measured(step: Step, threads: int, flash_attention: bool, rates: list[float]) -> Measurement:
+    """The measurement of one setting of a step."""
+    policy, mode, pages = step.load
+    return {
+        "stage": step.stage,
+        "numa_policy": policy,
+        "load_mode": mode,
+        "huge_pages": pages,
+        "threads": threads,
+        "flash_attention": flash_attention,
+        "prompt": step.prompt,
+        "tokens_per_second": rates,
+    }
+
+
+def single(step: Step) -> bool:
+    """Whether a step has one setting only, so that nothing is compared within its process."""
+    return len(step.threads) * len(step.flash_attention) == 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, Optional
 
-from ..benchmark.document import CELL, NAMES, changed_conditions, comparable, name_of, regressions
+from ..benchmark.document import CELL, NAMES, Quantity, Run, name_of
+from ..benchmark.history import changed_conditions, comparable, regressions, sentence
 from ..text import number
 
 # A chart of one quantity; the plot lies between these edges, with the labels of the axes around it.
@@ -39,13 +40,13 @@ def history(document: dict[str, Any]) -> Optional[dict[str, Any]]:
         "rows": rows[::-1][:SHOWN],
         "count": len(runs),
         "matrix": _matrix(runs),
-        "regressions": regressions(last, earlier),
+        "regressions": [sentence(fell) for fell in regressions(last, earlier)],
         "conditions": sorted((key.replace("_", " "), _text(value)) for key, value in last["conditions"].items()),
         "skipped": sorted((name_of(name), why) for name, why in (last.get("skipped") or {}).items()),
     }
 
 
-def _quantity(name: str, run: dict[str, Any], earlier: list[dict[str, Any]]) -> dict[str, Any]:
+def _quantity(name: str, run: Run, earlier: list[Run]) -> dict[str, Any]:
     now = run["results"][name]
     like = [old["results"][name] for old in earlier if comparable(run, old) and name in old["results"]]
     return {
@@ -64,11 +65,11 @@ def _text(value: Any) -> str:
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
-def _unit(runs: list[dict[str, Any]], name: str) -> str:
+def _unit(runs: list[Run], name: str) -> str:
     return next(str(run["results"][name]["unit"]) for run in reversed(runs) if name in run["results"])
 
 
-def _value(quantity: dict[str, Any]) -> str:
+def _value(quantity: Quantity) -> str:
     """Median, and half the spread where there was more than one sample."""
     middle = number(quantity["median"])
     return f"{middle} ± {quantity['spread'] / 2:.1%}" if quantity["spread"] else middle
@@ -79,13 +80,12 @@ def moment(started: Any) -> str:
     return str(started)[:16].replace("T", " ")
 
 
-def slower(run: dict[str, Any], before: list[dict[str, Any]]) -> list[str]:
+def slower(run: Run, before: list[Run]) -> list[str]:
     """The names of the quantities that fell since the last run under the same conditions."""
-    sentences = regressions(run, before)
-    return [name for name in run["results"] if any(sentence.startswith(f"{name} ") for sentence in sentences)]
+    return [fell["name"] for fell in regressions(run, before)]
 
 
-def _note(run: dict[str, Any], before: list[dict[str, Any]]) -> str:
+def _note(run: Run, before: list[Run]) -> str:
     changed = changed_conditions(run, before[-1]) if before else []
     return f"changed: {', '.join(name.replace('_', ' ') for name in changed)}" if changed else ""
 
@@ -96,12 +96,12 @@ def nice(value: float) -> float:
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * (1 - 1e-9))
 
 
-def _high(quantity: dict[str, Any]) -> float:
+def _high(quantity: Quantity) -> float:
     """The largest sample, about: the stored history has their spread instead of them."""
     return float(quantity["median"] * (1 + quantity["spread"] / 2))
 
 
-def _chart(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _chart(name: str, runs: list[Run]) -> dict[str, Any]:
     """A line through the medians, a stroke as long as the samples' spread, a mark where conditions changed."""
     measured = [(index, run) for index, run in enumerate(runs) if name in run["results"]]
     top = max(_high(run["results"][name]) for _index, run in measured)
@@ -151,7 +151,7 @@ def _ticks(step: float, ceiling: float) -> list[float]:
     return [step * number for number in range(round(ceiling / step) + 1)]
 
 
-def _matrix(runs: list[dict[str, Any]]) -> Optional[dict[str, Any]]:
+def _matrix(runs: list[Run]) -> Optional[dict[str, Any]]:
     """GB/s of the cores of each node (rows) from the memory of each node (columns)."""
     for run in reversed(runs):
         cells = {

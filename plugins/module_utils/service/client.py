@@ -7,7 +7,9 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Optional
+
+from .document import Completion, Server
 
 # A request that is answered while the model loads takes milliseconds; a completion may take minutes.
 SHORT_SECONDS = 10
@@ -21,6 +23,14 @@ def reachable(host: str) -> str:
     """The host of a URL for a server that listens there: loopback for all addresses, IPv6 in brackets."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host
+
+
+def read_key(path: Optional[str]) -> Optional[str]:
+    """The key that a server's clients send: the first line of its key file. Raises OSError."""
+    if not path:
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.readline().strip()
 
 
 def request(
@@ -63,8 +73,8 @@ def healthy(url: str, timeout: float = SHORT_SECONDS, loading: bool = False) -> 
     return True
 
 
-def read_completion(answer: dict[str, Any]) -> dict[str, Any]:
-    """Text and speed of a completion: ``text``, ``tokens``, ``tokens_per_second`` and the same of the prompt."""
+def read_completion(answer: dict[str, Any]) -> Completion:
+    """Text and speed of a completion, of what the server answered."""
     try:
         usage, timings = answer["usage"], answer.get("timings") or {}
         return {
@@ -87,7 +97,7 @@ def _completion(url: str, key: str | None, body: dict[str, Any], timeout: float)
     return answer
 
 
-def complete(url: str, key: str | None, prompt: str, max_tokens: int, timeout: float) -> dict[str, Any]:
+def complete(url: str, key: str | None, prompt: str, max_tokens: int, timeout: float) -> Completion:
     """Let the model go on from a prompt and return what :func:`read_completion` makes of the answer.
 
     A plain completion, since not every model has a chat template. Temperature and seed are fixed, so
@@ -118,8 +128,8 @@ def warm_up(url: str, key: str | None, tokens: int, timeout: float) -> None:
     _completion(f"{url}/completion", key, body, timeout)
 
 
-def properties(url: str, key: str | None) -> dict[str, Any]:
-    """What runs there: ``build``, ``model_path`` and ``context`` (tokens a request may use); None where not told."""
+def properties(url: str, key: str | None) -> Server:
+    """What runs there."""
     answer = request(f"{url}/props", key)
     return {
         "build": answer.get("build_info"),

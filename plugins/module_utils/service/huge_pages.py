@@ -8,9 +8,14 @@ pages: beside weights and KV cache there is a margin for compute buffers and for
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Optional
 
-from ..sysfs import kernel_before
+from ..sysfs import NODES, kernel_before, node_meminfo, read_int
+from ..text import size
+from ..tower_document import Tower
+from .document import PoolPlan, PoolSettings
 from .numa_policy import bindable_nodes, launch, memory_nodes
 
 SIZES = {"2M": 2**21, "1G": 2**30}
@@ -19,6 +24,9 @@ MARGIN_BYTES = 2**30
 MARGIN_PAGES = 6
 # What a pool leaves of each node for the system.
 RESERVE = 0.08
+# Compaction moves what it can at the moment; what was pinned then may be movable a moment later.
+ATTEMPTS = 3
+COMPACT = Path("/proc/sys/vm/compact_memory")
 
 
 def margin(page_bytes: int) -> int:
@@ -29,7 +37,7 @@ def margin(page_bytes: int) -> int:
 def pool_pages(
     needed_bytes: int,
     page_bytes: int,
-    tower: dict[str, Any],
+    tower: Tower,
     policy: str = "interleave",
     node: Optional[int] = None,
     weights: Optional[dict[int, int]] = None,
@@ -45,11 +53,11 @@ def pool_pages(
     return {**everywhere, **{entry: -(-pages * share // sum(shares.values())) for entry, share in shares.items()}}
 
 
-def room_problem(pages: dict[int, int], page_bytes: int, tower: dict[str, Any]) -> Optional[str]:
+def room_problem(pages: dict[int, int], page_bytes: int, tower: Tower) -> Optional[str]:
     """One sentence where a node has less memory than its part of the pool, else None."""
     has = {node["node"]: node["memory_bytes"] for node in tower["nodes"]}
     short = [
-        f"node {node} has {has[node] / 1e9:.1f} GB and needs {count * page_bytes / 1e9:.1f}"
+        f"node {node} has {size(has[node])} and needs {size(count * page_bytes)}"
         for node, count in pages.items()
         if count * page_bytes > has[node]
     ]
@@ -71,7 +79,7 @@ def could_give(meminfo: dict[str, int], pool: int, page_bytes: int) -> int:
 
 def shortfall(wanted: dict[int, int], found: dict[int, int], page_bytes: int) -> Optional[str]:
     """One sentence with what each node did not give, else None."""
-    size = "1 GB" if page_bytes == 2**30 else "2 MB"
+    page = "1 GB" if page_bytes == 2**30 else "2 MB"
     short = [
         f"node {node} gave {found.get(node, 0)} of {count}"
         for node, count in sorted(wanted.items())
@@ -80,17 +88,70 @@ def shortfall(wanted: dict[int, int], found: dict[int, int], page_bytes: int) ->
     if not short:
         return None
     return (
-        f"There is no room for all huge pages of {size}: {', '.join(short)}. Memory is too fragmented or too full: "
+        f"There is no room for all huge pages of {page}: {', '.join(short)}. Memory is too fragmented or too full: "
         "stop what else uses it, restart the tower, or reserve them at boot (hugepages_reserve: boot); the pool "
         "was put back as it was."
     )
 
 
+class Pool:
+    """The huge pages of one size on these nodes of the running kernel."""
+
+    def __init__(self, page_bytes: int, nodes: Iterable[int], base: Path = NODES, compact: Path = COMPACT) -> None:
+        self.page_bytes, self.base, self.compact = page_bytes, base, compact
+        self.files = {
+            node: base / f"node{node}/hugepages/hugepages-{page_bytes // 1024}kB/nr_hugepages" for node in nodes
+        }
+
+    def missing_problem(self, wanted: dict[int, int]) -> Optional[str]:
+        """One sentence where a node has no huge pages of that size, else None."""
+        missing = [path for node, path in self.files.items() if wanted[node] and not path.exists()]
+        if not missing:
+            return None
+        return f"{missing[0]} is not there: this CPU or kernel has no huge pages of that size; use 2M."
+
+    def counts(self) -> dict[int, int]:
+        """Pages of each node."""
+        return {node: read_int(path) or 0 for node, path in self.files.items()}
+
+    def reserve(self, pages: dict[int, int]) -> None:
+        """Ask the kernel for so many pages of each node; it gives as many as it can."""
+        for node, count in pages.items():
+            if self.counts()[node] != count:
+                self.files[node].write_text(f"{count}\n", encoding="ascii")
+
+    def lacks_room(self, wanted: dict[int, int]) -> bool:
+        """Whether a node has less free memory than the pool is to grow by."""
+        before = self.counts()
+        return any(
+            (wanted[node] - before[node]) * self.page_bytes > node_meminfo(node, self.base).get("MemFree", 0)
+            for node in self.files
+        )
+
+    def resize(self, wanted: dict[int, int]) -> dict[int, int]:
+        """Have so many pages on each node; returns what each could give, and gives none where one could not.
+
+        A pool that takes the last page of a node has the kernel kill others for it: that is not even tried.
+        """
+        before = self.counts()
+        could = {node: could_give(node_meminfo(node, self.base), before[node], self.page_bytes) for node in self.files}
+        found = {node: min(count, could[node]) for node, count in wanted.items()}
+        for _attempt in range(ATTEMPTS if found == wanted else 0):
+            if any(wanted[node] > count for node, count in self.counts().items()):
+                self.compact.write_text("1\n", encoding="ascii")
+            self.reserve(wanted)
+            found = self.counts()
+            if found == wanted:
+                return found
+        self.reserve(before)
+        return found
+
+
 def boot_parameters(pages: dict[int, int], page_bytes: int) -> str:
     """The words of the kernel command line that reserve the pool: ``hugepagesz=1G hugepages=0:150,1:150``."""
-    size = "1G" if page_bytes == 2**30 else "2M"
+    page = "1G" if page_bytes == 2**30 else "2M"
     counts = ",".join(f"{node}:{count}" for node, count in sorted(pages.items()) if count)
-    return f"hugepagesz={size} hugepages={counts}"
+    return f"hugepagesz={page} hugepages={counts}"
 
 
 def booted_with(command_line: str, parameters: str) -> bool:
@@ -98,55 +159,59 @@ def booted_with(command_line: str, parameters: str) -> bool:
     return re.search(rf"(?:^|\s){re.escape(parameters)}(?:\s|$)", command_line) is not None
 
 
-def pool_plan(tower: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """What the role has to do: ``problem``, ``page_bytes``, ``pages`` by node, ``boot_parameters`` and ``booted``.
+def _hugetlb_problem(tower: Tower, settings: PoolSettings, policy: str, pages: dict[int, int]) -> Optional[str]:
+    """One sentence where a pool cannot be reserved, or nothing would use it, else None."""
+    if settings["load_mode"] in ("mmap", "mmap+mlock") or policy == "distribute":
+        return (
+            "Nothing would use a pool of huge pages: the weights stay in the page cache with "
+            f"llama_service_load_mode {settings['load_mode']} and the policy {policy}. Set the load mode to auto "
+            "and another policy, or hugepages_mode to none."
+        )
+    if policy == "weighted" and not settings["numa_weights"]:
+        return (
+            "A pool for the policy weighted is laid out by the weights, which a benchmark would change later: "
+            "set llama_service_numa_weights."
+        )
+    if not settings["bytes"] and not settings["needed_bytes"]:
+        return "The pool cannot be sized without a model: declare one in model_store_models, or set hugepages_bytes."
+    if settings["reserve"] == "boot" and not settings["boot_consent"]:
+        return (
+            "hugepages_reserve boot changes the kernel command line: set hugepages_boot_consent to true, and "
+            "restart the tower afterwards."
+        )
+    if settings["reserve"] == "boot" and kernel_before(tower["kernel"], 5, 16):
+        # Older ones read 0:150,1:150 as 0 (Linux commit b5389086ad7b, "support node allocation").
+        return (
+            f"Linux {tower['kernel']} cannot reserve huge pages by node at boot, which came with 5.16: set "
+            "hugepages_reserve to runtime, or install a newer kernel."
+        )
+    return room_problem(pages, SIZES[settings["size"]], tower)
 
-    ``resized`` is whether the pool had pages of another size. ``settings`` are the variables of the hugepages role
-    without their prefix, ``needed_bytes``: what model and KV cache take, and ``reserved``: the lines of tmpfiles.d that
-    an earlier run has written.
-    """
-    mode, page_bytes, at_boot = settings["mode"], SIZES[settings["size"]], settings["reserve"] == "boot"
+
+def _thp_problem(tower: Tower) -> Optional[str]:
+    """One sentence where nothing would get transparent huge pages, else None."""
+    enabled = tower["thp"]["enabled"] if tower["thp"] else "never"
+    # A container cannot change its host's setting.
+    if enabled != "never" or tower["container"] is not None:
+        return None
+    return (
+        "Transparent huge pages are off in this kernel, so hugepages_mode thp would have no effect. Set "
+        "kernel_tuning_thp to madvise and run ansible-playbook llamatower.tower.prepare, or set hugepages_mode to none."
+    )
+
+
+def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
+    """What the role has to do."""
+    page_bytes, hugetlb = SIZES[settings["size"]], settings["mode"] == "hugetlb"
     pages: dict[int, int] = dict.fromkeys(memory_nodes(tower), 0)
-    problem = None
-    if mode == "hugetlb":
+    problem = _thp_problem(tower) if settings["mode"] == "thp" else None
+    if hugetlb:
         policy = "interleave" if settings["numa_policy"] == "auto" else settings["numa_policy"]
         weights = {int(node): int(weight) for node, weight in settings["numa_weights"].items()}
         needed = settings["bytes"] or settings["needed_bytes"] + margin(page_bytes)
         pages = pool_pages(needed, page_bytes, tower, policy, settings["numa_node"], weights)
-        problem = room_problem(pages, page_bytes, tower)
-        if settings["load_mode"] in ("mmap", "mmap+mlock") or policy == "distribute":
-            problem = (
-                "Nothing would use a pool of huge pages: the weights stay in the page cache with "
-                f"llama_service_load_mode {settings['load_mode']} and the policy {policy}. Set the load mode to auto "
-                "and another policy, or hugepages_mode to none."
-            )
-        elif policy == "weighted" and not weights:
-            problem = (
-                "A pool for the policy weighted is laid out by the weights, which a benchmark would change later: "
-                "set llama_service_numa_weights."
-            )
-        elif not settings["bytes"] and not settings["needed_bytes"]:
-            problem = (
-                "The pool cannot be sized without a model: declare one in model_store_models, or set hugepages_bytes."
-            )
-        elif at_boot and not settings["boot_consent"]:
-            problem = (
-                "hugepages_reserve boot changes the kernel command line: set hugepages_boot_consent to true, and "
-                "restart the tower afterwards."
-            )
-        elif at_boot and kernel_before(tower["kernel"], 5, 16):
-            # Older ones read 0:150,1:150 as 0 (Linux commit b5389086ad7b, "support node allocation").
-            problem = (
-                f"Linux {tower['kernel']} cannot reserve huge pages by node at boot, which came with 5.16: set "
-                "hugepages_reserve to runtime, or install a newer kernel."
-            )
-    elif mode == "thp" and (tower["thp"] or {}).get("enabled", "never") == "never" and tower["container"] is None:
-        # A container cannot change its host's setting.
-        problem = (
-            "Transparent huge pages are off in this kernel, so hugepages_mode thp would have no effect. Set "
-            "kernel_tuning_thp to madvise and run ansible-playbook llamatower.tower.prepare, or set hugepages_mode to none."
-        )
-    parameters = boot_parameters(pages, page_bytes) if mode == "hugetlb" and at_boot else None
+        problem = _hugetlb_problem(tower, settings, policy, pages)
+    parameters = boot_parameters(pages, page_bytes) if hugetlb and settings["reserve"] == "boot" else None
     return {
         "problem": problem,
         "page_bytes": page_bytes,

@@ -22,12 +22,16 @@ With one memory node all of them are the same, and nothing is added to the comma
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
-from ..sysfs import format_cpu_list, kernel_before
+from ..sysfs import format_cpu_list, kernel_before, read_int
+from ..text import size
+from ..tower_document import Node, Tower
 
 POLICIES = ("interleave", "weighted", "distribute", "bind", "per_node", "none")
 NUMACTL = "/usr/bin/numactl"
+# Of a node, for the whole machine. Linux 6.9 and later have a file for every node that there could be.
+WEIGHT = "/sys/kernel/mm/mempolicy/weighted_interleave/node{}"
 
 # ggml/src/ggml-cpu/ggml-cpu.c: GGML_NUMA_MAX_NODES and GGML_NUMA_MAX_CPUS; what lies beyond is
 # silently left out.
@@ -45,18 +49,27 @@ class Launch(NamedTuple):
     nodes: list[int]
 
 
-def memory_nodes(tower: dict[str, Any]) -> list[int]:
+def memory_nodes(tower: Tower) -> list[int]:
     """The numbers of the nodes with memory: a socket without DIMMs is a node without."""
     return [node["node"] for node in tower["nodes"] if node["memory_bytes"]]
 
 
-def bindable_nodes(tower: dict[str, Any]) -> list[dict[str, Any]]:
+def bindable_nodes(tower: Tower) -> list[Node]:
     """The nodes with both cores and memory, the largest first: memory without cores (CXL) cannot be bound to."""
     both = [node for node in tower["nodes"] if node["memory_bytes"] and node["cpus"]]
     return sorted(both, key=lambda node: (-node["memory_bytes"], node["node"]))
 
 
-def launch(policy: str, tower: dict[str, Any], node: Optional[int] = None) -> Launch:
+def node_cores(tower: Tower, node: Optional[int]) -> int:
+    """Physical cores of the tower, or of one node."""
+    cores = tower["cores"] or tower["cpus"] or 1
+    if node is None:
+        return int(cores)
+    own = next((len(entry["cpus"]) for entry in tower["nodes"] if entry["node"] == node), 0)
+    return max(1, own * cores // (tower["cpus"] or cores))
+
+
+def launch(policy: str, tower: Tower, node: Optional[int] = None) -> Launch:
     """What carries out a policy on the tower that tower_info described.
 
     ``node`` is the one of ``bind`` and ``per_node``; without it, ``bind`` takes the largest.
@@ -83,7 +96,7 @@ def launch(policy: str, tower: dict[str, Any], node: Optional[int] = None) -> La
 
 def policy_problem(
     policy: str,
-    tower: dict[str, Any],
+    tower: Tower,
     needed_bytes: int = 0,
     threads: Optional[int] = None,
     server_help: Optional[str] = None,
@@ -107,7 +120,7 @@ def policy_problem(
     return _bind_problem(policy, tower, needed_bytes, node)
 
 
-def _interleave_problem(tower: dict[str, Any], needed_bytes: int) -> Optional[str]:
+def _interleave_problem(tower: Tower, needed_bytes: int) -> Optional[str]:
     # A node that is full leaves its turn to the next (Documentation/admin-guide/mm/numa_memory_policy.rst): what was to
     # be even is not, and the check after the start would fail it.
     nodes = [node for node in tower["nodes"] if node["memory_bytes"]]
@@ -116,13 +129,13 @@ def _interleave_problem(tower: dict[str, Any], needed_bytes: int) -> Optional[st
     if share <= smallest["memory_bytes"]:
         return None
     return (
-        f"The policy interleave needs {share / 1e9:.1f} GB on each memory node, and node {smallest['node']} has "
-        f"{smallest['memory_bytes'] / 1e9:.1f}: use the policy weighted, with llama_service_numa_weights by the memory "
+        f"The policy interleave needs {size(share)} on each memory node, and node {smallest['node']} has "
+        f"{size(smallest['memory_bytes'])}: use the policy weighted, with llama_service_numa_weights by the memory "
         "of the nodes, or another."
     )
 
 
-def weights_problem(weights: dict[int, int], tower: dict[str, Any]) -> Optional[str]:
+def weights_problem(weights: dict[int, int], tower: Tower) -> Optional[str]:
     """One sentence where the kernel would not take these weights of weighted interleave, else None."""
     nodes = memory_nodes(tower)
     wrong = [f"{node}: {weight}" for node, weight in weights.items() if node not in nodes or not 1 <= weight <= 255]
@@ -134,7 +147,7 @@ def weights_problem(weights: dict[int, int], tower: dict[str, Any]) -> Optional[
     )
 
 
-def _weighted_problem(tower: dict[str, Any], numactl_help: Optional[str]) -> Optional[str]:
+def _weighted_problem(tower: Tower, numactl_help: Optional[str]) -> Optional[str]:
     # Weighted interleave came with Linux 6.9; its weights are in /sys/kernel/mm/mempolicy/weighted_interleave.
     if kernel_before(tower["kernel"], 6, 9):
         return (
@@ -149,7 +162,7 @@ def _weighted_problem(tower: dict[str, Any], numactl_help: Optional[str]) -> Opt
     return None
 
 
-def _distribute_problem(tower: dict[str, Any], threads: Optional[int], server_help: Optional[str]) -> Optional[str]:
+def _distribute_problem(tower: Tower, threads: Optional[int], server_help: Optional[str]) -> Optional[str]:
     nodes = len(tower["nodes"])
     if nodes > MAX_NODES or (tower["cpus"] or 0) > MAX_CPUS:
         return (
@@ -173,7 +186,7 @@ def _distribute_problem(tower: dict[str, Any], threads: Optional[int], server_he
     return None
 
 
-def _bind_problem(policy: str, tower: dict[str, Any], needed_bytes: int, node: Optional[int]) -> Optional[str]:
+def _bind_problem(policy: str, tower: Tower, needed_bytes: int, node: Optional[int]) -> Optional[str]:
     candidates = bindable_nodes(tower)
     if node is not None:
         candidates = [entry for entry in candidates if entry["node"] == node]
@@ -184,10 +197,15 @@ def _bind_problem(policy: str, tower: dict[str, Any], needed_bytes: int, node: O
     smallest = candidates[0] if policy == "bind" else candidates[-1]
     if needed_bytes > smallest["memory_bytes"]:
         return (
-            f"The policy {policy} needs {needed_bytes / 1e9:.1f} GB on node {smallest['node']}, which has "
-            f"{smallest['memory_bytes'] / 1e9:.1f}: use interleave, which takes from all nodes, or a smaller model."
+            f"The policy {policy} needs {size(needed_bytes)} on node {smallest['node']}, which has "
+            f"{size(smallest['memory_bytes'])}: use interleave, which takes from all nodes, or a smaller model."
         )
     return None
+
+
+def kernel_weights(tower: Tower) -> dict[int, int]:
+    """The weights of weighted interleave that the kernel has now; 1 before Linux 6.9, which has none."""
+    return {node: read_int(WEIGHT.format(node)) or 1 for node in memory_nodes(tower)}
 
 
 def weights(gb_s: dict[int, float], most: int = 255) -> dict[int, int]:

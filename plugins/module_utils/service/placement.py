@@ -12,7 +12,10 @@ buffers, and the KV cache into others beside them, which the kernel may merge in
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ..text import size
+from .document import Intent, Placement
 
 # Smaller anonymous mappings are stacks, heaps and libraries' buffers (glibc arenas are 64 MiB of
 # address space of which little is touched).
@@ -75,9 +78,9 @@ def parse_smaps(text: str) -> dict[int, dict[str, int]]:
         if start:
             current = sizes.setdefault(int(start.group(1), 16), {})
             continue
-        size = re.match(r"(\w+):\s+(\d+) kB", line)
-        if size:
-            current[size.group(1)] = int(size.group(2)) * 1024
+        part = re.match(r"(\w+):\s+(\d+) kB", line)
+        if part:
+            current[part.group(1)] = int(part.group(2)) * 1024
     return sizes
 
 
@@ -97,12 +100,8 @@ def imbalance(nodes: dict[int, int], expected: list[int], weights: dict[int, int
     return (max(shares) - min(shares)) * len(expected) / total if total else 2.0
 
 
-def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[str, Any]:
-    """Bytes of weights and large buffers per node, their page sizes and policies.
-
-    ``huge_bytes`` counts what lies in huge pages of any kind, ``pool_bytes`` those of them from a pool;
-    ``swapped_bytes`` what is swapped out; ``policies`` the kernel's policy strings with the bytes under each.
-    """
+def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> Placement:
+    """Bytes of weights and large buffers per node, their page sizes and policies."""
     chosen = [
         mapping
         for mapping in parse_numa_maps(numa_maps)
@@ -134,58 +133,53 @@ def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> dict[s
     }
 
 
-def placement_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
-    """One sentence where the memory of a server is not what was intended, else None.
-
-    ``intent`` has ``nodes``, ``weights`` (by node; {} for equal ones), ``kernel_policy`` (None: whatever),
-    ``huge_pages`` (thp, hugetlb, none), ``page_bytes`` (of the pool, None without one), ``tolerance``: how far the
-    nodes may be apart as a part of the mean, and ``least_share``: how much of the mean each has at least. Both are None
-    where it does not matter.
-    """
+def placement_problem(placement: Placement, intent: Intent) -> str | None:
+    """One sentence where the memory of a server is not what was intended, else None."""
     total = placement["bytes"]
     if not total:
         return "No weights were found in the memory of the server; it has loaded no model, read its journal."
     if placement["swapped_bytes"]:
         return (
-            f"{placement['swapped_bytes'] / 1e9:.2f} GB of the weights are swapped out: "
+            f"{size(placement['swapped_bytes'])} of the weights are swapped out: "
             "turn swap off (swapoff -a) or choose a smaller model."
         )
     return _page_problem(placement, intent) or _policy_problem(placement, intent) or _spread_problem(placement, intent)
 
 
-def _page_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
+def _page_problem(placement: Placement, intent: Intent) -> str | None:
     total = placement["bytes"]
     if intent["huge_pages"] == "hugetlb" and placement["pool_bytes"] < HUGE_SHARE * total:
         return (
-            f"Only {placement['pool_bytes'] / 1e9:.2f} of {total / 1e9:.2f} GB lie in huge pages of the pool, which "
-            "was too small, or partly in use: run ansible-playbook llamatower.tower.prepare, which sizes it, and start the service again."
+            f"Only {size(placement['pool_bytes'])} of {size(total)} lie in huge pages of the pool, which was too "
+            "small, or partly in use: run ansible-playbook llamatower.tower.prepare, which sizes it, and start the "
+            "service again."
         )
     if intent["huge_pages"] == "thp" and placement["huge_bytes"] < HUGE_SHARE * total:
         return (
-            f"Only {placement['huge_bytes'] / 1e9:.2f} of {total / 1e9:.2f} GB lie in huge pages: where "
-            "/sys/kernel/mm/transparent_hugepage/enabled is never, run ansible-playbook llamatower.tower.prepare; else free or defragment "
-            "memory (echo 1 > /proc/sys/vm/compact_memory), or set hugepages_mode to none."
+            f"Only {size(placement['huge_bytes'])} of {size(total)} lie in huge pages: where "
+            "/sys/kernel/mm/transparent_hugepage/enabled is never, run ansible-playbook llamatower.tower.prepare; else "
+            "free or defragment memory (echo 1 > /proc/sys/vm/compact_memory), or set hugepages_mode to none."
         )
     return None
 
 
-def _policy_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
+def _policy_problem(placement: Placement, intent: Intent) -> str | None:
     wanted, total = intent["kernel_policy"], placement["bytes"]
     if wanted is None or placement["policies"].get(wanted, 0) >= 0.99 * total:
         return None
-    found = ", ".join(f"{policy} ({count / 1e9:.2f} GB)" for policy, count in placement["policies"].items())
+    found = ", ".join(f"{policy} ({size(count)})" for policy, count in placement["policies"].items())
     return (
         f"The memory of the server has the policy {found}, not {wanted}: it was started in another way than by its "
         "unit; restart the service."
     )
 
 
-def _spread_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | None:
-    held = ", ".join(f"node {node}: {count / 1e9:.2f} GB" for node, count in placement["nodes"].items())
+def _spread_problem(placement: Placement, intent: Intent) -> str | None:
+    held = ", ".join(f"node {node}: {size(count)}" for node, count in placement["nodes"].items())
     nodes = {int(node): count for node, count in placement["nodes"].items()}
     stray = sum(count for node, count in nodes.items() if node not in intent["nodes"])
     fair = placement["bytes"] / (len(intent["nodes"]) or 1)
-    least = (intent.get("least_share") or 0) * fair
+    least = (intent["least_share"] or 0) * fair
     poor = [node for node in intent["nodes"] if nodes.get(node, 0) < least]
     if poor:
         return (
@@ -197,16 +191,15 @@ def _spread_problem(placement: dict[str, Any], intent: dict[str, Any]) -> str | 
     if stray > GRANULE_BYTES:
         where = ", ".join(str(node) for node in intent["nodes"])
         return (
-            f"{stray / 1e9:.2f} GB of the memory do not lie on node {where} ({held}): free memory there "
+            f"{size(stray)} of the memory do not lie on node {where} ({held}): free memory there "
             "and restart the service."
         )
     weights = {int(node): weight for node, weight in intent["weights"].items()}
     spread = imbalance(nodes, intent["nodes"], weights) or 0.0
     whole = sum(weights.get(node, 1) for node in intent["nodes"]) or 1
     off = [abs(nodes.get(node, 0) - placement["bytes"] * weights.get(node, 1) / whole) for node in intent["nodes"]]
-    if spread <= intent["tolerance"] or max(off) <= max(
-        GRANULE_BYTES / 2, POOL_PAGES * (intent.get("page_bytes") or 0)
-    ):
+    slack = max(GRANULE_BYTES / 2, POOL_PAGES * (intent["page_bytes"] or 0))
+    if spread <= intent["tolerance"] or max(off) <= slack:
         return None
     shares = f", weighted {':'.join(str(weights.get(node, 1)) for node in intent['nodes'])}" if weights else ""
     return (

@@ -17,15 +17,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional, cast
 
-from .client import healthy, warm_up
+from ..files import make_directory, read_json, write_beside, write_json
+from .client import healthy, read_key, warm_up
+from .document import Intent, Placement, PlacementRecord
 from .placement import placement_problem, summarize
+from .unit import show
 
+# Raised when a key of the record is renamed, removed or changes its meaning.
+SCHEMA_VERSION = 1
 CONFIG = Path("/etc/llama-server")
 RUNTIME = Path("/run/llamatower")
 # Automatic restarts: the first after so long, each wait twice as long as the one before, up to a longest; after so many
@@ -55,7 +59,7 @@ def restart_wait(earlier: list[float], now: float) -> Optional[float]:
 def before(instance: str, sleep: Callable[[float], None] = time.sleep) -> Optional[str]:
     """Wait before an automatic restart; one sentence where there were too many of them."""
     path = RUNTIME / f"{instance}.restarts"
-    if not int(unit_properties(instance, "NRestarts")["NRestarts"]):
+    if not int(show(unit_of(instance), "NRestarts")["NRestarts"]):
         path.unlink(missing_ok=True)
         return None
     try:
@@ -69,20 +73,18 @@ def before(instance: str, sleep: Callable[[float], None] = time.sleep) -> Option
             f"The server crashed {MOST_RESTARTS} times within a day and is not started again: find out why "
             f"(journalctl -u llama-server@{instance}), then systemctl restart llama-server@{instance}."
         )
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(" ".join(str(moment) for moment in [*earlier, now][-MOST_RESTARTS:]) + "\n", encoding="ascii")
+    make_directory(str(path.parent))
+    moments = [*earlier, now][-MOST_RESTARTS:]
+    write_beside(str(path), " ".join(map(str, moments)) + "\n", sync=False)  # /run does not survive a power failure
     sleep(seconds)
     return None
 
 
-def unit_properties(instance: str, *names: str) -> dict[str, str]:
-    """What systemd says of an instance."""
-    command = ["systemctl", "show", f"--property={','.join(names)}", f"llama-server@{instance}.service"]
-    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in text.splitlines())
+def unit_of(instance: str) -> str:
+    return f"llama-server@{instance}.service"
 
 
-def read_process(pid: int) -> dict[str, Any]:
+def read_process(pid: int) -> Placement:
     """What the memory of a process is; raises OSError where it does not run."""
     return summarize(*(Path(f"/proc/{pid}/{name}").read_text() for name in ("numa_maps", "smaps")))
 
@@ -96,11 +98,11 @@ def alive(pid: int) -> bool:
 
 
 def check_start(
-    intent: dict[str, Any],
+    intent: Intent,
     pid: int,
     key: Optional[str],
     sleep: Callable[[float], None] = time.sleep,
-    read: Callable[[int], dict[str, Any]] = read_process,
+    read: Callable[[int], Placement] = read_process,
 ) -> Optional[str]:
     """Wait until the server has loaded its model; one sentence where it did not, or did it wrongly.
 
@@ -127,14 +129,14 @@ def answers(url: str, sleep: Callable[[float], None] = time.sleep) -> bool:
 
 
 def updated(
-    record: dict[str, Any], pid: int, placement: dict[str, Any], problem: Optional[str], now: float
-) -> dict[str, Any]:
+    record: Optional[PlacementRecord], pid: int, placement: Placement, problem: Optional[str], now: float
+) -> PlacementRecord:
     """The record of a placement check: what was found now, and when it last changed."""
-    history = [entry for entry in record.get("history", []) if isinstance(entry, dict)]
+    history = list(record["history"]) if record else []
     if not history or (history[-1]["problem"], history[-1]["pid"]) != (problem, pid):
         history.append({"since": stamp(now), "pid": pid, "problem": problem})
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "checked": stamp(now),
         "checked_epoch": int(now),
         "pid": pid,
@@ -144,16 +146,23 @@ def updated(
     }
 
 
-def due(record: dict[str, Any], pid: int, now: float) -> bool:
+def read_record(path: Path) -> Optional[PlacementRecord]:
+    """What an earlier round wrote down; None where it did not, or as another version."""
+    record = read_json(str(path))
+    known = isinstance(record, dict) and record.get("schema_version") == SCHEMA_VERSION
+    return cast(PlacementRecord, record) if known else None
+
+
+def due(record: PlacementRecord, pid: int, now: float) -> bool:
     """Whether the placement is to be read again: of another process, or an hour later."""
-    return record.get("pid") != pid or now - record.get("checked_epoch", 0) >= PLACEMENT_SECONDS
+    return record["pid"] != pid or now - record["checked_epoch"] >= PLACEMENT_SECONDS
 
 
 def stamp(now: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
 
-def watch(intent: dict[str, Any], pid: int, path: Path) -> Optional[str]:
+def watch(intent: Intent, pid: int, path: Path) -> Optional[str]:
     """One round of the timer; one sentence where something is wrong."""
     if not answers(intent["url"]):
         if not alive(pid):
@@ -163,25 +172,19 @@ def watch(intent: dict[str, Any], pid: int, path: Path) -> Optional[str]:
         return (
             f"The server gave no answer on /health, {ATTEMPTS} times {ANSWER_SECONDS} s: killed, to be started again."
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        record = {}
+    record = read_record(path)
     now = time.time()
-    if not due(record, pid, now):
-        problem: Optional[str] = record["problem"]
-        return problem
+    if record and not due(record, pid, now):
+        return record["problem"]
     found = read_process(pid)
     problem = placement_problem(found, intent)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(updated(record, pid, found, problem, now), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(str(path), updated(record, pid, found, problem, now))
     return problem
 
 
 def running(instance: str) -> Optional[int]:
     """The process of an instance that has started; None while it starts, stops, or does not run."""
-    fields = unit_properties(instance, "ActiveState", "MainPID")
+    fields = show(unit_of(instance), "ActiveState", "MainPID")
     return int(fields["MainPID"]) if fields["ActiveState"] == "active" else None
 
 
@@ -192,11 +195,10 @@ def main(argv: list[str]) -> int:
         if problem:
             print(problem, file=sys.stderr)
         return 1 if problem else 0
-    intent = json.loads((CONFIG / f"{instance}.json").read_text(encoding="utf-8"))
+    intent = cast(Intent, json.loads((CONFIG / f"{instance}.json").read_text(encoding="utf-8")))
     try:
         if action == "start":
-            key = Path(intent["key_file"]).read_text(encoding="utf-8").split("\n", 1)[0].strip()
-            problem = check_start(intent, int(argv[3]), key)
+            problem = check_start(intent, int(argv[3]), read_key(intent["key_file"]))
         else:
             pid = running(instance)
             problem = watch(intent, pid, Path(os.environ["STATE_DIRECTORY"]) / f"{instance}.json") if pid else None

@@ -3,16 +3,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, TypedDict, cast
 
 from ..files import read_json
+from ..tower_document import Tower
+from .document import Tuning, Winner
 
 # Raised when a key of tuning.json is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
 
 
-def hardware_of(tower: dict[str, Any]) -> dict[str, Any]:
-    """The processor as software sees it: another CPU, SMT turned off, or other nodes a socket are another machine."""
+class Hardware(TypedDict):
+    """The processor as software sees it."""
+
+    cpu: Optional[str]
+    cores: Optional[int]
+    threads_per_core: int
+    nodes: int
+
+
+def hardware_of(tower: Tower) -> Hardware:
+    """Another CPU, SMT turned off, or other nodes a socket are another machine."""
     return {
         "cpu": tower["cpu"]["model"],
         "cores": tower["cores"],
@@ -21,30 +32,30 @@ def hardware_of(tower: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def stored_winner(document: Any, build: str, sha256: list[str], tower: dict[str, Any]) -> Optional[dict[str, Any]]:
+def stored_winner(document: Any, build: Optional[str], sha256: list[str], tower: Tower) -> Optional[Winner]:
     """The winner in what tuning.json holds, where it is of this build, this model and this hardware; else None.
 
     A new kernel or BIOS version does not make it void: that would change the service by itself, with the next update.
     """
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         return None
-    if document.get("build") != build or (document.get("model") or {}).get("sha256") != sha256:
+    if build is None or document.get("build") != build or (document.get("model") or {}).get("sha256") != sha256:
         return None
     conditions = document.get("conditions") or {}
     if any(conditions.get(name) != value for name, value in hardware_of(tower).items()):
         return None
     winner = document.get("winner")
-    return winner if isinstance(winner, dict) else None
+    return cast(Winner, winner) if isinstance(winner, dict) else None
 
 
-def read_stored(path: str) -> Optional[dict[str, Any]]:
+def read_stored(path: str) -> Optional[Tuning]:
     """What tuning.json holds; None where it is not there or no document of this schema."""
     document = read_json(path)
     known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
-    return document if known and "winner" in document else None
+    return cast(Tuning, document) if known and "winner" in document else None
 
 
-def without_measurements(document: dict[str, Any]) -> dict[str, Any]:
+def without_measurements(document: Tuning) -> Tuning:
     """The stored document without the list of all measurements."""
     evidence = {key: value for key, value in document["evidence"].items() if key != "measurements"}
     return {**document, "evidence": evidence}

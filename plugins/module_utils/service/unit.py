@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A llama-server@ unit as systemd has it: what it runs, and how to stop it and be sure that it comes back."""
+"""A llama-server@ unit as systemd has it: what it runs, whether it started, and how to stop it for a while."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from .client import reachable
+from .document import Launched, Unit
 
 Call = Callable[[list[str]], str]
 RUNNING = ("active", "activating", "reloading")
+# A server that has not loaded its model in time may still be stopped before its next start, which takes all of its
+# TimeoutStopSec; only then does systemd say what became of it.
+VERDICT_SECONDS = 120
 
 
 class UnitError(Exception):
@@ -29,19 +34,28 @@ def call(words: list[str]) -> str:
     return done.stdout
 
 
-def properties(unit: str, run: Call = call) -> dict[str, str]:
-    """What systemd says of a unit; ActiveState is ``inactive`` for one that does not exist."""
-    names = "ActiveState,MainPID,ExecStart,EnvironmentFiles,CPUUsageNSec,User"
-    return dict(line.split("=", 1) for line in run(["systemctl", "show", "--property", names, unit]).splitlines())
+def show(unit: str, *names: str, run: Call = call) -> dict[str, str]:
+    """What systemd says of a unit; ActiveState is ``inactive`` for one that does not exist, and MainPID 0."""
+    text = run(["systemctl", "show", f"--property={','.join(names)}", unit])
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def describe(environment: str, exec_start: str) -> dict[str, Any]:
+def started(pattern: str, run: Call = call) -> list[str]:
+    """The units of this pattern that run or start."""
+    command = ["systemctl", "list-units", "--state=active,activating", "--plain", "--no-legend", pattern]
+    return [line.split()[0] for line in run(command).splitlines() if line.strip()]
+
+
+def main_pid(unit: str, run: Call = call) -> Optional[int]:
+    """The process of a unit; None where it has none."""
+    return int(show(unit, "MainPID", run=run).get("MainPID") or 0) or None
+
+
+def describe(environment: str, exec_start: str) -> Launched:
     """How a unit runs its model.
 
     ``environment`` is the text of its EnvironmentFile, ``exec_start`` what ``systemctl show`` prints for ExecStart.
-    Returns ``prefix`` (the words before the server, such as numactl's), ``binaries`` (the directory of the server),
-    ``model``, ``address``, ``key_file``, ``settings`` (all ``LLAMA_ARG_``; what is an option of the server besides has
-    the name that it would have) and ``environment`` (what is for glibc). Raises UnitError where there is no model.
+    Raises UnitError where there is no model.
     """
     lines = [line.strip() for line in environment.splitlines()]
     variables = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
@@ -53,8 +67,9 @@ def describe(environment: str, exec_start: str) -> dict[str, Any]:
     at = next((index for index, word in enumerate(words) if os.path.basename(word) == "llama-server"), None)
     if "LLAMA_ARG_MODEL" not in settings or at is None:
         raise UnitError(
-            "There is no service of this name that runs a model on this tower: run ansible-playbook llamatower.tower.serve first, or set "
-            "benchmark_instance to one that there is (main-node0 with the policy per_node)."
+            "There is no service of this name that runs a model on this tower: run ansible-playbook "
+            "llamatower.tower.serve first, or set benchmark_instance to one that there is (main-node0 with the policy "
+            "per_node)."
         )
     for option, value in zip(words[at + 1 :], words[at + 2 :]):
         if option == "--threads-batch":
@@ -72,9 +87,9 @@ def describe(environment: str, exec_start: str) -> dict[str, Any]:
     }
 
 
-def read_unit(unit: str, run: Call = call) -> dict[str, Any]:
-    """:func:`describe` of a unit of this tower, and ``name``, ``active``: whether it runs, and ``maps_model``."""
-    shown = properties(unit, run)
+def read_unit(unit: str, run: Call = call) -> Unit:
+    """How a unit of this tower runs its model. Raises UnitError where it has none."""
+    shown = show(unit, "ActiveState", "MainPID", "ExecStart", "EnvironmentFiles", run=run)
     text = ""
     for path in re.findall(r"(/\S+)", shown.get("EnvironmentFiles", "")):
         with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
@@ -85,6 +100,54 @@ def read_unit(unit: str, run: Call = call) -> dict[str, Any]:
         "active": shown["ActiveState"] in RUNNING,
         "maps_model": maps_model(int(shown.get("MainPID") or 0)),
     }
+
+
+def start_state(unit: str, run: Call = call) -> tuple[str, int]:
+    """How a unit is (active after the check of its start), and how often systemd has restarted it.
+
+    While a start or restart is queued or going on, it is ``activating``, also where the process before it still stops.
+    """
+    shown = show(unit, "ActiveState", "NRestarts", "Job", run=run)
+    state = "activating" if int(shown.get("Job") or 0) else shown.get("ActiveState", "unknown")
+    return state, int(shown.get("NRestarts") or 0)
+
+
+def await_start(
+    unit: str,
+    loaded: Callable[[], bool],
+    timeout: float,
+    run: Call = call,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float:
+    """Seconds until a unit that was told to start has started and its server says that it has ``loaded`` its model.
+
+    Raises UnitError where it ends, is restarted after a crash, or takes longer than ``timeout`` seconds.
+    """
+    began = time.monotonic()
+    _state, restarts = start_state(unit, run)
+    while True:
+        state, now = start_state(unit, run)
+        if state == "active" and loaded():
+            return time.monotonic() - began
+        ended = state not in RUNNING or now > restarts
+        late = time.monotonic() - began - timeout
+        if late > (0 if ended or state == "active" else VERDICT_SECONDS):
+            raise UnitError(
+                f"{unit} has not loaded its model within {timeout:g} s: the disk is slower than "
+                "llama_service_slowest_load_bytes_per_second says, or the server hangs; its last words are under "
+                "journal."
+            )
+        if ended:
+            raise UnitError(f"{unit} did not start: its last words are under journal.")
+        sleep(1)
+
+
+def journal(unit: str, run: Call = call) -> tuple[list[str], str]:
+    """The last lines of a unit's journal, and what the check of its last start said at last ("" for nothing)."""
+    command = ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit]
+    start = show(unit, "InvocationID", run=run).get("InvocationID", "")
+    said = run([*command, "-t", "python3", f"_SYSTEMD_INVOCATION_ID={start}"]).splitlines()
+    return run(command).splitlines(), said[-1] if said else ""
 
 
 def maps_model(pid: int) -> bool:
@@ -98,7 +161,7 @@ def maps_model(pid: int) -> bool:
 
 def cpu_seconds(unit: str, run: Call = call) -> Optional[float]:
     """The CPU time that a unit has used; None where systemd does not count it."""
-    used = properties(unit, run).get("CPUUsageNSec", "")
+    used = show(unit, "CPUUsageNSec", run=run).get("CPUUsageNSec", "")
     # What is not known is shown as [not set], or as the largest number of 64 bits.
     return int(used) / 1e9 if used.isdigit() and int(used) < 2**63 else None
 
@@ -107,24 +170,6 @@ def huge_pages(environment: dict[str, str]) -> str:
     """Which huge pages glibc asks for: ``thp``, ``hugetlb`` (a pool) or ``none``."""
     tunable = environment.get("GLIBC_TUNABLES", "")
     return {"": "none", "glibc.malloc.hugetlb=1": "thp"}.get(tunable, "hugetlb")
-
-
-def available_bytes() -> int:
-    """The memory that can be had without swapping."""
-    with open("/proc/meminfo", encoding="utf-8") as file:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", file.read())
-    return int(found[1]) * 1024 if found else 0
-
-
-def too_large(model_bytes: int, available: int) -> Optional[str]:
-    """One sentence where a second copy of the model does not fit the memory that is available, else None."""
-    needed = model_bytes + model_bytes // 10 + 2**30  # KV cache and compute buffers
-    if needed <= available:
-        return None
-    return (
-        f"A second copy of the model needs {needed / 1e9:.1f} GB, and {available / 1e9:.1f} GB are available beside "
-        "the service."
-    )
 
 
 @contextlib.contextmanager
@@ -136,8 +181,8 @@ def stopped(unit: str, lock_path: str, run: Call = call) -> Iterator[None]:
     The guard is there before the unit is stopped, and is ended when the unit runs again.
     """
     guard = f"llamatower-guard-{unit.replace('@', '-')}"
-    running = properties(unit, run)["ActiveState"] in RUNNING
-    if properties(guard, run)["ActiveState"] != "inactive":
+    running = show(unit, "ActiveState", run=run)["ActiveState"] in RUNNING
+    if show(guard, "ActiveState", run=run)["ActiveState"] != "inactive":
         # Of a process that was just killed, which waits for the lock that this one got first. Its end starts the unit.
         run(["systemctl", "stop", guard])
         running = True

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.benchmark import measure
-from plugins.module_utils.benchmark import run as benchmark_run
-from plugins.module_utils.benchmark.run import Run, build_of, model_of
+from plugins.module_utils.benchmark.run import Benchmark, build_of, model_of
 from plugins.module_utils.service.unit import UnitError
 from tests.gguf_builder import gguf
 
@@ -57,7 +56,7 @@ def server() -> Iterator[tuple[str, list[Any]]]:
 
 
 @pytest.fixture
-def unit(tmp_path: Path, server: tuple[str, list[Any]]) -> dict[str, Any]:
+def unit(tmp_path: Path, server: tuple[str, list[Any]]) -> Any:
     """A service whose model is a small file, and whose key is in a file."""
     (tmp_path / "x.gguf").write_bytes(gguf())
     (tmp_path / "keys").write_text("secret\nother\n")
@@ -106,9 +105,9 @@ def test_requests_ask_for_exactly_so_many_tokens_and_show_the_key(
 def test_a_run_keeps_what_it_could_measure_and_says_why_it_could_not_the_rest(
     unit: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark_run, "read_unit", lambda _name: unit)
+    monkeypatch.setattr("plugins.module_utils.benchmark.run.read_unit", lambda _name: unit)
     monkeypatch.setattr(measure, "HASHED_BYTES", 2**21)
-    run = Run(OPTIONS, "lock", lambda _what: None).make()
+    run = Benchmark(OPTIONS, "lock", lambda _what: None).make()
     print(json.dumps(run, indent=1))
     assert run["results"]["service_first"]["median"] == 11.0
     assert run["results"]["service_steady"]["samples"] == [12.0, 13.0]
@@ -119,10 +118,10 @@ def test_a_run_keeps_what_it_could_measure_and_says_why_it_could_not_the_rest(
 
 
 def test_a_second_copy_that_has_no_room_needs_consent(unit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_run, "read_unit", lambda _name: unit)
-    monkeypatch.setattr(benchmark_run, "available_bytes", lambda: 1)
+    monkeypatch.setattr("plugins.module_utils.benchmark.run.read_unit", lambda _name: unit)
+    monkeypatch.setattr("plugins.module_utils.benchmark.run.available_bytes", lambda: 1)
     monkeypatch.setattr(measure, "HASHED_BYTES", 2**21)
-    run = Run(OPTIONS, "lock", lambda _what: None).make()
+    run = Benchmark(OPTIONS, "lock", lambda _what: None).make()
     assert "benchmark_stop_service=true" in run["skipped"]["bench_decode"]
     assert run["conditions"]["beside_service"] is True
 
@@ -131,9 +130,9 @@ def test_llama_bench_is_not_compared_with_a_service_that_has_the_pool_of_huge_pa
     unit: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = {**unit, "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2097152:glibc.malloc.arena_max=1"}}
-    monkeypatch.setattr(benchmark_run, "read_unit", lambda _name: pool)
+    monkeypatch.setattr("plugins.module_utils.benchmark.run.read_unit", lambda _name: pool)
     monkeypatch.setattr(measure, "HASHED_BYTES", 2**21)
-    run = Run(OPTIONS, "lock", lambda _what: None).make()
+    run = Benchmark(OPTIONS, "lock", lambda _what: None).make()
     assert "no room for a second copy" in run["skipped"]["bench_decode"]
     assert "benchmark_stop_service=true" in run["skipped"]["bench_decode"]
 
@@ -142,9 +141,9 @@ def test_a_tower_without_a_service_is_measured_all_the_same(monkeypatch: pytest.
     def none(_name: str) -> dict[str, Any]:
         raise UnitError("There is no service.")
 
-    monkeypatch.setattr(benchmark_run, "read_unit", none)
+    monkeypatch.setattr("plugins.module_utils.benchmark.run.read_unit", none)
     monkeypatch.setattr(measure, "HASHED_BYTES", 2**21)
-    run = Run(OPTIONS, "lock", lambda _what: None).make()
+    run = Benchmark(OPTIONS, "lock", lambda _what: None).make()
     assert set(run["results"]) == {"hash"}
     assert run["skipped"]["bench_decode"] == "There is no service."
     assert run["conditions"]["model"] is None
@@ -154,7 +153,9 @@ def test_a_model_is_known_by_its_manifest_and_a_build_by_its_directory(tmp_path:
     model = tmp_path / "x.gguf"
     model.write_bytes(b"weights")
     assert model_of(str(model))["name"] == "x.gguf"
-    (tmp_path / "manifest.json").write_text(json.dumps({"name": "x", "files": [{"sha256": "a" * 64}]}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"schema_version": 1, "name": "x", "files": [{"sha256": "a" * 64}]})
+    )
     assert model_of(str(model)) == {"name": "x", "sha256": ["a" * 64]}
     release = tmp_path / "releases/0123456789abcdef/bin"
     release.mkdir(parents=True)
@@ -168,11 +169,13 @@ def test_a_probe_that_would_fill_a_node_is_not_started() -> None:
     # The pages of a mapped model are those of the service.
     served = {"MemFree": 20 * 2**30, "FilePages": 150 * 2**30, "Mapped": 150 * 2**30}
     problem = measure.probe_problem({0: free, 1: served}, 128, 256)
-    assert "needs 34.4 GB on each memory node, 256 MiB for each of 128 cores, and node 1 has 20.4 free" in str(problem)
+    assert "needs 34.4 GB on each memory node, 256 MiB for each of 128 cores, and node 1 has 20.4 GB free" in str(
+        problem
+    )
     assert "to at most 152" in str(problem)
 
 
 def test_the_probe_is_left_out_with_the_reason() -> None:
-    run = Run({**OPTIONS, "probe_mebibytes": 2**30}, "lock", lambda _what: None)
+    run = Benchmark({**OPTIONS, "probe_mebibytes": 2**30}, "lock", lambda _what: None)
     run._probe()
     assert "set benchmark_probe_mebibytes to at most" in run.skipped["read_whole"]

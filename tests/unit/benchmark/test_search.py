@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from plugins.module_utils.benchmark.search import (
     FINALISTS,
-    LOAD_KEYS,
     Space,
+    arm_of,
     beats,
     chosen_load,
     confidence,
@@ -53,7 +53,7 @@ class Machine:
         }
         self.repetitions = 0
 
-    def run(self, step: Any) -> list[dict[str, Any]]:
+    def run(self, step: Any) -> list[Any]:
         entries = []
         for threads in step.threads:
             for flash in step.flash_attention:
@@ -77,8 +77,8 @@ class Machine:
         return entries
 
 
-def search(machine: Machine, space: Space = SPACE) -> tuple[list[dict[str, Any]], int]:
-    measurements: list[dict[str, Any]] = []
+def search(machine: Machine, space: Space = SPACE) -> tuple[list[Any], int]:
+    measurements: list[Any] = []
     steps = 0
     left = len(steps_left(space, measurements))
     while step := next_step(space, measurements):
@@ -137,9 +137,8 @@ def test_a_load_that_was_fast_at_first_sight_only_is_not_chosen() -> None:
     default, other, third = ("none", "dio", "thp"), ("none", "dio", "none"), ("none", "mmap", "none")
     space = Space((default, other, third), (2,), (2,), (True,))
 
-    def entry(stage: str, load: tuple[str, str, str], *rates: float) -> dict[str, Any]:
-        arm = dict(zip(LOAD_KEYS, load, strict=True))
-        return {"stage": stage, **arm, "threads": 2, "flash_attention": True, "prompt": 0, "tokens_per_second": rates}
+    def entry(stage: str, load: tuple[str, str, str], *rates: float) -> Any:
+        return {**arm_of(load, 2, True), "stage": stage, "prompt": 0, "tokens_per_second": rates}
 
     measured = [entry("screen", load, 10.0, 10.1) for load in space.loads]
     # The third was no finalist; what the others lost since is no reason to take it.
@@ -161,7 +160,7 @@ def test_hyper_threads_are_tried_only_where_there_are_some() -> None:
 def test_a_load_that_fails_is_left_out() -> None:
     space = Space((("none", "dio", "thp"), ("none", "mmap", "none")), (2, 1), (2,))
     machine = Machine(1, 0.0, space)
-    measurements: list[dict[str, Any]] = []
+    measurements: list[Any] = []
     while step := next_step(space, measurements):
         entries = machine.run(step)
         if step.load[1] == "dio":
@@ -182,7 +181,7 @@ def test_how_sure_the_winner_is() -> None:
     assert confidence([10.0, 10.1], [10.0, 10.1]) == "tie"
 
 
-TOWER = {"cpu": {"model": "A CPU"}, "cores": 16, "cpus": 32, "nodes": [{}, {}]}
+TOWER: Any = {"cpu": {"model": "A CPU"}, "cores": 16, "cpus": 32, "nodes": [{}, {}]}
 
 
 def test_a_stored_winner_is_of_this_build_and_model_or_none() -> None:
@@ -213,7 +212,7 @@ def test_a_stored_winner_of_other_hardware_is_none(changes: dict[str, Any]) -> N
         "winner": {"threads": 2},
     }
     assert stored_winner(stored, "b", [], TOWER) == {"threads": 2}
-    assert stored_winner(stored, "b", [], {**TOWER, **changes}) is None
+    assert stored_winner(stored, "b", [], TOWER | changes) is None
 
 
 def test_threads_that_are_bound_to_a_node_are_no_more_than_it_has() -> None:
@@ -245,7 +244,7 @@ def test_the_threads_that_decode_a_distributed_model_read_its_prompts_too() -> N
 
 def test_the_time_that_is_left_shrinks_and_is_at_most_what_it_takes() -> None:
     assert seconds_left(SPACE, []) is None
-    measurements: list[dict[str, Any]] = []
+    measurements: list[Any] = []
     machine = Machine(3, 0.0)
     told: list[float] = []
     while step := next_step(SPACE, measurements):

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.benchmark import tuner as tune_run
 from plugins.module_utils.benchmark.llama_bench import BenchError, Outcome
 from plugins.module_utils.benchmark.search import FINAL_REPETITIONS
 from plugins.module_utils.benchmark.text import tuning_text
 from plugins.module_utils.benchmark.tuner import TuneError, Tuner, current_load, make_space, policies, weighted
 
-UNIT: dict[str, Any] = {
+TUNER = "plugins.module_utils.benchmark.tuner"
+UNIT: Any = {
     "prefix": [],
     "binaries": "/opt/llama.cpp/releases/0123456789abcdef/bin",
     "settings": {"LLAMA_ARG_THREADS": "2", "LLAMA_ARG_LOAD_MODE": "dio"},
@@ -30,7 +30,7 @@ UNIT: dict[str, Any] = {
 LIMITS = {"threads": [2, 1], "threads_batch": [2], "flash_attention": [True, False]}
 
 
-def tower(nodes: int, kernel: str = "6.12.0") -> dict[str, Any]:
+def tower(nodes: int, kernel: str = "6.12.0") -> Any:
     each = [{"node": node, "memory_bytes": 10**11, "cpus": [node]} for node in range(nodes)]
     return {"nodes": each, "cores": 2, "cpus": 2, "thp": {"enabled": "madvise"}, "kernel": kernel}
 
@@ -51,11 +51,11 @@ def test_weighted_is_compared_where_a_benchmark_found_nodes_unequal() -> None:
     assert "weighted" in policies(tower(2), 0, {0: 3, 1: 2})[0]
     possible, left_out = policies(tower(2), 0, {0: 1, 1: 1})
     assert "weighted" not in possible
-    assert "playbooks/bench.yml" in left_out["weighted"]
+    assert "llamatower.tower.bench" in left_out["weighted"]
 
 
 def test_the_kernel_has_its_weights_back_after_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune_run, "WEIGHTS", str(tmp_path / "node{}"))
+    monkeypatch.setattr(f"{TUNER}.WEIGHT", str(tmp_path / "node{}"))
     for node in (0, 1):
         (tmp_path / f"node{node}").write_text("1\n")
 
@@ -69,7 +69,7 @@ def test_the_kernel_has_its_weights_back_after_an_arm(tmp_path: Path, monkeypatc
 
 
 def test_the_present_settings_are_the_first() -> None:
-    interleaved = {**UNIT, "prefix": ["/usr/bin/numactl", "--interleave=0-1"]}
+    interleaved: Any = {**UNIT, "prefix": ["/usr/bin/numactl", "--interleave=0-1"]}
     assert current_load(interleaved, tower(2), ["none", "interleave"]) == ("interleave", "dio", "thp")
     space, _left_out = make_space(interleaved, tower(2), {}, 0)
     assert space.loads[0] == ("interleave", "dio", "thp")
@@ -79,7 +79,7 @@ def test_the_present_settings_are_the_first() -> None:
 
 def test_what_is_bound_to_a_node_is_measured_with_the_threads_of_that_node() -> None:
     nodes = [{"node": node, "memory_bytes": 10**11, "cpus": list(range(32 * node, 32 * node + 32))} for node in (0, 1)]
-    machine = {**tower(2), "nodes": nodes, "cores": 32, "cpus": 64}
+    machine: Any = {**tower(2), "nodes": nodes, "cores": 32, "cpus": 64}
     space, _left_out = make_space(UNIT, machine, {}, 0)
     assert (space.threads, space.threads_batch) == ((32, 24, 16, 31, 64), (32, 64))
     assert (space.bound_threads, space.bound_threads_batch) == ((16, 12, 8, 15, 32), (16, 32))
@@ -95,7 +95,7 @@ def test_a_pool_that_the_service_does_not_have_is_not_measured() -> None:
 
 
 def test_a_pool_that_was_reserved_for_the_service_is_kept() -> None:
-    pool = {**UNIT, "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2097152"}}
+    pool: Any = {**UNIT, "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2097152"}}
     space, _left_out = make_space(pool, tower(1), {}, 0)
     assert {pages for _policy, mode, pages in space.loads if mode != "mmap"} == {"hugetlb"}
 
@@ -148,7 +148,7 @@ class Bench:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"weights")
-    monkeypatch.setattr(tune_run, "cpu_seconds", lambda _unit: None)
+    monkeypatch.setattr(f"{TUNER}.cpu_seconds", lambda _unit: None)
     return path
 
 
@@ -156,7 +156,7 @@ def tuner(model: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, mode: str 
     monkeypatch.setattr("plugins.module_utils.benchmark.llama_bench.run", bench)
     said: list[str] = []
     settings = {**UNIT["settings"], "LLAMA_ARG_LOAD_MODE": mode, "LLAMA_ARG_THREADS": "1" if mode == "mmap" else "2"}
-    unit = {**UNIT, "name": "unit", "model": str(model), "settings": settings}
+    unit: Any = {**UNIT, "name": "unit", "model": str(model), "settings": settings}
     found = Tuner(unit, str(model.parent / "tuning.json"), "lock", {**LIMITS, **limits}, said.append)
     found.said = said  # type: ignore[attr-defined]
     return found
@@ -236,10 +236,10 @@ def test_the_service_is_stopped_only_where_there_is_no_room_beside_it(
         yield
         did.append(f"start {unit}")
 
-    monkeypatch.setattr(tune_run, "stopped", stopped)
+    monkeypatch.setattr(f"{TUNER}.stopped", stopped)
     tuner(model, Bench(), monkeypatch).search()
     assert did == []
-    monkeypatch.setattr(tune_run, "available_bytes", lambda: 1)
+    monkeypatch.setattr(f"{TUNER}.available_bytes", lambda: 1)
     tuner(model, Bench(), monkeypatch).search()
     assert did == ["stop unit", "start unit"]
 
@@ -254,11 +254,11 @@ def test_the_service_is_stopped_where_its_part_of_a_node_leaves_no_room_for_all_
         did.append(unit)
         yield
 
-    monkeypatch.setattr(tune_run, "stopped", stopped)
-    monkeypatch.setattr(tune_run, "available_bytes", lambda: 2 * 10**11)
-    monkeypatch.setattr(tune_run, "read_tower", lambda: {**tower(2), **SAID})
+    monkeypatch.setattr(f"{TUNER}.stopped", stopped)
+    monkeypatch.setattr(f"{TUNER}.available_bytes", lambda: 2 * 10**11)
+    monkeypatch.setattr(f"{TUNER}.read_tower", lambda: {**tower(2), **SAID})
     free = {"MemFree": 2**40}
-    monkeypatch.setattr(tune_run, "node_meminfo", lambda _node: free)
+    monkeypatch.setattr(f"{TUNER}.node_meminfo", lambda _node: free)
     tuner(model, Bench(), monkeypatch, policies=["interleave", "bind"]).search()
     assert did == []
     free["MemFree"] = 2**20
@@ -271,7 +271,7 @@ def test_the_service_is_stopped_where_its_part_of_a_node_leaves_no_room_for_all_
 def test_an_arm_in_which_the_service_was_used_is_measured_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Busy during the first process, idle afterwards.
     used = iter([0.0, 100.0])
-    monkeypatch.setattr(tune_run, "cpu_seconds", lambda _unit: next(used, 100.0))
+    monkeypatch.setattr(f"{TUNER}.cpu_seconds", lambda _unit: next(used, 100.0))
     bench = Bench()
     found = tuner(model, bench, monkeypatch).search()
     assert bench.commands[0] == bench.commands[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.benchmark.document import quantity
+from plugins.module_utils.benchmark.results import quantity
 from plugins.module_utils.report.bandwidth_steps import steps
 
 KNOWN = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.benchmark.document import quantity as quantity_of
+from plugins.module_utils.benchmark.results import quantity as quantity_of
 from plugins.module_utils.report.benchmark_history import BOTTOM, TOP, history, nice
 
 

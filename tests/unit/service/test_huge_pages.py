@@ -21,7 +21,7 @@ GB = 10**9
 SIZE_2M, SIZE_1G = 2**21, 2**30
 
 
-def tower(*gigabytes: int, **changes: Any) -> dict[str, Any]:
+def tower(*gigabytes: int, **changes: Any) -> Any:
     nodes = [
         {"node": number, "memory_bytes": size * GB, "cpus": [number]}
         for number, size in enumerate(gigabytes or (192, 192))
@@ -35,7 +35,7 @@ def tower(*gigabytes: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def settings(**changes: Any) -> dict[str, Any]:
+def settings(**changes: Any) -> Any:
     return {
         "mode": "hugetlb",
         "size": "2M",

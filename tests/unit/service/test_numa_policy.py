@@ -26,7 +26,7 @@ SERVER_HELP = """\
 """
 
 
-def tower(*sizes: int, kernel: str = "6.12.48+deb13-amd64", cpus: int = 64) -> dict[str, Any]:
+def tower(*sizes: int, kernel: str = "6.12.48+deb13-amd64", cpus: int = 64) -> Any:
     """Nodes of these sizes in GiB with two cores each; a negative size is memory without cores."""
     nodes = [
         {"node": number, "memory_bytes": abs(size) * GIB, "cpus": [] if size < 0 else [2 * number, 2 * number + 1]}
@@ -115,7 +115,7 @@ def test_nodes_that_can_be_bound_to_are_those_with_cores_the_largest_first() -> 
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason_and_a_way_out(
-    policy: str, machine: dict[str, Any], options: dict[str, Any], sentence: str
+    policy: str, machine: Any, options: dict[str, Any], sentence: str
 ) -> None:
     problem = policy_problem(policy, machine, **options)
     assert problem is not None

@@ -72,18 +72,23 @@ def test_imbalance_is_relative_to_the_mean() -> None:
     assert imbalance({}, [0, 1]) is None
 
 
-def intent(**changes: Any) -> dict[str, Any]:
+def intent(**changes: Any) -> Any:
     """An interleaved server on two nodes without huge pages."""
     return {
+        "url": "http://127.0.0.1:8080",
+        "key_file": "/etc/llama-server/main.keys",
         "nodes": [0, 1],
         "weights": {},
         "kernel_policy": "interleave:0-1",
         "huge_pages": "none",
+        "page_bytes": None,
         "tolerance": 0.01,
+        "least_share": None,
+        "warm_up_tokens": 0,
     } | changes
 
 
-def placed(*sizes: int, **changes: Any) -> dict[str, Any]:
+def placed(*sizes: int, **changes: Any) -> Any:
     """A placement with these MiB on the nodes."""
     total = sum(sizes) * MEBIBYTE
     return {
@@ -111,7 +116,7 @@ def test_a_few_pages_of_a_pool_apart_are_even_whatever_their_size() -> None:
     placement["pool_bytes"] = placement["bytes"]
     assert placement_problem(placement, intent(huge_pages="hugetlb", page_bytes=2**30)) is None
     assert "7.4% apart" in str(placement_problem(placement, intent(huge_pages="hugetlb", page_bytes=2**21)))
-    one_sided = {**placed(80 * 1024, 1024), "pool_bytes": placement["bytes"]}
+    one_sided: Any = {**placed(80 * 1024, 1024), "pool_bytes": placement["bytes"]}
     assert "apart" in str(placement_problem(one_sided, intent(huge_pages="hugetlb", page_bytes=2**30)))
 
 
@@ -132,7 +137,7 @@ def test_weighted_interleave_is_the_policy_of_two_words() -> None:
 def test_weights_on_one_node_are_named_with_their_bytes() -> None:
     problem = placement_problem(summarize(MAPPED, ""), intent())
     assert problem is not None
-    assert "node 0: 0.21 GB" in problem
+    assert "node 0: 210 MB" in problem
     assert "200.0% apart" in problem
     assert "restart the service" in problem
 
@@ -141,12 +146,12 @@ def test_memory_beside_the_node_that_it_is_bound_to_is_a_problem() -> None:
     bound = intent(nodes=[1], kernel_policy="bind:1")
     assert placement_problem(placed(0, 300, policies={"bind:1": 300 * MEBIBYTE}), bound) is None
     problem = placement_problem(placed(100, 200, policies={"bind:1": 300 * MEBIBYTE}), bound)
-    assert "0.10 GB of the memory do not lie on node 1" in str(problem)
+    assert "105 MB of the memory do not lie on node 1" in str(problem)
 
 
 def test_another_policy_than_the_unit_s_is_named() -> None:
     problem = placement_problem(placed(150, 150, policies={"default": 300 * MEBIBYTE}), intent())
-    assert "has the policy default (0.31 GB), not interleave:0-1" in str(problem)
+    assert "has the policy default (315 MB), not interleave:0-1" in str(problem)
 
 
 def test_where_nothing_is_promised_of_nodes_nothing_is_demanded() -> None:
@@ -166,13 +171,13 @@ def test_where_threads_take_their_parts_no_node_is_left_out() -> None:
 def test_small_pages_where_huge_ones_were_asked_for_are_a_problem() -> None:
     small = summarize(ANONYMOUS, ANONYMOUS_SMAPS.replace("270336", "20000"))
     problem = placement_problem(small, intent(huge_pages="thp"))
-    assert "Only 0.02 of 0.28 GB lie in huge pages" in str(problem)
-    assert "prepare.yml" in str(problem)
+    assert "Only 20 MB of 283 MB lie in huge pages" in str(problem)
+    assert "llamatower.tower.prepare" in str(problem)
 
 
 def test_a_pool_that_was_too_small_is_a_problem_even_with_transparent_huge_pages() -> None:
     problem = placement_problem(summarize(ANONYMOUS, ANONYMOUS_SMAPS), intent(huge_pages="hugetlb"))
-    assert "Only 0.00 of 0.28 GB lie in huge pages of the pool" in str(problem)
+    assert "Only 0 B of 283 MB lie in huge pages of the pool" in str(problem)
     smaps = "7f0000000000-7f0011800000 rw-p 00000000 00:00 0\nPrivate_Hugetlb:   286720 kB\n"
     assert placement_problem(summarize(HUGETLB, smaps), intent(huge_pages="hugetlb")) is None
 

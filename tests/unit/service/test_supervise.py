@@ -17,7 +17,7 @@ import pytest
 from plugins.module_utils.service import supervise
 from plugins.module_utils.service.supervise import answers, before, check_start, due, restart_wait, updated, watch
 
-EVEN = {
+EVEN: Any = {
     "nodes": {"0": 10**9, "1": 10**9},
     "bytes": 2 * 10**9,
     "huge_bytes": 0,
@@ -25,7 +25,7 @@ EVEN = {
     "swapped_bytes": 0,
     "policies": {"interleave:0-1": 2 * 10**9},
 }
-UNEVEN = {**EVEN, "nodes": {"0": 2 * 10**9, "1": 0}}
+UNEVEN: Any = {**EVEN, "nodes": {"0": 2 * 10**9, "1": 0}}
 
 
 class Server:
@@ -68,19 +68,22 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         child.kill()
 
 
-def intent(server: Server, **changes: Any) -> dict[str, Any]:
+def intent(server: Server, **changes: Any) -> Any:
     return {
         "url": server.url,
+        "key_file": "/none",
         "nodes": [0, 1],
         "weights": {},
         "kernel_policy": "interleave:0-1",
         "huge_pages": "none",
+        "page_bytes": None,
         "tolerance": 0.01,
+        "least_share": None,
         "warm_up_tokens": 0,
     } | changes
 
 
-def start(server: Server, pid: int, found: dict[str, Any] = EVEN, **changes: Any) -> str | None:
+def start(server: Server, pid: int, found: Any = EVEN, **changes: Any) -> str | None:
     return check_start(intent(server, **changes), pid, "key", lambda _seconds: None, lambda _pid: found)
 
 
@@ -148,7 +151,7 @@ def test_drift_is_recorded_with_the_time_since_when(
 
 
 def test_history_has_changes_only_and_an_end() -> None:
-    record: dict[str, Any] = {}
+    record: Any = None
     for hour in range(3):
         record = updated(record, 7, EVEN, None, hour * 3600)
     assert [entry["since"] for entry in record["history"]] == ["1970-01-01T00:00:00Z"]
@@ -158,7 +161,7 @@ def test_history_has_changes_only_and_an_end() -> None:
 
 
 def test_the_placement_is_read_again_of_another_process_and_after_an_hour() -> None:
-    record = updated({}, 7, EVEN, None, 0)
+    record = updated(None, 7, EVEN, None, 0)
     assert not due(record, 7, 3599)
     assert due(record, 7, 3600)
     assert due(record, 8, 1)
@@ -176,7 +179,7 @@ def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
     waited: list[float] = []
     restarts = iter(["1", "2", "0", "1"])
     monkeypatch.setattr(supervise, "RUNTIME", tmp_path / "run")
-    monkeypatch.setattr(supervise, "unit_properties", lambda *_names: {"NRestarts": next(restarts)})
+    monkeypatch.setattr(supervise, "show", lambda *_names: {"NRestarts": next(restarts)})
     for _start in range(4):
         assert before("main", waited.append) is None
     assert waited == [5, 10, 5]
@@ -184,6 +187,6 @@ def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
 
 def test_after_ten_crashes_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "RUNTIME", tmp_path)
-    monkeypatch.setattr(supervise, "unit_properties", lambda *_names: {"NRestarts": "11"})
+    monkeypatch.setattr(supervise, "show", lambda *_names: {"NRestarts": "11"})
     (tmp_path / "main.restarts").write_text(" ".join([str(time.time())] * 10))
     assert "journalctl -u llama-server@main" in str(before("main"))

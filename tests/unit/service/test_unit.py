@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils.service.unit import UnitError, cpu_seconds, describe, stopped, too_large
+from plugins.module_utils.service.memory_budget import second_copy_problem
+from plugins.module_utils.service.unit import UnitError, cpu_seconds, describe, stopped
 
 UNIT = "llama-server@main.service"
 GUARD = "llamatower-guard-llama-server-main.service"
@@ -80,7 +81,7 @@ def test_what_it_runs_is_read() -> None:
     assert describe(environment.replace("0.0.0.0", "::1"), start)["address"] == "http://[::1]:8080"
     assert found["settings"]["LLAMA_ARG_THREADS_BATCH"] == "32"
     assert found["environment"] == {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    with pytest.raises(UnitError, match=r"playbooks/serve\.yml"):
+    with pytest.raises(UnitError, match=r"llamatower\.tower\.serve"):
         describe("", "")
 
 
@@ -93,5 +94,5 @@ def test_the_time_that_it_used_is_told_where_systemd_counts_it() -> None:
 
 
 def test_a_second_copy_that_does_not_fit_is_refused_with_the_figures() -> None:
-    assert too_large(10 * 10**9, 100 * 10**9) is None
-    assert "111.1 GB" in str(too_large(100 * 10**9, 90 * 10**9))
+    assert second_copy_problem(10 * 10**9, 100 * 10**9) is None
+    assert "111.1 GB" in str(second_copy_problem(100 * 10**9, 90 * 10**9))

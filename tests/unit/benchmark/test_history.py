@@ -1,56 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""What a benchmark says, and the read probe on this machine."""
+"""The kept runs: what became slower, what changed meanwhile, and what is told of them."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from plugins.module_utils.benchmark.document import (
+from plugins.module_utils.benchmark.history import (
     changed_conditions,
-    derived,
     keep,
-    misplaced,
     node_weights,
-    probe_results,
-    quantity,
     read_history,
     regressions,
+    sentence,
     summary,
 )
+from plugins.module_utils.benchmark.results import probe_results, quantity
 from plugins.module_utils.benchmark.text import benchmark_text
 
 
-def run(speed: list[float], started: str = "2026-01-01T00:00:00Z", **conditions: Any) -> dict[str, Any]:
+def run(speed: list[float], started: str = "2026-01-01T00:00:00Z", **conditions: Any) -> Any:
     results = {"decode": quantity(speed, "tokens/s")}
     return {"schema_version": 1, "started": started, "conditions": conditions, "results": results, "skipped": {}}
 
 
-def test_the_probe_reads_every_node_and_the_whole(tmp_path: Path, repo: Path) -> None:
-    probe = tmp_path / "read_probe"
-    flags = ["-std=gnu11", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    subprocess.run(["gcc", *flags, repo / "roles/benchmark/files/read_probe.c", "-o", probe], check=True)
-    answer = json.loads(subprocess.check_output([probe, "16", "3"], text=True))
-    assert answer["bytes_per_thread"] == 16 * 2**20
-    results = probe_results(answer)
-    print(results)
-    assert {"read_node0_node0", "read_whole"} <= set(results)
-    assert all(len(result["samples"]) == 3 for result in results.values())
-    assert misplaced(answer) is None
-    assert subprocess.run([probe, "0"], capture_output=True, check=False).returncode == 2
-
-
-def test_memory_on_another_node_than_asked_for_is_told() -> None:
-    cell = {"cpu_node": 0, "memory_node": 1, "threads": 8, "gb_s": [1.0], "misplaced": 3}
-    assert "0 to 1" in str(misplaced({"cells": [cell]}))
-    assert misplaced({"cells": [{**cell, "misplaced": None}]}) is None
-
-
-def matrix(**rates: float) -> dict[str, Any]:
+def matrix(**rates: float) -> Any:
     """A run with the bandwidth of cells: ``c0m1`` is what the cores of node 0 read from the memory of node 1."""
     cells = [{"cpu_node": int(cell[1]), "memory_node": int(cell[3]), "gb_s": [rate]} for cell, rate in rates.items()]
     return {"results": probe_results({"cells": cells, "whole": {"gb_s": [1.0]}})}
@@ -74,21 +48,11 @@ def test_weights_come_from_the_last_run_that_read_all_nodes() -> None:
     assert node_weights([four], [0, 1]) == {}
 
 
-def test_a_quantity_has_median_and_spread() -> None:
-    assert quantity([9.0, 10.0, 11.0], "GB/s") == {
-        "unit": "GB/s",
-        "samples": [9.0, 10.0, 11.0],
-        "median": 10.0,
-        "spread": 0.2,
-    }
-    with pytest.raises(ValueError, match="above zero"):
-        quantity([], "GB/s")
-
-
 def test_a_loss_beyond_the_spread_is_named_and_one_within_it_is_not() -> None:
     before = run([10.0, 10.1, 9.9], kernel="6.1")
-    (sentence,) = regressions(run([8.0, 8.1, 7.9], kernel="6.1"), [before])
-    assert "decode fell by 20%" in sentence
+    (fell,) = regressions(run([8.0, 8.1, 7.9], kernel="6.1"), [before])
+    assert (fell["name"], fell["before"], fell["now"], round(fell["loss"], 3)) == ("decode", 10.0, 8.0, 0.2)
+    assert sentence(fell).startswith(f"decode fell by 20% since {before['started']}, from 10 to 8 tokens/s")
     assert regressions(run([9.8, 9.9, 9.7], kernel="6.1"), [before]) == []
     assert regressions(run([8.0, 12.0, 8.5], kernel="6.1"), [before]) == []
 
@@ -118,19 +82,10 @@ def test_the_summary_names_what_changed_and_has_no_samples_but_of_the_last_run()
     assert found["latest"] == new
 
 
-def test_the_roofline_is_what_the_memory_allows() -> None:
-    results = {"read_whole": quantity([30.0], "GB/s"), "service_steady": quantity([27.0], "tokens/s")}
-    found = derived(results, 10**9)
-    assert found["roofline_tokens_per_second"] == 30.0
-    assert found["service_of_roofline"] == 0.9
-    assert found["service_of_bench"] is None
-    assert derived({}, None)["roofline_tokens_per_second"] is None
-
-
-def test_the_text_says_the_change_since_the_run_it_is_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_says_the_change_since_the_run_it_is_compared_with() -> None:
     whole = {"derived": {"roofline_tokens_per_second": 12.0, "service_of_roofline": 0.75}}
-    before = {**run([10.0, 10.1, 9.9], kernel="6.1"), **whole}
-    now = {
+    before: Any = {**run([10.0, 10.1, 9.9], kernel="6.1"), **whole}
+    now: Any = {
         **run([8.0, 8.1, 7.9], "2026-01-02T00:00:00Z", kernel="6.1"),
         **whole,
         "skipped": {"hash": "No CPU is free."},

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""The documents of the service: what is set, how it is started, where its memory is to lie and where it does.
+
+All sizes are bytes, all speeds tokens a second. Nodes and CPUs have the kernel's numbers; JSON makes text of the keys
+of a dictionary, so that a node that is one is ``"0"`` after a document was stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Settings(TypedDict):
+    """The variables of the role llama_service without their prefix, and what the role knows besides.
+
+    ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
+    ``reserve_bytes`` stays free beside model and KV cache, ``bytes_per_second`` is the slowest disk that is waited for,
+    ``tolerance`` a part of the mean of the nodes, and ``huge_page_bytes`` the size of the pool's pages. Null is what
+    somebody else decides: the tuner, a benchmark, or the server.
+    """
+
+    instance: str
+    model: str
+    model_path: str
+    keys_file: str
+    host: str
+    port: int
+    cors_origins: str | None
+    tls_certificate: str | None
+    tls_key: str | None
+    metrics: bool
+    context: int
+    parallel: int
+    threads: int | None
+    threads_batch: int | None
+    flash_attention: bool | None
+    numa_policy: str
+    numa_node: int | None
+    numa_weights: dict[int, int]
+    load_mode: str
+    huge_pages: str
+    huge_page_bytes: int
+    reserve_bytes: int
+    bytes_per_second: int
+    tolerance: float
+    extra: dict[str, Any]
+    weights: dict[int, int]
+
+
+class Intent(TypedDict):
+    """``/etc/llama-server/INSTANCE.json``: what the check of a start compares with what it finds.
+
+    ``nodes`` are those that the memory should be on, with ``weights`` by node ({} for equal ones), ``kernel_policy``
+    the policy as numa_maps says it (null where policies do not decide), ``huge_pages`` is thp, hugetlb or none, and
+    ``page_bytes`` the size of a pool's pages (null without one). ``tolerance`` is how far the nodes may be apart as a
+    part of their mean, ``least_share`` how much of the mean each has at least; both are null where it does not matter.
+    ``warm_up_tokens`` are generated before the service counts as started.
+    """
+
+    url: str
+    key_file: str
+    nodes: list[int]
+    weights: dict[int, int]
+    kernel_policy: str | None
+    huge_pages: str
+    page_bytes: int | None
+    tolerance: float | None
+    least_share: float | None
+    warm_up_tokens: int
+
+
+class Instance(TypedDict):
+    """One unit of a plan: ``prefix`` are the words before the server's command, ``environment`` its EnvironmentFile,
+    and ``node`` what it is bound to (null where it is not)."""
+
+    name: str
+    unit: str
+    port: int
+    node: int | None
+    url: str
+    prefix: list[str]
+    environment: dict[str, str]
+    intent: Intent
+
+
+class Why(TypedDict):
+    """In words, where two of the settings of a plan came from."""
+
+    numa_policy: str
+    load_mode: str
+
+
+class Choice(TypedDict):
+    """What a plan chooses of what settings, measurements and tower allow; ``flash_attention`` is null where the server
+    decides."""
+
+    numa_policy: str
+    load_mode: str
+    huge_pages: str
+    flash_attention: bool | None
+    why: Why
+
+
+class Plan(Choice):
+    """How llama-server is started, by :func:`plan.make_plan`; llama_service_plan returns it.
+
+    ``options`` are the words after the command, ``needed_bytes`` those of model and KV cache, ``start_seconds`` how
+    long a start may take, and ``problems`` the sentences why it cannot be carried out.
+    """
+
+    threads: int
+    threads_batch: int
+    options: list[str]
+    needed_bytes: int
+    start_seconds: int
+    instances: list[Instance]
+    problems: list[str]
+
+
+class Placement(TypedDict):
+    """Where the memory of a server lies, by :func:`placement.summarize`: bytes by node, and by the kernel's policy.
+
+    ``huge_bytes`` are in huge pages of any kind, ``pool_bytes`` those of them from a pool; ``files`` are the model
+    files that are mapped, and ``mappings`` how many mappings were counted.
+    """
+
+    nodes: dict[str, int]
+    bytes: int
+    huge_bytes: int
+    pool_bytes: int
+    swapped_bytes: int
+    policies: dict[str, int]
+    files: list[str]
+    mappings: int
+
+
+class PlacementEvent(TypedDict):
+    """Since when (UTC) a process has had this problem, or none."""
+
+    since: str
+    pid: int
+    problem: str | None
+
+
+class PlacementRecord(TypedDict):
+    """``/var/lib/llama-server/INSTANCE.json``: what the hourly check found last, and when that changed, oldest first.
+
+    ``schema_version`` is :data:`supervise.SCHEMA_VERSION`; times are UTC, and ``checked_epoch`` seconds since 1970.
+    """
+
+    schema_version: int
+    checked: str
+    checked_epoch: int
+    pid: int
+    problem: str | None
+    placement: Placement
+    history: list[PlacementEvent]
+
+
+class Completion(TypedDict):
+    """What the server answered to a prompt; speeds are null where it does not tell them."""
+
+    text: str
+    tokens: int
+    tokens_per_second: float | None
+    prompt_tokens: int
+    prompt_tokens_per_second: float | None
+
+
+class Server(TypedDict):
+    """What runs there, as /props says it; ``context`` is in tokens, and null is what it does not tell."""
+
+    build: str | None
+    model_path: str | None
+    context: int | None
+
+
+class PlacementInfo(Placement):
+    """What numa_placement_info returns: a placement, the directory that it was read from (``none`` where nothing runs,
+    and the rest null then), and the process (null for saved files)."""
+
+    source: str
+    pid: int | None
+
+
+class ServiceResult(TypedDict):
+    """``llama_service_result``, which the role hands to the report: of the first instance its answer to the check, what
+    runs there, where its memory lies and on which nodes it should; and the first problem of any instance."""
+
+    completion: Completion
+    server: Server
+    placement: PlacementInfo
+    nodes: list[int]
+    problem: str | None
+
+
+class Launched(TypedDict):
+    """How a unit runs its model, by :func:`unit.describe`.
+
+    ``prefix`` are the words before the server, ``binaries`` the directory of the server, ``settings`` all
+    ``LLAMA_ARG_`` (what is an option of the server has the name that it would have), and ``environment`` what is for
+    glibc.
+    """
+
+    prefix: list[str]
+    binaries: str
+    model: str
+    address: str
+    key_file: str | None
+    settings: dict[str, str]
+    environment: dict[str, str]
+
+
+class Unit(Launched):
+    """The same, the unit's name, whether it runs, and whether its process maps a model file."""
+
+    name: str
+    active: bool
+    maps_model: bool
+
+
+class PoolSettings(TypedDict):
+    """The variables of the role hugepages without their prefix, ``needed_bytes``: what model and KV cache take (0 where
+    no model is known), and ``reserved``: the lines of tmpfiles.d that an earlier run has written."""
+
+    mode: str
+    size: str
+    bytes: int | None
+    needed_bytes: int
+    reserve: str
+    boot_consent: bool
+    numa_policy: str
+    numa_node: int | None
+    numa_weights: dict[str, int]
+    load_mode: str
+    reserved: str
+
+
+class PoolPlan(TypedDict):
+    """What the role hugepages has to do, by :func:`huge_pages.pool_plan`.
+
+    ``pages`` are by node, 0 where there are to be none; ``boot_parameters`` the words of the kernel command line, null
+    where it has none, and ``booted`` whether the running kernel was started with them; ``resized`` is whether the pool
+    had pages of another size.
+    """
+
+    problem: str | None
+    page_bytes: int
+    pages: dict[int, int]
+    boot_parameters: str | None
+    resized: bool
+    booted: bool
+
+
+class Arm(TypedDict):
+    """The settings that a process of llama-bench has, whose speeds the tuner compares."""
+
+    numa_policy: str
+    load_mode: str
+    huge_pages: str
+    threads: int
+    flash_attention: bool
+
+
+class Winner(Arm):
+    """The settings that the tuner found fastest."""
+
+    threads_batch: int
+
+
+class TunedModel(TypedDict):
+    """A model that was measured: its name and the hashes of its files, or of one without a manifest its file's name and
+    sizes and times."""
+
+    name: str
+    sha256: list[str]
+
+
+class Tuning(TypedDict):
+    """``tuning.json``, what the tuner found for one build, model and tower.
+
+    ``schema_version`` is :data:`tuned.SCHEMA_VERSION`, ``measured`` is UTC, ``build`` the key of the release,
+    ``conditions`` what :func:`benchmark.results.conditions_of` says of the tower, ``space`` the sorted values of
+    :class:`benchmark.search.Space`, and ``evidence`` a :class:`benchmark.document.Evidence`. ``confidence`` is certain,
+    likely or tie.
+    """
+
+    schema_version: int
+    measured: str
+    build: str
+    model: TunedModel
+    conditions: dict[str, Any]
+    space: dict[str, Any]
+    winner: Winner
+    confidence: str
+    evidence: dict[str, Any]

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""How llama-server is started on a tower: every choice, where it came from, and what cannot work.
+
+A setting that is ``auto`` or None takes what the tuner measured for this build and this model, else a default that is
+right without a measurement. The plan is rendered into the unit and its environment, and into the intent that the check
+after each start reads.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, Optional
+
+from ..build.document import BuildManifest
+from ..model.document import Manifest
+from ..tower_document import Tower
+from .client import reachable
+from .document import Choice, Instance, Intent, Plan, Settings, Why, Winner
+from .memory_budget import anonymous_problem, needed_bytes
+from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
+from .settings import (
+    ANONYMOUS,
+    combination_problem,
+    environment,
+    extra_settings,
+    load_mode_settings,
+    unknown_settings,
+)
+from .supervise import LONGEST_WAIT_SECONDS
+from .tuned import stored_winner
+
+# Under the policy distribute pages come to the thread that reads them first: so many tokens are generated before the
+# service counts as started, and no prompt is read (llama.cpp issue 11744).
+WARM_UP_TOKENS = 32
+# So much of its even share each node has under the policy distribute, at least.
+LEAST_SHARE = 0.25
+# What a start takes besides reading the model: the wait before an automatic one, and starting the server, the first
+# pass over the weights and the check.
+START_SECONDS = LONGEST_WAIT_SECONDS + 300
+
+
+class Place(NamedTuple):
+    """An instance and the node that it is bound to, if any."""
+
+    name: str
+    node: Optional[int]
+
+
+def start_seconds(model_bytes: int, bytes_per_second: float) -> int:
+    """How long a start may take: reading the model at the slowest rate that is waited for, and what comes with it."""
+    return START_SECONDS + int(model_bytes / bytes_per_second)
+
+
+def choose_load_mode(policy: str, huge_pages: str, needed: int, tower: Tower) -> tuple[str, str]:
+    """The load mode of ``auto``, and why."""
+    if policy == "distribute":
+        return "mmap", "the policy distribute places the pages of the mapped file"
+    problem = anonymous_problem(needed, tower)
+    if problem:
+        return "mmap", problem
+    if huge_pages == "none":
+        return "dio", "weights in anonymous memory lie where the memory policy says, and leave no second copy cached"
+    return "dio", "weights in anonymous memory can be huge pages, and leave no second copy in the page cache"
+
+
+def _usable(tuned: Optional[Winner], settings: Settings, tower: Tower, needed: int) -> bool:
+    """Whether policy and load mode of the tuner's winner go with what is set, and are still possible."""
+    if tuned is None:
+        return False
+    pages = settings["huge_pages"]
+    # A pool is reserved, evenly, before the service is looked at: a measurement without it cannot be followed.
+    followed = {"thp": ("thp", "none"), "none": ("none",), "hugetlb": ("hugetlb",)}[pages]
+    return (
+        # What is the fastest with another load mode than the one that is set need not be so, or possible, with this.
+        settings["load_mode"] in ("auto", tuned["load_mode"])
+        and tuned["huge_pages"] in followed
+        and (pages != "hugetlb" or tuned["numa_policy"] == "interleave")
+        and not combination_problem(tuned["numa_policy"], tuned["load_mode"], tuned["huge_pages"])
+        and not policy_problem(tuned["numa_policy"], tower, needed)
+    )
+
+
+def _choices(settings: Settings, tower: Tower, needed: int, tuned: Optional[Winner]) -> Choice:
+    """Policy, load mode, huge pages and flash attention, with the reasons."""
+    policy, mode, pages = settings["numa_policy"], settings["load_mode"], settings["huge_pages"]
+    why: Why = {"numa_policy": "as set", "load_mode": "as set"}
+    if policy == "auto" and tuned and _usable(tuned, settings, tower, needed):
+        policy, why["numa_policy"] = tuned["numa_policy"], "measured as the fastest for this build and model"
+        if mode == "auto":
+            mode, pages = tuned["load_mode"], tuned["huge_pages"]
+            why["load_mode"] = "measured as the fastest for this build and model"
+    elif policy == "auto":
+        policy = "interleave"
+        why["numa_policy"] = (
+            "what was measured as the fastest does not go with the other settings"
+            if tuned
+            else "not measured yet: llamatower.tower.tune does"
+        )
+    if mode == "auto":
+        mode, why["load_mode"] = choose_load_mode(policy, pages, needed, tower)
+    flash = settings["flash_attention"]
+    return {
+        "numa_policy": policy,
+        "load_mode": mode,
+        # Pages of a mapped file are never huge, whatever is asked for.
+        "huge_pages": "none" if mode not in ANONYMOUS and pages == "thp" else pages,
+        "flash_attention": tuned["flash_attention"] if flash is None and tuned else flash,
+        "why": why,
+    }
+
+
+def _places(policy: str, settings: Settings, tower: Tower) -> list[Place]:
+    name, bindable = settings["instance"], [entry["node"] for entry in bindable_nodes(tower)]
+    if policy == "per_node" and len(bindable) > 1:
+        return [Place(f"{name}-node{node}", node) for node in sorted(bindable)]
+    if policy == "bind" and bindable:
+        own = launch("bind", tower, settings["numa_node"]).nodes
+        return [Place(name, own[0] if len(own) == 1 else None)]
+    return [Place(name, None)]
+
+
+def _threads(
+    policy: str, settings: Settings, tower: Tower, node: Optional[int], tuned: Optional[Winner]
+) -> tuple[int, int]:
+    """Threads that decode, and threads that read prompts."""
+    # A number of threads was measured on the CPUs of its policy: twice as many as a node has cores wait for each other.
+    same = tuned is not None and launch(policy, tower, node) == launch(tuned["numa_policy"], tower)
+    measured = tuned if tuned and same else None
+    cores = node_cores(tower, node)
+    decode = settings["threads"] or (measured["threads"] if measured else None) or cores
+    batch = (measured["threads_batch"] if measured else None) or cores
+    if policy == "distribute":
+        # Before anything is asked of it, the server reads two tokens to see what its context can do (common.cpp,
+        # common_context_can_seq_rm): as a batch, whose threads so take the weights, each its part of the rows. The
+        # threads that decode have the same parts where they are as many.
+        batch = decode
+    return decode, settings["threads_batch"] or batch
+
+
+def _instance(
+    place: Place, port: int, settings: Settings, tower: Tower, chosen: Choice, threads: int, file: str
+) -> Instance:
+    """The unit of one place, without the settings of the load mode and without those of the user."""
+    policy, pages = chosen["numa_policy"], chosen["huge_pages"]
+    start = launch(policy, tower, place.node)
+    url = f"{'https' if settings['tls_certificate'] else 'http'}://{reachable(settings['host'])}:{port}"
+    intent: Intent = {
+        "url": url,
+        "key_file": settings["keys_file"],
+        "nodes": start.nodes,
+        "weights": settings["weights"] if policy == "weighted" else {},
+        "kernel_policy": start.kernel_policy,
+        "huge_pages": pages,
+        "page_bytes": settings["huge_page_bytes"] if pages == "hugetlb" else None,
+        "tolerance": None if policy in ("distribute", "none") else settings["tolerance"],
+        # Where each thread takes its part of the weights, only that no node is left out: the KV cache is all on the
+        # node of the thread that cleared it.
+        "least_share": LEAST_SHARE if policy == "distribute" else None,
+        "warm_up_tokens": WARM_UP_TOKENS if policy == "distribute" else 0,
+    }
+    return {
+        "name": place.name,
+        "unit": f"llama-server@{place.name}.service",
+        "port": port,
+        "node": place.node,
+        "url": url,
+        "prefix": start.prefix,
+        "environment": {**environment(settings, chosen, threads, file, port, url), **start.settings},
+        "intent": intent,
+    }
+
+
+def make_plan(
+    settings: Settings,
+    tower: Tower,
+    build: Optional[BuildManifest],
+    model: Optional[Manifest],
+    tuning: Any = None,
+    server_help: Optional[str] = None,
+    numactl_help: Optional[str] = None,
+) -> Plan:
+    """The whole plan. ``build`` and ``model`` are None where they are not installed yet, ``tuning`` is what tuning.json
+    holds, and what is not given is not checked. ``problems`` is [] where the plan can be carried out."""
+    files = model["files"] if model else []
+    needed = needed_bytes(model, settings["context"], settings["parallel"])
+    tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)
+    chosen = _choices(settings, tower, needed, tuned)
+    policy, mode = chosen["numa_policy"], chosen["load_mode"]
+    places = _places(policy, settings, tower)
+    threads, batch = _threads(policy, settings, tower, places[0].node, tuned)
+    beside = needed + settings["reserve_bytes"] // len(places)
+    fewest, node = min(threads, batch), settings["numa_node"]
+    problems = [
+        policy_problem(policy, tower, beside, fewest, server_help, numactl_help, node),
+        combination_problem(policy, mode, chosen["huge_pages"]),
+        weights_problem(settings["weights"], tower) if policy == "weighted" else None,
+    ]
+    # The number of threads for prompts, and whether to warm up, have no name in the environment.
+    options = ["--threads-batch", str(batch), *(["--no-warmup"] if policy == "distribute" else [])]
+    try:
+        loading = load_mode_settings(mode, server_help)
+    except KeyError:
+        loading = {}
+        problems.append(f"This build of llama-server cannot load in mode {mode}: set llama_service_load_mode to auto.")
+    file = files[0]["file"] if files else "not-installed-yet.gguf"
+    instances = [
+        _instance(place, port, settings, tower, chosen, threads, file)
+        for port, place in enumerate(places, settings["port"])
+    ]
+    for instance in instances:
+        instance["environment"].update({**loading, **extra_settings(settings["extra"])})
+    if server_help is not None:
+        unknown = unknown_settings(instances[0]["environment"], options, server_help)
+        if unknown:
+            problems.append(
+                f"This build of llama-server does not know {', '.join(unknown)}: take it out of llama_service_extra, "
+                "or build another with llama_build_source."
+            )
+    if bool(settings["tls_certificate"]) != bool(settings["tls_key"]):
+        problems.append("TLS needs both llama_service_tls_certificate and llama_service_tls_key: set both or neither.")
+    return {
+        **chosen,
+        "threads": threads,
+        "threads_batch": batch,
+        "options": options,
+        "needed_bytes": needed,
+        "start_seconds": start_seconds(model["bytes"] if model else 0, settings["bytes_per_second"]),
+        "instances": instances,
+        "problems": [problem for problem in problems if problem],
+    }
+
+
+def stale_instances(instance: str, plan: Plan, found: list[str]) -> list[str]:
+    """Those of the instances that have an environment which a former plan made, as of another policy."""
+    # Only those that this role may have made before: other instances are somebody else's.
+    own = re.compile(rf"{re.escape(instance)}(-node\d+)?")
+    names = [entry["name"] for entry in plan["instances"]]
+    return [name for name in found if own.fullmatch(name) and name not in names]
