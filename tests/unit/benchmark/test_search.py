@@ -36,6 +36,8 @@ SPACE = Space(
     *thread_counts(16, 32),
 )
 
+WINNER: Any = {**arm_of(("bind", "dio", "thp"), 2, True), "threads_batch": 2}
+
 
 class Machine:
     """Decodes at a speed of each arm's own, give or take the noise."""
@@ -190,9 +192,9 @@ def test_a_stored_winner_is_of_this_build_and_model_or_none() -> None:
         "build": "b",
         "model": {"sha256": ["m"]},
         "conditions": {"cpu": "A CPU", "cores": 16, "threads_per_core": 2, "nodes": 2, "kernel": "6.1.0"},
-        "winner": {"threads": 2},
+        "winner": WINNER,
     }
-    assert stored_winner(stored, "b", ["m"], TOWER) == {"threads": 2}
+    assert stored_winner(stored, "b", ["m"], TOWER) == WINNER
     assert stored_winner(stored, "other", ["m"], TOWER) is None
     assert stored_winner(stored, "b", ["other"], TOWER) is None
     assert stored_winner({**stored, "schema_version": 2}, "b", ["m"], TOWER) is None
@@ -209,9 +211,9 @@ def test_a_stored_winner_of_other_hardware_is_none(changes: dict[str, Any]) -> N
         "build": "b",
         "model": {"sha256": []},
         "conditions": conditions,
-        "winner": {"threads": 2},
+        "winner": WINNER,
     }
-    assert stored_winner(stored, "b", [], TOWER) == {"threads": 2}
+    assert stored_winner(stored, "b", [], TOWER) == WINNER
     assert stored_winner(stored, "b", [], TOWER | changes) is None
 
 
