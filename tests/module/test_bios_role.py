@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -69,7 +69,7 @@ pytestmark = pytest.mark.skipif(not namespaces(), reason="only root can make the
 
 def tower_of(vendor: str, directory: Path) -> Bmc:
     """A tower with two nodes a socket, by its BMC."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir()
     one = Bmc(vendor, directory, reset_seconds=0.2)
     allowed = [value for value, _shown in one.entries[NODES[vendor]][1]]
     one.current[NODES[vendor]] = next(value for value in allowed if re.search(r"2$|Two", value))
@@ -79,158 +79,234 @@ def tower_of(vendor: str, directory: Path) -> Bmc:
     return one
 
 
-@pytest.fixture
-def bmc(tmp_path: Path) -> Iterator[Bmc]:
-    one = tower_of("ami", tmp_path)
-    yield one
-    one.close()
+class Run(NamedTuple):
+    """What one run of a playbook said, and by the name of the tower what its BMC had and had been asked."""
+
+    status: int
+    text: str
+    current: dict[str, dict[str, Any]]
+    writes: dict[str, list[Any]]
+    requests: dict[str, list[Any]]
+
+    def of(self, tower: str) -> str:
+        """What was said of one tower, in one line."""
+        blocks = re.split(r"^(?=\w+: \[|TASK |PLAY )", self.text, flags=re.MULTILINE)
+        own = [block for block in blocks if re.match(rf"\w+: \[{tower}[\] ]", block)]
+        return " ".join(" ".join(own).split())
+
+    def recap(self, tower: str) -> dict[str, int]:
+        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.text, re.MULTILINE)
+        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
 
 
-def host_of(one: Bmc) -> dict[str, Any]:
-    here = one.ca.parent
-    return {
-        "bios_bmc_host": one.host,
-        "bios_bmc_ca": str(one.ca),
-        "ansible_python_interpreter": str(here / "python"),
-    }
+class Towers:
+    """Towers by their names, each with its BMC."""
 
+    def __init__(self, directory: Path, **vendors: str) -> None:
+        self.directory = directory
+        self.bmcs = {name: tower_of(vendor, directory / name) for name, vendor in vendors.items()}
+        self.old = {name: dict(one.current) for name, one in self.bmcs.items()}
 
-def play(bmc: Bmc, *options: str, others: dict[str, Bmc] | None = None, **variables: Any) -> tuple[int, str]:
-    """Exit status and output of the playbook for tower1, this machine, and for others by their names."""
-    hosts = {name: host_of(one) for name, one in ({"tower1": bmc} | (others or {})).items()}
-    everyone = {
-        "bios_bmc_username": USER,
-        "bios_bmc_password": PASSWORD,
-        "bios_record_dir": str(bmc.ca.parent / "records"),
-        "bios_settings": SETTINGS,
-        "bios_wait": 30,
-        "ansible_connection": "local",
-        "ansible_become": False,
-    }
-    hosts["tower1"] |= variables
-    inventory = bmc.ca.parent / "hosts.json"
-    inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": everyone | variables}}))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/bios.yml", *options],
-        cwd=REPO,
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert PASSWORD not in said
-    return done.returncode, said
-
-
-CONSENT: dict[str, Any] = {"bios_state": "applied", "bios_consent": ["tower1"]}
-REBOOT: dict[str, Any] = CONSENT | {"bios_reboot_consent": ["tower1"]}
-
-
-def test_the_plan_is_shown_and_nothing_written(bmc: Bmc) -> None:
-    status, said = play(bmc)
-    assert status == 0, said
-    assert "NUMA nodes per socket (Rome0075) is NPS2, to be NPS1" in said
-    assert "changed=0" in said
-    assert bmc.writes == []
-
-
-def test_without_a_bmc_nothing_is_done(bmc: Bmc) -> None:
-    status, said = play(bmc, bios_bmc_host=None, **{key: REBOOT[key] for key in ("bios_state", "bios_reboot_consent")})
-    assert status == 0, said
-    assert "No BMC is declared for tower1" in said
-    assert bmc.requests == []
-
-
-def test_without_consent_nothing_is_written(bmc: Bmc) -> None:
-    status, said = play(bmc, bios_state="applied")
-    assert status != 0
-    assert "The BIOS of tower1 is written only with consent" in said
-    assert bmc.requests == []
-
-
-@pytest.mark.parametrize("text", ["tower12", "tower2,tower11"])
-def test_a_name_within_another_is_no_consent(text: str, bmc: Bmc) -> None:
-    status, said = play(bmc, bios_state="applied", bios_consent=text)
-    assert status != 0
-    assert "The BIOS of tower1 is written only with consent" in said
-    assert bmc.requests == []
-
-
-def test_a_tower_that_does_not_answer_is_set_back_through_its_bmc(bmc: Bmc) -> None:
-    (bmc.ca.parent / "records").mkdir()
-    record = {"previous": {"Rome0075": "NPS4"}, "boot": "boot-1", "written": {"Rome0075": "NPS2"}, "task": None}
-    (bmc.ca.parent / "records/tower1.json").write_text(json.dumps(record))
-    nowhere = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "bios_wait": 1}
-    status, said = play(bmc, **(REBOOT | nowhere | {"bios_state": "restored"}))
-    assert "Linux does not answer." in said
-    assert bmc.current["Rome0075"] == "NPS4"
-    assert status != 0
-    assert "tower1 did not come back within 1 seconds; it does not answer" in said
-
-
-def test_applied_without_consent_to_the_reboot_leaves_it_pending(bmc: Bmc) -> None:
-    status, said = play(bmc, **CONSENT)
-    assert status == 0, said
-    assert "changed=1" in said
-    assert [body["Attributes"] for body in bmc.writes] == [{"Rome0075": "NPS1"}]
-    assert bmc.current["Rome0075"] == "NPS2"
-    _status, again = play(bmc, **CONSENT)
-    assert "changed=0" in again, again
-    assert len(bmc.writes) == 1
-
-
-def test_check_mode_writes_nothing_and_predicts_the_difference(bmc: Bmc) -> None:
-    status, said = play(bmc, "--check", "--diff", **REBOOT)
-    assert status == 0, said
-    assert "changed=1" in said
-    assert "NPS1" in said
-    assert bmc.writes == []
-    assert not (bmc.ca.parent / "records").exists()
-
-
-def test_there_and_back_with_both_consents(bmc: Bmc) -> None:
-    old = dict(bmc.current)
-    # With all that Ansible can be made to say; none of it is the password.
-    status, said = play(bmc, "-vvv", "--diff", **REBOOT)
-    assert status == 0, said
-    assert bmc.current == old | {"Rome0075": "NPS1"}
-    status, said = play(bmc, **REBOOT)
-    assert status == 0, said
-    assert "changed=0" in said
-    status, said = play(bmc, **(REBOOT | {"bios_state": "restored"}))
-    assert status == 0, said
-    assert bmc.current == old
-
-
-def test_linux_and_bmc_agree_afterwards_on_the_boards_of_all_vendors(bmc: Bmc, tmp_path: Path) -> None:
-    every = {"tower1": bmc} | {name: tower_of(name, tmp_path / name) for name in ATTRIBUTES if name != "ami"}
-    old = {name: dict(one.current) for name, one in every.items()}
-    consent: dict[str, Any] = {"bios_consent": list(every), "bios_reboot_consent": list(every)}
-    status, said = play(bmc, others=every, bios_state="applied", **consent)
-    assert status == 0, said
-    for name, one in every.items():
-        assert [list(body["Attributes"]) for body in one.writes] == [[NODES[one.vendor]]], (
-            f"{name}: only the difference"
+    def run(self, playbook: str, variables: dict[str, dict[str, Any]], *options: str) -> Run:
+        """Run a playbook for some of the towers, each with its variables."""
+        everyone = {
+            "bios_bmc_username": USER,
+            "bios_bmc_password": PASSWORD,
+            "bios_record_dir": str(self.directory / "records"),
+            "bios_settings": SETTINGS,
+            "bios_wait": 10,
+            "ansible_connection": "local",
+            "ansible_become": False,
+        }
+        hosts = {name: self._host(name) | own for name, own in variables.items()}
+        inventory = self.directory / "hosts.json"
+        inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": everyone}}))
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *options],
+            cwd=REPO,
+            env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        assert one.current == old[name] | one.writes[0]["Attributes"], name
-        one.close()
+        said = done.stdout + done.stderr
+        assert PASSWORD not in said
+        current = {name: dict(one.current) for name, one in self.bmcs.items()}
+        writes = {name: list(one.writes) for name, one in self.bmcs.items()}
+        return Run(
+            done.returncode, said, current, writes, {name: list(one.requests) for name, one in self.bmcs.items()}
+        )
+
+    def _host(self, name: str) -> dict[str, Any]:
+        one = self.bmcs[name]
+        python = str(self.directory / name / "python")
+        return {"bios_bmc_host": one.host, "bios_bmc_ca": str(one.ca), "ansible_python_interpreter": python}
+
+    def record(self, name: str) -> Path:
+        return self.directory / "records" / f"{name}.json"
+
+    def close(self) -> None:
+        for one in self.bmcs.values():
+            one.close()
 
 
-def test_linux_has_the_last_word(bmc: Bmc) -> None:
-    """The BMC takes NPS1 over, and the machine comes back with two nodes: that is no success."""
-    tower_restarts = bmc.on_reset
-    bmc.on_reset = lambda settings: tower_restarts(settings | {"Rome0075": "NPS2"})
-    status, said = play(bmc, **REBOOT)
-    assert status != 0
-    assert "nodes_per_socket should be 1, and Linux sees 2" in said
+def consent(name: str) -> dict[str, Any]:
+    return {"bios_state": "applied", "bios_consent": [name]}
 
 
-def test_a_tower_that_does_not_restart_is_waited_for_and_named(bmc: Bmc) -> None:
-    bmc.on_reset = lambda _settings: None
-    status, said = play(bmc, **(REBOOT | {"bios_wait": 1}))
-    assert status != 0
-    assert "tower1 did not come back within 1 seconds; it has not restarted. See its console; to go back," in said
-    record = json.loads((bmc.ca.parent / "records/tower1.json").read_text())
-    assert record["previous"] == {"Rome0075": "NPS2"}
+def reboot(name: str) -> dict[str, Any]:
+    return consent(name) | {"bios_reboot_consent": [name]}
+
+
+# --- The playbook, one tower after the other ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Towers]:
+    """Towers of one vendor that get all consent, the first, none, and one without a BMC."""
+    names = ("tower1", "shown", "bare", "pending")
+    found = Towers(tmp_path_factory.mktemp("towers"), **dict.fromkeys(names, "ami"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def checked(towers: Towers) -> tuple[Run, bool]:
+    """A check run, before anything else, and whether it left a record."""
+    run = towers.run("playbooks/bios.yml", {"tower1": reboot("tower1")}, "--check", "--diff")
+    return run, towers.record("tower1").parent.exists()
+
+
+@pytest.fixture(scope="module")
+def first(towers: Towers, checked: tuple[Run, bool]) -> Run:
+    """With all that Ansible can be made to say; none of it is the password."""
+    variables = {"shown": {}, "bare": reboot("bare") | {"bios_bmc_host": None}, "pending": consent("pending")}
+    return towers.run("playbooks/bios.yml", variables | {"tower1": reboot("tower1")}, "-vvv", "--diff")
+
+
+@pytest.fixture(scope="module")
+def second(towers: Towers, first: Run) -> Run:
+    """The same again."""
+    return towers.run("playbooks/bios.yml", {"pending": consent("pending"), "tower1": reboot("tower1")})
+
+
+@pytest.fixture(scope="module")
+def back(towers: Towers, second: Run) -> Run:
+    return towers.run("playbooks/bios.yml", {"tower1": reboot("tower1") | {"bios_state": "restored"}})
+
+
+def test_check_mode_writes_nothing_and_predicts_the_difference(checked: tuple[Run, bool]) -> None:
+    run, recorded = checked
+    assert run.status == 0, run.text
+    assert run.recap("tower1")["changed"] == 1, run.text
+    assert "NPS1" in run.text
+    assert run.writes["tower1"] == []
+    assert not recorded
+
+
+def test_the_plan_is_shown_and_nothing_written(first: Run) -> None:
+    assert first.status == 0, first.text
+    assert "NUMA nodes per socket (Rome0075) is NPS2, to be NPS1" in first.of("shown"), first.text
+    assert first.recap("shown")["changed"] == 0, first.text
+    assert first.writes["shown"] == []
+
+
+def test_without_a_bmc_nothing_is_done(first: Run) -> None:
+    assert "No BMC is declared for bare" in first.of("bare"), first.text
+    assert first.requests["bare"] == []
+
+
+def test_applied_without_consent_to_the_reboot_leaves_it_pending(first: Run, second: Run) -> None:
+    assert first.recap("pending")["changed"] == 1, first.text
+    assert [body["Attributes"] for body in first.writes["pending"]] == [{"Rome0075": "NPS1"}]
+    assert first.current["pending"]["Rome0075"] == "NPS2"
+    assert second.recap("pending")["changed"] == 0, second.text
+    assert len(second.writes["pending"]) == 1
+
+
+def test_there_and_back_with_both_consents(towers: Towers, first: Run, second: Run, back: Run) -> None:
+    assert (first.status, second.status, back.status) == (0, 0, 0), first.text + second.text + back.text
+    assert first.current["tower1"] == towers.old["tower1"] | {"Rome0075": "NPS1"}
+    assert second.recap("tower1")["changed"] == 0, second.text
+    assert second.current["tower1"] == first.current["tower1"]
+    assert back.current["tower1"] == towers.old["tower1"]
+
+
+# --- The role, on all towers at once, since one that fails ends a playbook that takes one after the other ---------
+
+PLAY = [{"hosts": "towers", "gather_facts": False, "roles": ["llamatower.tower.bios"]}]
+
+
+# The first has been there and back above.
+VENDORS = sorted(ATTRIBUTES.keys() - {"ami"})
+# Seconds that are waited for towers which never come; the BMC must have restarted within them.
+SHORT = 4
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Towers, Run]]:
+    """One tower of each other vendor, and those that fail, each in its way."""
+    directory = tmp_path_factory.mktemp("many")
+    names = ("tower1", "tower3", "tower5", "off", "stubborn", "stuck")
+    found = Towers(directory, **dict.fromkeys(names, "ami"), **{vendor: vendor for vendor in VENDORS})
+    # The BMC takes NPS1 over, and the machine comes back with two nodes; another does not restart at all.
+    restarts: Any = found.bmcs["stubborn"].on_reset
+    found.bmcs["stubborn"].on_reset = lambda settings: restarts(settings | {"Rome0075": "NPS2"})
+    found.bmcs["stuck"].on_reset = lambda _settings: None
+    found.record("off").parent.mkdir()
+    record = {"previous": {"Rome0075": "NPS4"}, "boot": "boot-1", "written": {"Rome0075": "NPS2"}, "task": None}
+    found.record("off").write_text(json.dumps(record))
+    nowhere = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "bios_wait": SHORT}
+    (directory / "play.yml").write_text(json.dumps(PLAY))
+    variables = {
+        "tower1": {"bios_state": "applied"},
+        "tower3": {"bios_state": "applied", "bios_consent": "tower33"},
+        "tower5": {"bios_state": "applied", "bios_consent": "tower2,tower55"},
+        "off": reboot("off") | nowhere | {"bios_state": "restored"},
+        "stubborn": reboot("stubborn"),
+        "stuck": reboot("stuck") | {"bios_wait": SHORT},
+    }
+    yield found, found.run(str(directory / "play.yml"), variables | {vendor: reboot(vendor) for vendor in VENDORS})
+    found.close()
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_linux_and_bmc_agree_afterwards_on_the_boards_of_all_vendors(vendor: str, many: tuple[Towers, Run]) -> None:
+    towers, run = many
+    assert run.recap(vendor)["failed"] == 0, run.text
+    (body,) = run.writes[vendor]
+    assert list(body["Attributes"]) == [NODES[vendor]], "only the difference"
+    assert run.current[vendor] == towers.old[vendor] | body["Attributes"]
+
+
+@pytest.mark.parametrize("tower", ["tower1", "tower3", "tower5"])
+def test_without_its_own_name_as_consent_nothing_is_written(tower: str, many: tuple[Towers, Run]) -> None:
+    """A name within another is no consent."""
+    _towers, run = many
+    assert run.recap(tower)["failed"] == 1, run.text
+    assert f"The BIOS of {tower} is written only with consent" in run.of(tower), run.text
+    assert run.requests[tower] == []
+
+
+def test_a_tower_that_does_not_answer_is_set_back_through_its_bmc(many: tuple[Towers, Run]) -> None:
+    _towers, run = many
+    assert "Linux does not answer." in run.of("off"), run.text
+    assert run.current["off"]["Rome0075"] == "NPS4"
+    assert run.recap("off")["failed"] == 1, run.text
+    assert f"off did not come back within {SHORT} seconds; it does not answer" in run.of("off"), run.text
+
+
+def test_linux_has_the_last_word(many: tuple[Towers, Run]) -> None:
+    """That the BMC took the setting over is no success where Linux sees another."""
+    _towers, run = many
+    assert run.recap("stubborn")["failed"] == 1, run.text
+    assert "nodes_per_socket should be 1, and Linux sees 2" in run.of("stubborn"), run.text
+
+
+def test_a_tower_that_does_not_restart_is_waited_for_and_named(many: tuple[Towers, Run]) -> None:
+    towers, run = many
+    assert run.recap("stuck")["failed"] == 1, run.text
+    said = f"stuck did not come back within {SHORT} seconds; it has not restarted. See its console; to go back,"
+    assert said in run.of("stuck"), run.text
+    assert json.loads(towers.record("stuck").read_text())["previous"] == {"Rome0075": "NPS2"}

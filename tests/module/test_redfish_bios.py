@@ -218,7 +218,7 @@ def test_settings_that_somebody_else_left_pending(dell: Bmc) -> None:
 
 def test_a_bmc_that_dies_after_the_write_leaves_the_values_to_go_back_to(dell: Bmc) -> None:
     dell.faults["die"] = True
-    run(dell, state="applied")
+    run(dell, state="applied", timeout=1)
     record = json.loads((dell.ca.parent / "record.json").read_text())
     assert record["previous"] == {"NumaNodesPerSocket": "4", "CcxAsNumaDomain": "Enabled"}
     assert "does not answer" in (said := run(dell, timeout=2)["msg"]) or "cannot be reached" in said, said
