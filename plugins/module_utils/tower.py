@@ -13,7 +13,6 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Any
 
 from .sysfs import (
     format_cpu_list,
@@ -331,7 +330,7 @@ def disk_of(path: str, root: str | Path = "/") -> Disk:
     }
 
 
-def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Any:
+def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:
     """Everything above in one dictionary, the ``tower`` that ``tower_info`` returns.
 
     ``paths`` names directories whose file systems are described under ``disks``, keyed by path.
@@ -340,7 +339,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Any:
     memory = parse_meminfo(read_text(root / "proc/meminfo") or "")
     processor = parse_cpuinfo(read_text(root / "proc/cpuinfo") or "")
     topology, nodes = _topology(root), _nodes(root)
-    tower: Tower = {
+    return {
         "source": str(root),
         "os": _operating_system(root),
         "kernel": read_text(root / "proc/sys/kernel/osrelease"),
@@ -363,5 +362,3 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Any:
         "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
         "disks": {path: disk_of(path, root) for path in paths or []},
     }
-    # Any until all that take it say Tower.
-    return tower
