@@ -243,6 +243,10 @@ def from_source(resolved: ResolvedModel) -> ModelEntry:
     }
 
 
+def _known(run: Any) -> bool:
+    return isinstance(run, dict) and run.get("schema_version") == RUN_VERSION
+
+
 def from_tower(host: str, tower: Tower, memory_channels: MemoryChannels, runs: list[Any]) -> TowerEntry:
     """A tower of the inventory, like a machine of the catalog; ``runs`` are its benchmarks (benchmark/document.py)."""
     return {
@@ -253,5 +257,5 @@ def from_tower(host: str, tower: Tower, memory_channels: MemoryChannels, runs: l
         "memory_bytes": tower["memory_bytes"] or 0,
         "memory_channels": memory_channels,
         "guest": bool(tower.get("hypervisor")),
-        "runs": [run for run in runs if isinstance(run, dict) and run.get("schema_version") == RUN_VERSION],
+        "runs": [run for run in runs if _known(run)],
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict, Union
 
+from ..benchmark.document import Run
 from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
 
@@ -172,7 +173,7 @@ class TowerEntry(_Machine):
     memory_bytes: int
     memory_channels: MemoryChannels
     guest: bool
-    runs: list[dict[str, Any]]
+    runs: list[Run]
 
 
 MachineEntry = Union[CpuEntry, GpuEntry, DiskEntry, TowerEntry]

@@ -15,9 +15,10 @@ what would help. Bandwidths are gigabytes (1e9) a second, speeds tokens a second
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
+from ..benchmark.document import Quantity, Run
 from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
@@ -284,7 +285,7 @@ def prefill(machine: Machine, model: Model) -> Optional[Range]:
 
 def calibrated(
     machine: Machine,
-    runs: list[dict[str, Any]],
+    runs: Sequence[Run],
     model: Optional[Model] = None,
     use: Use = INTERLEAVED,
 ) -> tuple[Machine, float]:
@@ -294,22 +295,21 @@ def calibrated(
     the estimate of the bandwidth, plus and minus its spread; ``bench_decode`` (tokens a second, llama-bench with
     ``model``) gives the factor for :func:`forecast`, which is 1.0 where there is none.
     """
-    whole = _latest(runs, "read_whole")
-    if whole:
+    measured = _latest(runs, "read_whole")
+    if measured:
+        whole, started = measured
         middle, half = whole["median"], whole["spread"] / 2
-        when = f"read by all cores in the benchmark of {whole['started']}"
+        when = f"read by all cores in the benchmark of {started}"
         machine = machine._replace(read_gb_s=(middle * (1 - half), middle * (1 + half)), source=when)
     decode = _latest(runs, "bench_decode")
     if not decode or not model:
         return machine, 1.0
-    return machine, decode["median"] / speed(machine, model, use)["expected"]
+    return machine, decode[0]["median"] / speed(machine, model, use)["expected"]
 
 
-def _latest(runs: list[dict[str, Any]], name: str) -> Optional[dict[str, Any]]:
-    for run in reversed(runs):
-        if name in run["results"]:
-            return {**run["results"][name], "started": run["started"]}
-    return None
+def _latest(runs: Sequence[Run], name: str) -> Optional[tuple[Quantity, str]]:
+    """The quantity in the last run that has it, and when that was."""
+    return next(((run["results"][name], run["started"]) for run in reversed(runs) if name in run["results"]), None)
 
 
 def error_table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

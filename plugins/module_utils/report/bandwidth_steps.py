@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from ..benchmark.document import Run
 from ..text import number, size
 from .benchmark_history import moment
 
@@ -25,13 +26,13 @@ def active_bytes(document: dict[str, Any]) -> Optional[int]:
     return ((document["model"] or {}).get("gguf") or {}).get("active_bytes")
 
 
-def runs_of_model(document: dict[str, Any]) -> list[dict[str, Any]]:
+def runs_of_model(document: dict[str, Any]) -> list[Run]:
     """The runs of the benchmark with the model of this report; what another model did says nothing of it."""
     name = (document["model"] or {}).get("name")
     return [run for run in document["benchmarks"] if str(run["conditions"].get("model")).rsplit(" ", 1)[0] == name]
 
 
-def latest(runs: list[dict[str, Any]], name: str) -> tuple[Optional[float], str]:
+def latest(runs: list[Run], name: str) -> tuple[Optional[float], str]:
     """The median of a quantity in the last run of the benchmark that has it, and when that was."""
     for run in reversed(runs):
         if name in run["results"]:
