@@ -11,9 +11,9 @@ made-up words, so that a server runs it like any other. Nothing is downloaded. T
 
 from __future__ import annotations
 
+import argparse
 import random
 import struct
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +97,6 @@ def make(path: Path, size: Size = SIZE) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} PATH")
-    make(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("path", type=Path, help="the file to write")
+    make(parser.parse_args().path)

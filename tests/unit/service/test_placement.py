@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from plugins.module_utils.service.placement import imbalance, parse_numa_maps, placement_problem, summarize
+from tests import llama_server
 
 MEBIBYTE = 2**20
 
@@ -74,18 +75,7 @@ def test_imbalance_is_relative_to_the_mean() -> None:
 
 def intent(**changes: Any) -> Any:
     """An interleaved server on two nodes without huge pages."""
-    return {
-        "url": "http://127.0.0.1:8080",
-        "key_file": "/etc/llama-server/main.keys",
-        "nodes": [0, 1],
-        "weights": {},
-        "kernel_policy": "interleave:0-1",
-        "huge_pages": "none",
-        "page_bytes": None,
-        "tolerance": 0.01,
-        "least_share": None,
-        "warm_up_tokens": 0,
-    } | changes
+    return llama_server.intent() | changes
 
 
 def placed(*sizes: int, **changes: Any) -> Any:

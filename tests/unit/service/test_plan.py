@@ -8,34 +8,9 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.service.plan import make_plan, stale_instances
+from tests.llama_server import HELP, OLD_HELP
 
 GB = 10**9
-# As llama-server 0.5.0-dev prints it, shortened.
-HELP = """\
--t,    --threads N                      number of CPU threads to use during generation (default: -1)
-                                        (env: LLAMA_ARG_THREADS)
--tb,   --threads-batch N                number of threads to use during batch and prompt processing
--fa,   --flash-attn [on|off|auto]       set Flash Attention use
-                                        (env: LLAMA_ARG_FLASH_ATTN)
--lm,   --load-mode MODE                 model loading mode (default: auto)
-                                        - auto: mmap if possible
-                                        - none: no special loading mode
-                                        - mmap: memory-map model
-                                        - mlock: force system to keep model in RAM
-                                        - mmap+mlock: mmap + force system to keep model in RAM
-                                        - dio: use DirectIO if available
-                                        (env: LLAMA_ARG_LOAD_MODE)
---numa TYPE                             attempt optimizations that help on some NUMA systems
-                                        - distribute: spread execution evenly over all nodes
-                                        (env: LLAMA_ARG_NUMA)
---warmup, --no-warmup                   whether to perform warmup with an empty run
---slots, --no-slots                     expose slots monitoring endpoint (env: LLAMA_ARG_ENDPOINT_SLOTS)
---other N                               (env: LLAMA_ARG_MODEL) (env: LLAMA_ARG_ALIAS) (env: LLAMA_ARG_HOST)
---other N                               (env: LLAMA_ARG_PORT) (env: LLAMA_ARG_API_KEY_FILE) (env: LLAMA_ARG_CTX_SIZE)
---other N                               (env: LLAMA_ARG_N_PARALLEL) (env: LLAMA_ARG_CACHE_RAM)
---other N                               (env: LLAMA_ARG_CORS_ORIGINS)
-"""
-OLD_HELP = HELP.replace("LLAMA_ARG_LOAD_MODE", "LLAMA_ARG_MMAP").replace("--load-mode", "--mmap")
 
 
 def settings(**changes: Any) -> Any:

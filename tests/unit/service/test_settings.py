@@ -4,21 +4,7 @@
 from __future__ import annotations
 
 from plugins.module_utils.service.settings import load_mode_settings, option_choices, server_settings
-
-HELP = """\
--t,    --threads N                      number of CPU threads to use during generation (default: -1)
-                                        (env: LLAMA_ARG_THREADS)
--lm,   --load-mode MODE                 model loading mode (default: auto)
-                                        - auto: mmap if possible
-                                        - none: no special loading mode
-                                        - mmap: memory-map model
-                                        - mlock: force system to keep model in RAM
-                                        - mmap+mlock: mmap + force system to keep model in RAM
-                                        - dio: use DirectIO if available
-                                        (env: LLAMA_ARG_LOAD_MODE)
---slots, --no-slots                     expose slots monitoring endpoint (env: LLAMA_ARG_ENDPOINT_SLOTS)
-"""
-OLD_HELP = HELP.replace("LLAMA_ARG_LOAD_MODE", "LLAMA_ARG_MMAP").replace("--load-mode", "--mmap")
+from tests.llama_server import HELP, OLD_HELP
 
 
 def test_the_help_text_tells_names_and_choices() -> None:

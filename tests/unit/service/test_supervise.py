@@ -16,6 +16,7 @@ import pytest
 
 from plugins.module_utils.service import supervise
 from plugins.module_utils.service.supervise import answers, before, check_start, due, restart_wait, updated, watch
+from tests import llama_server
 
 EVEN: Any = {
     "nodes": {"0": 10**9, "1": 10**9},
@@ -69,18 +70,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def intent(server: Server, **changes: Any) -> Any:
-    return {
-        "url": server.url,
-        "key_file": "/none",
-        "nodes": [0, 1],
-        "weights": {},
-        "kernel_policy": "interleave:0-1",
-        "huge_pages": "none",
-        "page_bytes": None,
-        "tolerance": 0.01,
-        "least_share": None,
-        "warm_up_tokens": 0,
-    } | changes
+    return llama_server.intent(server.url) | changes
 
 
 def start(server: Server, pid: int, found: Any = EVEN, **changes: Any) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from plugins.module_utils.service.memory_budget import second_copy_problem
-from plugins.module_utils.service.unit import UnitError, cpu_seconds, describe, stopped
+from plugins.module_utils.service.unit import UnitError, await_start, cpu_seconds, describe, journal, started, stopped
 
 UNIT = "llama-server@main.service"
 GUARD = "llamatower-guard-llama-server-main.service"
@@ -96,3 +96,56 @@ def test_the_time_that_it_used_is_told_where_systemd_counts_it() -> None:
 def test_a_second_copy_that_does_not_fit_is_refused_with_the_figures() -> None:
     assert second_copy_problem(10 * 10**9, 100 * 10**9) is None
     assert "111.1 GB" in str(second_copy_problem(100 * 10**9, 90 * 10**9))
+
+
+class Starting:
+    """A unit that goes through these states, one each time that it is asked, and stays in the last."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = list(states)
+
+    def __call__(self, words: list[str]) -> str:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        name, _, restarts = state.partition(" ")
+        job = "Job=7\n" if name == "queued" else ""
+        return f"ActiveState={'inactive' if name == 'queued' else name}\nNRestarts={restarts or 0}\n{job}"
+
+
+def waited(timeout: float, *states: str, loaded: bool = True) -> float:
+    return await_start(UNIT, lambda: loaded, timeout, Starting(*states), lambda _seconds: None)
+
+
+def test_a_start_is_waited_for_from_the_queue_to_the_answer() -> None:
+    assert waited(60, "queued", "queued", "activating", "active") < 60
+
+
+@pytest.mark.parametrize(
+    ("timeout", "states", "sentence"),
+    [
+        (60, ("activating", "activating", "failed"), "did not start"),
+        (60, ("activating 1", "activating 1", "activating 2"), "did not start"),
+        (-1, ("activating", "active"), "has not loaded its model within -1 s"),
+        # A start that is late may still get its verdict from systemd, which takes a while.
+        (-300, ("activating",), "has not loaded its model within"),
+    ],
+)
+def test_a_start_that_fails_or_takes_too_long_ends_in_a_sentence(
+    timeout: float, states: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(UnitError, match=sentence):
+        waited(timeout, *states, loaded=False)
+
+
+def test_what_the_check_of_the_last_start_said_is_told_apart_from_the_journal() -> None:
+    def run(words: list[str]) -> str:
+        if words[0] == "systemctl":
+            return "InvocationID=abc\n"
+        return "first\nlast\n" if "_SYSTEMD_INVOCATION_ID=abc" in words else "one\ntwo\n"
+
+    assert journal(UNIT, run) == (["one", "two"], "last")
+    assert journal(UNIT, lambda _words: "") == ([], "")
+
+
+def test_units_that_run_are_named_by_the_first_word_of_their_line() -> None:
+    listing = "llama-server@main.service loaded active running llama.cpp server\n\n"
+    assert started("llama-server@*.service", lambda _words: listing) == [UNIT]

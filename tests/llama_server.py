@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""A llama-server for tests: what its ``--help`` prints, and what the check of its start expects."""
+
+from __future__ import annotations
+
+from plugins.module_utils.service.document import Intent
+
+# As llama-server 0.5.0-dev prints it, shortened.
+HELP = """\
+-t,    --threads N                      number of CPU threads to use during generation (default: -1)
+                                        (env: LLAMA_ARG_THREADS)
+-tb,   --threads-batch N                number of threads to use during batch and prompt processing
+-fa,   --flash-attn [on|off|auto]       set Flash Attention use
+                                        (env: LLAMA_ARG_FLASH_ATTN)
+-lm,   --load-mode MODE                 model loading mode (default: auto)
+                                        - auto: mmap if possible
+                                        - none: no special loading mode
+                                        - mmap: memory-map model
+                                        - mlock: force system to keep model in RAM
+                                        - mmap+mlock: mmap + force system to keep model in RAM
+                                        - dio: use DirectIO if available
+                                        (env: LLAMA_ARG_LOAD_MODE)
+--numa TYPE                             attempt optimizations that help on some NUMA systems
+                                        - distribute: spread execution evenly over all nodes
+                                        (env: LLAMA_ARG_NUMA)
+--warmup, --no-warmup                   whether to perform warmup with an empty run
+--slots, --no-slots                     expose slots monitoring endpoint (env: LLAMA_ARG_ENDPOINT_SLOTS)
+--other N                               (env: LLAMA_ARG_MODEL) (env: LLAMA_ARG_ALIAS) (env: LLAMA_ARG_HOST)
+--other N                               (env: LLAMA_ARG_PORT) (env: LLAMA_ARG_API_KEY_FILE) (env: LLAMA_ARG_CTX_SIZE)
+--other N                               (env: LLAMA_ARG_N_PARALLEL) (env: LLAMA_ARG_CACHE_RAM)
+--other N                               (env: LLAMA_ARG_CORS_ORIGINS)
+"""
+OLD_HELP = HELP.replace("LLAMA_ARG_LOAD_MODE", "LLAMA_ARG_MMAP").replace("--load-mode", "--mmap")
+
+
+def intent(url: str = "http://127.0.0.1:8080") -> Intent:
+    """An interleaved server on two nodes without huge pages."""
+    return {
+        "url": url,
+        "key_file": "/etc/llama-server/main.keys",
+        "nodes": [0, 1],
+        "weights": {},
+        "kernel_policy": "interleave:0-1",
+        "huge_pages": "none",
+        "page_bytes": None,
+        "tolerance": 0.01,
+        "least_share": None,
+        "warm_up_tokens": 0,
+    }
