@@ -159,6 +159,9 @@ def test_what_the_documentation_names_is_there(page: str) -> None:
     text = (REPO / page).read_text()
     files = r"(?<![\w/.~<-])((?:bin|catalog|docs|inventory|molecule|playbooks|plugins|roles|tests)/[\w./@-]*\w)"
     missing = [name for name in set(re.findall(files, text)) if not (REPO / name).exists()]
+    core = REPO / "plugins/module_utils"
+    wings = "|".join(path.name for path in core.iterdir() if path.is_dir() and path.name != "__pycache__")
+    missing += [name for name in set(re.findall(rf"`((?:{wings})/\w+\.py)`", text)) if not (core / name).exists()]
     for link in set(re.findall(r"\]\((?!https?:)([\w./#-]+)\)", text)):
         target, _, anchor = link.partition("#")
         path = (REPO / page).parent / target if target else REPO / page
