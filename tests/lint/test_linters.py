@@ -15,6 +15,14 @@ CHECKERS = {
     "ruff-format": ["ruff", "format", "--diff"],
     "mypy": ["mypy", "plugins", "tests"],
     "imports": ["lint-imports", "--no-cache"],
+    "antsibull-docs": [
+        "antsibull-docs",
+        "lint-collection-docs",
+        "--plugin-docs",
+        "--validate-collection-refs=self",
+        ".",
+    ],
+    "antsibull-changelog": ["antsibull-changelog", "lint"],
 }
 
 
