@@ -77,7 +77,7 @@ def suggestion(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: 
             f"  {model['name']:<24} {size(model['bytes']):>9} of {size(memory_bytes)}, "
             f"{size(model['active_bytes'])} read a token"
         )
-    lines += ["", "Paste the lines of one into inventory/group_vars/towers.yml, and run this again:"]
+    lines += ["", "Paste the lines of one into group_vars/towers.yml beside the inventory, and run this again:"]
     for model in fitting:
         lines += ["", "model_store_models:", f"  - name: {model['name']}", f"    repo: {model['repo']}"]
         lines += ["    revision: main", f'    files: "{model["files"]}"']
