@@ -28,7 +28,7 @@ NO_HUB = "http://127.0.0.1:9"
 def ansible(directory: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """ansible-playbook, run in a directory."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "HF_"))}
-    environment |= {"ANSIBLE_NOCOLOR": "1", "PWD": str(directory), "HF_ENDPOINT": NO_HUB} | variables
+    environment |= {"ANSIBLE_NOCOLOR": "1", "HF_ENDPOINT": NO_HUB} | variables
     return subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", *words],
         cwd=directory,
