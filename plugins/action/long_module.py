@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Run a module that takes long, detached from the connection, and show how far it is.
 
-The modules that need it are symbolic links to this file in their names. Such a module has a
-``progress_path`` and works under module_utils/progress.py; called without one, it is not long. It runs
-in Ansible's own async wrapper, so it goes on when the connection or the controller goes away; the next
-run starts another one, which waits for the first, shown by the same lines, and then finds the work done
-or goes on from there.
+The modules that need it are routed here by meta/runtime.yml. Such a module has a ``progress_path`` and works under
+module_utils/progress.py; called without one, it is not long. It runs in Ansible's own async wrapper, so it goes on when
+the connection or the controller goes away; the next run starts another one, which waits for the first, shown by the
+same lines, and then finds the work done or goes on from there.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ansible module: build llama.cpp into an artefact."""
+"""Ansible module: build llama.cpp into a build archive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ version_added: 0.1.0
 author: llamatower contributors
 description:
   - Fetches the source, proves its hash or commit, and builds it with cmake, ninja and ccache into
-    C(artefacts/<key>.tar) below the working directory. This build archive appears whole or not at all.
+    C(archives/<key>.tar) below the working directory. This build archive appears whole or not at all.
   - An interrupted build goes on where it was. A build that runs already is waited for.
 extends_documentation_fragment:
   - llamatower.tower.attributes
@@ -25,7 +25,7 @@ options:
         description: The build key.
         type: str
         required: true
-      artefact:
+      archive:
         description: The build archive to make.
         type: path
         required: true
@@ -111,23 +111,17 @@ log:
 """
 
 import os
-import shutil
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.build.compile import BuildError, make_artefact, missing_tools
+from ..module_utils.build.compile import BuildError, make_archive, missing_tools
 from ..module_utils.build.source import SourceError
 from ..module_utils.progress import Progress
+from ..module_utils.text import size
+from ..module_utils.tower import disk_of
 
-# A build directory with its source and artefact took 1.2 GB.
+# A build directory with its source and its archive took 1.2 GB.
 NEEDED_BYTES = 3 * 10**9
-
-
-def free_bytes(directory: str) -> int:
-    """What is free where this directory is or will be."""
-    path = Path(directory)
-    return shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
 
 
 def main() -> None:
@@ -140,7 +134,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # The artefact is fetched by a user who need not be root.
+    # The build archive is fetched by a user who need not be root.
     os.umask(0o022)
     build, work_dir = module.params["build"], os.path.realpath(module.params["work_dir"])
     if module.check_mode:
@@ -148,19 +142,19 @@ def main() -> None:
     problem = missing_tools()
     if problem:
         module.fail_json(msg=problem)
-    free = free_bytes(work_dir)
+    free = disk_of(work_dir)["free_bytes"]
     if free < NEEDED_BYTES:
         module.fail_json(
-            msg=f"{work_dir} has {free / 1e9:.1f} GB free and a build needs {NEEDED_BYTES / 1e9:.0f} GB: "
-            "make room, or set llama_build_work_dir."
+            msg=f"{work_dir} has {size(free)} free and a build needs {size(NEEDED_BYTES)}: make room, or set "
+            "llama_build_work_dir."
         )
     ccache_dir = module.params["ccache_dir"] or os.path.join(work_dir, "ccache")
     try:
         with Progress(module.params["progress_path"]) as progress:
             # Another tower's run may have made it while this one waited.
-            if os.path.exists(build["artefact"]):
+            if os.path.exists(build["archive"]):
                 module.exit_json(changed=False, manifest=None)
-            manifest = make_artefact(build, work_dir, ccache_dir, progress)
+            manifest = make_archive(build, work_dir, ccache_dir, progress)
     except SourceError as error:
         module.fail_json(msg=str(error))
     except BuildError as error:

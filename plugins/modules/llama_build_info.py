@@ -60,7 +60,7 @@ options:
     type: dict
     default: {}
   work_dir:
-    description: Where M(llamatower.tower.llama_build) works; the build archive is C(artefacts/<key>.tar) below it.
+    description: Where M(llamatower.tower.llama_build) works; the build archive is C(archives/<key>.tar) below it.
     type: path
     required: true
 attributes:
@@ -91,7 +91,7 @@ llama_build:
   type: dict
   contains:
     key: {description: Name of the build., type: str, returned: success, sample: 3f0d8a54c1b2e697}
-    artefact: {description: The build archive that is made., type: path, returned: success}
+    archive: {description: The build archive that is made., type: path, returned: success}
     present: {description: Whether it is there., type: bool, returned: success}
     cpu: {description: The level asked for., type: str, returned: success}
     source: {description: "The source asked for, O(source).", type: dict, returned: success, sample: {type: git, tag: v0.5.0}}
@@ -105,12 +105,12 @@ llama_build:
 """
 
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.build.compile import BuildError, cpu_features, missing_tools
 from ..module_utils.build.cpu_features import LEVELS, compiler_flags
+from ..module_utils.build.document import BuildPlan
 from ..module_utils.build.key import build_key, cmake_options, source_digest, source_problem
 
 
@@ -129,7 +129,16 @@ def main() -> None:
     if problem:
         module.fail_json(msg=problem)
     options = cmake_options(cpu, module.params["cmake_options"])
-    build: dict[str, Any] = {"key": None, "artefact": None, "present": False, "compiler": None, "cpu_features": []}
+    build: BuildPlan = {
+        "key": None,
+        "archive": None,
+        "present": False,
+        "cpu": cpu,
+        "source": source,
+        "options": options,
+        "compiler": None,
+        "cpu_features": [],
+    }
     problem = missing_tools()
     if problem and not module.check_mode:
         module.fail_json(msg=problem)
@@ -144,15 +153,17 @@ def main() -> None:
             module.fail_json(msg=error.args[0])
         name = version.splitlines()[0]
         key = build_key(source_digest(source), options, name, features)
-        artefact = os.path.join(work_dir, "artefacts", f"{key}.tar")
-        build = {
-            "key": key,
-            "artefact": artefact,
-            "present": os.path.exists(artefact),
-            "compiler": name,
-            "cpu_features": features,
-        }
-    module.exit_json(changed=False, llama_build={**build, "cpu": cpu, "source": source, "options": options})
+        archive = os.path.join(work_dir, "archives", f"{key}.tar")
+        build.update(
+            {
+                "key": key,
+                "archive": archive,
+                "present": os.path.exists(archive),
+                "compiler": name,
+                "cpu_features": features,
+            }
+        )
+    module.exit_json(changed=False, llama_build=build)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ EXAMPLES = r"""
 - name: Install a build
   llamatower.tower.llama_release:
     key: 3f0d8a54c1b2e697
-    archive: /var/cache/llama.cpp/artefacts/3f0d8a54c1b2e697.tar
+    archive: /var/cache/llama.cpp/archives/3f0d8a54c1b2e697.tar
 
 - name: Go back to an earlier one
   llamatower.tower.llama_release:

@@ -73,7 +73,7 @@ def build(cpu: str, more: dict[str, str], cache: Path, work: Path) -> Path:
         module("llama_build", build=plan, **places, **progress)
     place = work / plan["key"]
     if not (place / "bin").exists():
-        with tarfile.open(plan["artefact"]) as archive:
+        with tarfile.open(plan["archive"]) as archive:
             archive.extractall(place, filter="data")
     return place / "bin"
 

@@ -53,7 +53,7 @@ def test_a_killed_build_leaves_the_tower_as_it_was_and_the_next_run_makes_it_goo
     second = site.playbook("playbooks/build.yml", **variables)
     assert second.code == 0
     assert site.current() != current
-    site.artefact().unlink()
+    site.archive().unlink()
 
     third = site.playbook("playbooks/build.yml")
     assert third.code == 0

@@ -24,8 +24,8 @@ SIZE = re.compile(r"^llama_(?:kv_cache|memory_recurrent): size = +([\d.]+) MiB",
 @pytest.fixture(scope="module")
 def llama_bench(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("build")
-    with tarfile.open(site.artefact()) as artefact:
-        artefact.extractall(place, filter="data")
+    with tarfile.open(site.archive()) as archive:
+        archive.extractall(place, filter="data")
     return place / "bin" / "llama-bench"
 
 

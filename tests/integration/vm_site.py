@@ -136,9 +136,9 @@ class Site:
         """The release that the tower runs."""
         return self.ssh("readlink /opt/llama.cpp/current")
 
-    def artefact(self) -> Path:
-        """The artefact of that release, which this machine built."""
-        return cache_dir() / "builds" / "artefacts" / f"{Path(self.current()).name}.tar"
+    def archive(self) -> Path:
+        """The build archive of that release, which this machine built."""
+        return cache_dir() / "builds" / "archives" / f"{Path(self.current()).name}.tar"
 
     def state(self) -> str:
         """What must not change when a run is refused: build, models, settings, and the process of the server."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = """\
 import os, time
 from ansible.module_utils.basic import AnsibleModule
-from plugins.module_utils.progress import Progress
+from ansible_collections.llamatower.tower.plugins.module_utils.progress import Progress
 
 def main():
     module = AnsibleModule(argument_spec={"progress_path": {"type": "path"}}, supports_check_mode=True)
@@ -42,11 +43,12 @@ def main():
 main()
 """
 PLAY = """\
-- hosts: HOSTS
+- hosts: all
   gather_facts: false
   tasks:
     - llama_wait:
-        progress_path: PLACE/progress.json
+        progress_path: "{{ place }}/progress.json"
+      check_mode: "{{ checked | default(false) }}"
       register: waited
     - ansible.builtin.debug:
         msg: "found {{ waited.found | default('', true) }} changed {{ waited.changed }}"
@@ -61,29 +63,34 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Runs:
-    """Plays in a directory with that module; whatever still runs in the end is stopped."""
+    """Plays in a directory with that module; whatever still runs in the end is stopped.
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    A host has the directory of its name, or of the ``place`` that is given for it.
+    """
+
+    def __init__(self, place: Path, **hosts: str) -> None:
+        self.place, self.hosts = place, hosts
         self.started: list[subprocess.Popen[str]] = []
         (place / "action").mkdir()
         (place / "action" / "llama_wait.py").symlink_to(ROOT / "plugins" / "action" / "long_module.py")
         (place / "library").mkdir()
         (place / "library" / "llama_wait.py").write_text(f"#!{sys.executable}\n{MODULE}")
+        (place / "play.yml").write_text(PLAY)
+        lines = [
+            f"{name} ansible_connection=local ansible_python_interpreter={sys.executable} place={place}/{name} "
+            f"ansible_async_dir={place}/{name}/async {variables}"
+            for name, variables in hosts.items()
+        ]
+        (place / "inventory").write_text("\n".join(lines) + "\n")
 
-    def start(self, *options: str, hosts: str = "one") -> subprocess.Popen[str]:
-        play = self.place / "play.yml"
-        play.write_text(PLAY.replace("PLACE", str(self.place)).replace("HOSTS", hosts))
-        inventory = self.place / "inventory"
-        local = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
-        inventory.write_text(f"one {local}\ntwo {local}\n")
+    def start(self) -> subprocess.Popen[str]:
         environment = {
-            "ANSIBLE_LIBRARY": f"{self.place}/library:{ROOT}/plugins/modules",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_LIBRARY": f"{self.place}/library",
             "ANSIBLE_ACTION_PLUGINS": f"{self.place}/action",
-            "ANSIBLE_ASYNC_DIR": f"{self.place}/async",
             "ANSIBLE_NOCOLOR": "1",
         }
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(play), *options]
+        command = ["ansible-playbook", "-i", f"{self.place}/inventory", f"{self.place}/play.yml"]
         run = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=os.environ | environment, start_new_session=True,
@@ -96,85 +103,101 @@ class Runs:
         print(output)
         return output
 
-    def job(self) -> int:
-        """The process of the module, once it works."""
-        pid = self.place / "pid"
+    def until(self, run: subprocess.Popen[str], line: str) -> str:
+        """What a run prints up to and with that line."""
+        shown = ""
+        assert run.stdout
+        while not shown.endswith(line):
+            more = run.stdout.readline()
+            assert more, f"the play ended without {line!r}:\n{shown}"
+            shown += more
+        return shown
+
+    def job(self, name: str) -> int:
+        """The process of the module on a host, once it works."""
+        pid = self.place / name / "pid"
         wait_until(lambda: pid.exists() and pid.read_text() != "", "the module")
         return int(pid.read_text())
 
-    def touch(self, name: str) -> None:
-        (self.place / name).touch()
+    def touch(self, *names: str) -> None:
+        for name in names:
+            (self.place / name).parent.mkdir(exist_ok=True)
+            (self.place / name).touch()
+
+    def stop(self) -> None:
+        self.touch(*(f"{name}/end" for name in self.hosts))
+        for run in self.started:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Iterator[Runs]:
-    these = Runs(tmp_path)
-    yield these
-    these.touch("end")
-    for run in these.started:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-
-
-def test_a_run_shows_how_far_it_is_and_returns_the_modules_result(runs: Runs) -> None:
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """One run of hosts that each meet something else."""
+    place = tmp_path_factory.mktemp("fleet")
+    runs = Runs(place, works="", shares=f"place={place}/works", fails="", dies="", looks="checked=true")
+    runs.touch("fails/fail", "fails/end")
     run = runs.start()
-    shown = ""
-    assert run.stdout
-    while "waiting" not in shown:
-        shown = run.stdout.readline()
-        assert shown, "the play ended without a line of progress"
-    assert shown == "one: waiting 3 of 10, 30 %\n"
-    runs.touch("end")
-    output = runs.finish(run)
-    assert run.returncode == 0
-    assert "changed True" in output
-    assert list((runs.place / "async").iterdir()) == []
-
-
-def test_a_modules_failure_is_shown_in_its_own_words(runs: Runs) -> None:
-    runs.touch("fail")
-    runs.touch("end")
-    run = runs.start()
-    assert "It failed, so mend it." in runs.finish(run)
+    os.kill(runs.job("dies"), signal.SIGKILL)
+    shown = runs.until(run, ": waiting 3 of 10, 30 %\n")
+    runs.touch("works/end")
+    (place / "output").write_text(shown + runs.finish(run))
     assert run.returncode == 2
+    yield runs
+    runs.stop()
 
 
-def test_a_killed_module_ends_in_one_sentence(runs: Runs) -> None:
-    run = runs.start()
-    os.kill(runs.job(), signal.SIGKILL)
-    output = runs.finish(run)
-    assert run.returncode == 2
-    assert "llama_wait was killed before it ended: run the same command again, and it goes" in output
-    assert "Traceback" not in output
+@pytest.fixture(scope="module")
+def output(fleet: Runs) -> dict[str, str]:
+    """What was printed of each host."""
+    printed = (fleet.place / "output").read_text()
+    tasks = printed.replace("\n\nTASK", "\n\0").replace("\n\nPLAY RECAP", "\n\0").replace("\nfatal: ", "\n\0fatal: ")
+    parts = tasks.replace("\nok: ", "\n\0ok: ").replace("\nchanged: ", "\n\0changed: ").split("\0")
+    return {name: "\n".join(part for part in parts if f"[{name}]" in part.split("\n")[0]) for name in fleet.hosts}
 
 
-def test_a_killed_controller_leaves_the_job_and_the_next_run_waits_for_it(runs: Runs) -> None:
-    first = runs.start()
-    job = runs.job()
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    second = runs.start()
-    assert second.stdout
-    while "waiting" not in second.stdout.readline():
-        assert second.poll() is None, "the play ended without a line of progress"
-    os.kill(job, 0)  # it is still there
-    runs.touch("end")
-    assert "found done changed False" in runs.finish(second)
-    assert second.returncode == 0
+def test_a_run_shows_how_far_it_is(fleet: Runs) -> None:
+    # Whichever of the two works shows it, and the one that waits for it may.
+    assert re.search("^(works|shares): waiting 3 of 10, 30 %$", (fleet.place / "output").read_text(), re.MULTILINE)
 
 
-def test_two_hosts_that_share_a_place_do_the_work_once(runs: Runs) -> None:
-    run = runs.start(hosts="one,two")
-    runs.job()
-    runs.touch("end")
-    output = runs.finish(run)
-    assert run.returncode == 0
-    assert output.count("found done changed False") == 1
-    assert output.count("changed True") == 1
+def test_two_hosts_that_share_a_place_do_the_work_once_and_return_the_modules_result(
+    fleet: Runs, output: dict[str, str]
+) -> None:
+    both = output["works"] + output["shares"]
+    assert both.count("found done changed False") == 1, both
+    assert both.count("found  changed True") == 1, both
+    assert list((fleet.place / "works/async").iterdir()) == []
 
 
-def test_check_mode_asks_the_module_and_starts_nothing(runs: Runs) -> None:
-    run = runs.start("--check")
-    assert "found check changed True" in runs.finish(run)
-    assert not (runs.place / "async").exists()
+def test_a_modules_failure_is_shown_in_its_own_words(output: dict[str, str]) -> None:
+    assert "fatal: [fails]" in output["fails"] and "It failed, so mend it." in output["fails"]
+
+
+def test_a_killed_module_ends_in_one_sentence(output: dict[str, str]) -> None:
+    said = "llama_wait was killed before it ended: run the same command again, and it goes"
+    assert said in " ".join(output["dies"].split()), output["dies"]
+    assert "Traceback" not in output["dies"]
+
+
+def test_check_mode_asks_the_module_and_starts_nothing(fleet: Runs, output: dict[str, str]) -> None:
+    assert "found check changed True" in output["looks"]
+    assert not (fleet.place / "looks").exists()
+
+
+def test_a_killed_controller_leaves_the_job_and_the_next_run_waits_for_it(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, one="")
+    try:
+        first = runs.start()
+        job = runs.job("one")
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        second = runs.start()
+        runs.until(second, "one: waiting 3 of 10, 30 %\n")
+        os.kill(job, 0)  # it is still there
+        runs.touch("one/end")
+        assert "found done changed False" in runs.finish(second)
+        assert second.returncode == 0
+    finally:
+        runs.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compile llama.cpp into an artefact, a plain tar of manifest.json and bin/."""
+"""Compile llama.cpp into a build archive, a plain tar of manifest.json and bin/."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import shlex
 import shutil
 import subprocess
 import tarfile
-from typing import Any
 
+from ..files import make_directory, write_json
 from ..progress import Progress
 from .cpu_features import features_of, machine_flags
+from .document import BuildManifest, BuildPlan
 from .key import BINARIES, SCHEMA_VERSION, sha256_file
 from .source import fetch_source
 
@@ -44,8 +45,8 @@ def cpu_features(compiler: str, flags: list[str]) -> list[str]:
     return features_of(result.stdout)
 
 
-def make_artefact(build: dict[str, Any], work_dir: str, ccache_dir: str, progress: Progress) -> dict[str, Any]:
-    """Build, and put the artefact into its place. Returns its manifest. Goes on where an earlier run was killed."""
+def make_archive(build: BuildPlan, work_dir: str, ccache_dir: str, progress: Progress) -> BuildManifest:
+    """Build, and put the archive into its place. Returns its manifest. Goes on where an earlier run was killed."""
     environment = {
         "LC_ALL": "C",
         "CCACHE_DIR": ccache_dir,
@@ -61,7 +62,7 @@ def make_artefact(build: dict[str, Any], work_dir: str, ccache_dir: str, progres
     }
     tree = fetch_source(build["source"], os.path.join(work_dir, "sources"), progress)
     builds = os.path.join(work_dir, "build")
-    directory = os.path.join(builds, build["key"])
+    directory = os.path.join(builds, str(build["key"]))
     options = [f"-D{name}={value}" for name, value in build["options"].items()]
     if shutil.which("ccache"):
         options += [f"-DCMAKE_{language}_COMPILER_LAUNCHER=ccache" for language in ("C", "CXX")]
@@ -71,7 +72,7 @@ def make_artefact(build: dict[str, Any], work_dir: str, ccache_dir: str, progres
     run_step(["ninja", "-C", directory, "-j", jobs, *BINARIES], progress, "compiling", environment)
     progress.tell("packing llama.cpp")
     manifest = _manifest(build, directory)
-    _pack(build["artefact"], manifest, directory)
+    _pack(str(build["archive"]), manifest, directory)
     # What other builds left that were killed; ccache has what is worth keeping of them and of this one.
     shutil.rmtree(builds)
     return manifest
@@ -119,13 +120,17 @@ def ninja_progress(line: str) -> tuple[int, int] | None:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def _manifest(build: dict[str, Any], directory: str) -> dict[str, Any]:
+def _manifest(build: BuildPlan, directory: str) -> BuildManifest:
     binaries = {name: os.path.join(directory, "bin", name) for name in BINARIES}
     version = subprocess.run([binaries["llama-server"], "--version"], capture_output=True, text=True, check=False)
     lines = (version.stderr + version.stdout).splitlines()
     return {
         "schema_version": SCHEMA_VERSION,
-        **{name: build[name] for name in ("key", "source", "cpu", "options", "compiler")},
+        "key": str(build["key"]),
+        "source": build["source"],
+        "cpu": build["cpu"],
+        "options": build["options"],
+        "compiler": str(build["compiler"]),
         "cpu_features": _features_used(directory),
         "llama_version": next((line.split(": ", 1)[1] for line in lines if line.startswith("version: ")), None),
         "binaries": {name: sha256_file(path) for name, path in binaries.items()},
@@ -154,15 +159,14 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _pack(artefact: str, manifest: dict[str, Any], directory: str) -> None:
+def _pack(archive: str, manifest: BuildManifest, directory: str) -> None:
     path = os.path.join(directory, "manifest.json")
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=2)
-    os.makedirs(os.path.dirname(artefact), exist_ok=True)
-    partial = f"{artefact}.partial"
-    with tarfile.open(partial, "w") as archive:
-        archive.add(path, "manifest.json", filter=_of_root)
+    write_json(path, manifest, sync=False)
+    make_directory(os.path.dirname(archive))
+    partial = f"{archive}.partial"
+    with tarfile.open(partial, "w") as contents:
+        contents.add(path, "manifest.json", filter=_of_root)
         for name in BINARIES:
-            archive.add(os.path.join(directory, "bin", name), f"bin/{name}", filter=_of_root)
+            contents.add(os.path.join(directory, "bin", name), f"bin/{name}", filter=_of_root)
     os.chmod(partial, 0o644)
-    os.replace(partial, artefact)
+    os.replace(partial, archive)

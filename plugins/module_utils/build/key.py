@@ -6,9 +6,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from .cpu_features import LEVELS, SWITCHES
+from .document import BuildSource
 
 SCHEMA_VERSION = 1
 BINARIES = ("llama-server", "llama-bench", "llama-cli", "llama-quantize", "llama-gguf-split")
@@ -23,7 +25,7 @@ SOURCE_KEYS = {
 }
 
 
-def source_problem(source: dict[str, Any]) -> str | None:
+def source_problem(source: Mapping[str, Any]) -> str | None:
     """One sentence where ``llama_build_source`` cannot be used, else None."""
     kind = source.get("type")
     if kind not in SOURCE_KEYS:
@@ -43,7 +45,7 @@ def source_problem(source: dict[str, Any]) -> str | None:
     return None
 
 
-def source_digest(source: dict[str, Any]) -> str:
+def source_digest(source: BuildSource) -> str:
     """What pins the content of a source: its SHA-256, or its commit."""
     return str(source["commit"] if source["type"] == "git" else source["sha256"])
 

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from ..files import point
+from ..files import make_directory, point, read_json
+from .document import BuildManifest
 from .key import sha256_file
 from .source import extract_all
 from .trial_model import tiny_gguf
@@ -27,42 +28,55 @@ class ReleaseError(Exception):
 
 def whole(release: Path) -> bool:
     """Whether a release is there with the binaries that its manifest names."""
+    manifest = read_json(str(release / "manifest.json"))
     try:
-        manifest = json.loads((release / "manifest.json").read_text(encoding="utf-8"))
-        return all(sha256_file(str(release / "bin" / name)) == digest for name, digest in manifest["binaries"].items())
-    except (OSError, ValueError, KeyError):
+        return wrong_binary(release, manifest["binaries"]) is None if isinstance(manifest, dict) else False
+    except (OSError, KeyError):
         return False
 
 
-def read_manifest(archive: str) -> dict[str, Any]:
-    """The manifest in an artefact."""
+def wrong_binary(release: Path, binaries: dict[str, str]) -> tuple[str, str] | None:
+    """The first of the binaries that is another one than it should be, and the SHA-256 that it has; None without one.
+
+    Raises OSError where one is not there.
+    """
+    for name, digest in binaries.items():
+        found = sha256_file(str(release / "bin" / name))
+        if found != digest:
+            return name, found
+    return None
+
+
+def read_manifest(archive: str) -> BuildManifest:
+    """The manifest in a build archive."""
     try:
         with tarfile.open(archive) as contents:
             member = contents.extractfile("manifest.json")
-            manifest: dict[str, Any] = json.load(member) if member else {}
-        if not manifest.get("binaries"):
+            manifest = json.load(member) if member else None
+        if not isinstance(manifest, dict) or not manifest.get("binaries"):
             raise ValueError("its manifest names no binaries")
+        return cast(BuildManifest, manifest)
     except (OSError, KeyError, ValueError, tarfile.TarError) as error:
         raise ReleaseError(
-            f"{archive} is not a whole artefact ({error}): remove it and run ansible-playbook llamatower.tower.build."
+            f"{archive} is no whole build archive ({error}): remove it and run ansible-playbook llamatower.tower.build."
         ) from None
-    return manifest
 
 
-def install(archive: str, manifest: dict[str, Any], release: Path) -> None:
+def install(archive: str, manifest: BuildManifest, release: Path) -> None:
     """Unpack beside, prove, try, rename."""
     partial = release.with_name(f".{release.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
+    make_directory(str(partial))
     try:
         with tarfile.open(archive) as contents:
             extract_all(contents, str(partial))
-        for name, digest in manifest["binaries"].items():
-            found = sha256_file(str(partial / "bin" / name))
-            if found != digest:
-                raise ReleaseError(
-                    f"{name} in {archive} has the SHA-256 {found}, not {digest}: remove the artefact and build again."
-                )
+        wrong = wrong_binary(partial, manifest["binaries"])
+        if wrong:
+            name, found = wrong
+            wanted = manifest["binaries"][name]
+            raise ReleaseError(
+                f"{name} in {archive} has the SHA-256 {found}, not {wanted}: remove that archive and build again."
+            )
         try_out(partial / "bin")
         damaged = release.with_name(f".{release.name}.damaged")
         shutil.rmtree(damaged, ignore_errors=True)

@@ -16,7 +16,9 @@ import urllib.request
 import zipfile
 from typing import Any
 
+from ..files import make_directory
 from ..progress import Progress
+from .document import BuildSource
 from .key import sha256_file, source_digest
 
 # pip asks a source distribution for its metadata even where it only downloads it, and for that it would fetch
@@ -37,14 +39,14 @@ class SourceError(Exception):
     """The source cannot be had or is not what it should be; the text is one sentence."""
 
 
-def fetch_source(source: dict[str, Any], directory: str, progress: Progress) -> str:
+def fetch_source(source: BuildSource, directory: str, progress: Progress) -> str:
     """The path of the llama.cpp tree of a source, fetched into ``directory`` unless it is there."""
     final = os.path.join(directory, source_digest(source))
     if not os.path.isdir(final):
         progress.tell("fetching the source of llama.cpp")
         partial = f"{final}.partial"
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        os.makedirs(partial)
+        make_directory(partial)
         try:
             tree = os.path.join(partial, "tree")
             {"sdist": _sdist, "archive": _archive, "git": _git}[source["type"]](source, partial, tree, progress)
@@ -78,14 +80,14 @@ def _run(argv: list[str], **options: Any) -> str:
     return output.strip()
 
 
-def _sdist(source: dict[str, Any], partial: str, tree: str, _progress: Progress) -> None:
+def _sdist(source: BuildSource, partial: str, tree: str, _progress: Progress) -> None:
     """By pip, from wherever this machine's pip gets its packages; the hash decides whether it is the right one."""
     package, version, digest = source["package"], source["version"], source["sha256"]
     requirements = os.path.join(partial, "requirements.txt")
     with open(requirements, "w", encoding="utf-8") as file:
         file.write(f"{package}=={version} --hash=sha256:{digest}\n")
     backend = os.path.join(partial, "backend", "scikit_build_core")
-    os.makedirs(backend)
+    make_directory(backend)
     with open(os.path.join(backend, "__init__.py"), "w", encoding="utf-8"):
         pass
     with open(os.path.join(backend, "build.py"), "w", encoding="utf-8") as file:
@@ -126,7 +128,7 @@ def wrong_digest(name: str, got: str, wanted: str) -> str:
     )
 
 
-def _archive(source: dict[str, Any], partial: str, tree: str, progress: Progress) -> None:
+def _archive(source: BuildSource, partial: str, tree: str, progress: Progress) -> None:
     location, path = source["location"], source["location"]
     if "://" in location:
         path = os.path.join(partial, "archive")
@@ -148,7 +150,7 @@ def _archive(source: dict[str, Any], partial: str, tree: str, progress: Progress
 
 
 def _unpack(archive: str, tree: str) -> None:
-    os.makedirs(tree)
+    make_directory(tree)
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
@@ -168,7 +170,7 @@ def extract_all(contents: tarfile.TarFile, directory: str) -> None:
         contents.extractall(directory)
 
 
-def _git(source: dict[str, Any], _partial: str, tree: str, _progress: Progress) -> None:
+def _git(source: BuildSource, _partial: str, tree: str, _progress: Progress) -> None:
     url, tag, wanted = source["url"], source["tag"], source["commit"]
     clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", tag, url, tree]
     try:

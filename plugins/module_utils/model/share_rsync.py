@@ -28,18 +28,13 @@ address = {address}
 port = {port}
 use chroot = no
 log file = {directory}/log
+path = {model}
+read only = yes
+list = no
+hosts allow = {peers}
+hosts deny = *
 [model]
-path = {model}
-read only = yes
-list = no
-hosts allow = {peers}
-hosts deny = *
 [whole]
-path = {model}
-read only = yes
-list = no
-hosts allow = {peers}
-hosts deny = *
 post-xfer exec = touch "{directory}/whole/$RSYNC_HOST_ADDR"
 """
 PAUSE = 0.5

@@ -11,9 +11,9 @@ from plugins.module_utils.build.key import build_key, cmake_options, source_dige
 
 SHA256 = "ab" * 32
 COMMIT = "cd" * 20
-SDIST = {"type": "sdist", "package": "llama-cpp-python", "version": "0.3.36", "sha256": SHA256}
-ARCHIVE = {"type": "archive", "location": "/srv/llama.cpp.tar.gz", "sha256": SHA256}
-GIT = {"type": "git", "url": "https://github.com/ggml-org/llama.cpp", "tag": "v0.5.0", "commit": COMMIT}
+SDIST: Any = {"type": "sdist", "package": "llama-cpp-python", "version": "0.3.36", "sha256": SHA256}
+ARCHIVE: Any = {"type": "archive", "location": "/srv/llama.cpp.tar.gz", "sha256": SHA256}
+GIT: Any = {"type": "git", "url": "https://github.com/ggml-org/llama.cpp", "tag": "v0.5.0", "commit": COMMIT}
 
 
 @pytest.mark.parametrize("source", [SDIST, ARCHIVE, GIT])

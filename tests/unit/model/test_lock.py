@@ -36,7 +36,7 @@ def like(document: Any, **change: Any) -> Any:
 
 
 def test_the_text_is_yaml_in_a_stable_order_and_read_back_as_it_was() -> None:
-    other = {**ENTRY, "name": "a"}
+    other = like(ENTRY, name="a")
     text = text_of([ENTRY, other])
     assert text == text_of([other, ENTRY])
     assert "llamatower.tower.lock" in text.splitlines()[0]
