@@ -113,8 +113,7 @@ tuning:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.history import read_history, summary
-from ..module_utils.service.tuned import read_stored, without_measurements
+from ..module_utils.benchmark.history import read_history, read_stored, summary, without_measurements
 
 
 def main() -> None:

@@ -182,9 +182,9 @@ left_out:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.benchmark.history import without_measurements
 from ..module_utils.benchmark.tuner import TuneError, Tuner
 from ..module_utils.progress import Progress
-from ..module_utils.service.tuned import without_measurements
 from ..module_utils.service.unit import UnitError, read_unit
 
 

@@ -8,7 +8,7 @@ Rates of memory, disk and hashing are GB/s (1e9 bytes a second), of models token
 from __future__ import annotations
 
 import re
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ..service.document import Arm, Winner
 
@@ -171,20 +171,47 @@ class RunnerUp(Arm):
     decode_tokens_per_second: Speed
 
 
-class Evidence(TypedDict):
-    """What the tuner's winner was chosen by. Prompts are null where no number of threads was compared for them, the
-    runner-up where there was nothing else to compare; a document that is told has no measurements."""
-
+class _Evidence(TypedDict):
     decode_tokens_per_second: Speed
     prompt_tokens_per_second: Speed | None
     load_seconds: list[float]
     runner_up: RunnerUp | None
+
+
+class Evidence(_Evidence, total=False):
+    """What the tuner's winner was chosen by. Prompts are null where no number of threads was compared for them, the
+    runner-up where there was nothing else to compare; a document that is told has no ``measurements``."""
+
     measurements: list[Measurement]
 
 
 class Decision(TypedDict):
-    """The part of ``tuning.json`` that :func:`search.decide` makes; see :class:`service.document.Tuning`."""
+    """What the tuner's measurements say, by :func:`search.decide`; ``confidence`` is certain, likely or tie."""
 
     winner: Winner
     confidence: str
     evidence: Evidence
+
+
+class TunedModel(TypedDict):
+    """A model that was measured: its name and the hashes of its files, or of one without a manifest its file's name and
+    sizes and times."""
+
+    name: str
+    sha256: list[str]
+
+
+class Tuning(Decision):
+    """``tuning.json`` in the directory of the measurements: what the tuner found for one build, model and tower.
+
+    ``schema_version`` is :data:`service.tuned.SCHEMA_VERSION`, ``build`` the key of the release, and ``space`` has the
+    sorted values of :class:`search.Space`. The service takes the winner over where :func:`service.tuned.stored_winner`
+    says that it is of its own build, model and hardware.
+    """
+
+    schema_version: int
+    measured: str
+    build: str
+    model: TunedModel
+    conditions: Conditions
+    space: dict[str, Any]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kept runs of a tower's benchmark: what became slower since the last run like it, and what is told of them."""
+"""What is kept of a tower's measurements: the runs, what became slower from one to the next, and the tuner's result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Optional, cast
 
 from ..files import make_directory, read_json, write_json
+from ..service import tuned
 from ..service.numa_policy import weights
-from .document import CELL, SCHEMA_VERSION, Quantity, Regression, Run, Summary
+from .document import CELL, SCHEMA_VERSION, Evidence, Quantity, Regression, Run, Summary, Tuning
 
 # Runs that are kept for one tower: a year of weekly ones.
 KEPT_RUNS = 52
@@ -121,3 +122,17 @@ def keep(directory: str, run: Run, kept: int = KEPT_RUNS) -> str:
     for old in sorted(Path(directory).glob("*.json"))[:-kept]:
         old.unlink()
     return path
+
+
+def read_stored(path: str) -> Optional[Tuning]:
+    """What tuning.json holds; None where it is not there or no document of this schema."""
+    document = read_json(path)
+    known = isinstance(document, dict) and document.get("schema_version") == tuned.SCHEMA_VERSION
+    return cast(Tuning, document) if known and "winner" in document else None
+
+
+def without_measurements(document: Tuning) -> Tuning:
+    """The stored document without the list of all measurements."""
+    evidence: Evidence = {**document["evidence"]}
+    evidence.pop("measurements", None)
+    return {**document, "evidence": evidence}

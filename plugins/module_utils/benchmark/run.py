@@ -14,14 +14,14 @@ from ..model.declaration import shards_of
 from ..model.gguf import GgufError, file_reader, read_header, summary
 from ..model.store import read_manifest
 from ..service.client import ServerError
-from ..service.document import TunedModel, Unit
+from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
 from ..service.numa_policy import memory_nodes, node_cores
 from ..service.unit import UnitError, huge_pages, read_unit, stopped
 from ..sysfs import node_meminfo
 from ..tower import read_tower
 from . import llama_bench, measure
-from .document import SCHEMA_VERSION, Quantity, Run, RunConditions
+from .document import SCHEMA_VERSION, Quantity, Run, RunConditions, TunedModel
 from .results import conditions_of, derived, misplaced, probe_results, quantity
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)

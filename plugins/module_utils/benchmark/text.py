@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..service.document import Arm, Tuning
+from ..service.document import Arm
 from ..text import WIDTH, printable, wrapped
-from .document import NAMES, Summary, name_of
+from .document import NAMES, Summary, Tuning, name_of
 from .history import run_before
 
 
@@ -52,9 +52,8 @@ def arm_text(arm: Arm, threads_batch: Optional[int] = None) -> str:
 def tuning_text(found: Tuning, left_out: dict[str, str]) -> str:
     """The stored result of the tuner in words, and why policies were not compared."""
     evidence = found["evidence"]
-    decode, prompt, runner = (
-        evidence[key] for key in ("decode_tokens_per_second", "prompt_tokens_per_second", "runner_up")
-    )
+    decode, prompt = evidence["decode_tokens_per_second"], evidence["prompt_tokens_per_second"]
+    runner = evidence["runner_up"]
     speed = f"{decode['median']:.4g} tokens a second ({decode['low']:.4g} to {decode['high']:.4g})"
     if prompt:
         speed += f", prompts {prompt['median']:.4g}"

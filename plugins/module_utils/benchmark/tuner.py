@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, cast
 
 from ..files import read_json, write_beside, write_json
 from ..model.uncached import drop
-from ..service.document import Tuning, Unit
+from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
 from ..service.numa_policy import WEIGHT, launch, memory_nodes, node_cores, policy_problem
 from ..service.tuned import SCHEMA_VERSION
@@ -25,7 +25,7 @@ from ..text import duration
 from ..tower import read_tower
 from ..tower_document import Tower
 from . import llama_bench
-from .document import Measurement
+from .document import Measurement, Tuning
 from .history import node_weights, read_history
 from .results import conditions_of
 from .run import build_of, model_files, model_of

@@ -266,31 +266,3 @@ class Winner(Arm):
     """The settings that the tuner found fastest."""
 
     threads_batch: int
-
-
-class TunedModel(TypedDict):
-    """A model that was measured: its name and the hashes of its files, or of one without a manifest its file's name and
-    sizes and times."""
-
-    name: str
-    sha256: list[str]
-
-
-class Tuning(TypedDict):
-    """``tuning.json``, what the tuner found for one build, model and tower.
-
-    ``schema_version`` is :data:`tuned.SCHEMA_VERSION`, ``measured`` is UTC, ``build`` the key of the release,
-    ``conditions`` what :func:`benchmark.results.conditions_of` says of the tower, ``space`` the sorted values of
-    :class:`benchmark.search.Space`, and ``evidence`` a :class:`benchmark.document.Evidence`. ``confidence`` is certain,
-    likely or tie.
-    """
-
-    schema_version: int
-    measured: str
-    build: str
-    model: TunedModel
-    conditions: dict[str, Any]
-    space: dict[str, Any]
-    winner: Winner
-    confidence: str
-    evidence: dict[str, Any]

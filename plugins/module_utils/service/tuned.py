@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Optional, TypedDict, cast
 
-from ..files import read_json
 from ..tower_document import Tower
-from .document import Tuning, Winner
+from .document import Winner
 
 # Raised when a key of tuning.json is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
@@ -46,16 +45,3 @@ def stored_winner(document: Any, build: Optional[str], sha256: list[str], tower:
         return None
     winner = document.get("winner")
     return cast(Winner, winner) if isinstance(winner, dict) else None
-
-
-def read_stored(path: str) -> Optional[Tuning]:
-    """What tuning.json holds; None where it is not there or no document of this schema."""
-    document = read_json(path)
-    known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
-    return cast(Tuning, document) if known and "winner" in document else None
-
-
-def without_measurements(document: Tuning) -> Tuning:
-    """The stored document without the list of all measurements."""
-    evidence = {key: value for key, value in document["evidence"].items() if key != "measurements"}
-    return {**document, "evidence": evidence}

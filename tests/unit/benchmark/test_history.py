@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from plugins.module_utils.benchmark.history import (
     keep,
     node_weights,
     read_history,
+    read_stored,
     regressions,
     sentence,
     summary,
+    without_measurements,
 )
 from plugins.module_utils.benchmark.results import probe_results, quantity
 from plugins.module_utils.benchmark.text import benchmark_text
@@ -99,3 +102,18 @@ def test_the_text_says_the_change_since_the_run_it_is_compared_with() -> None:
     assert "75%" in text
     assert "No CPU is free." in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_was_stored_is_read_or_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "tuning.json"
+    assert read_stored(str(path)) is None
+    path.write_text("half a fi")
+    assert read_stored(str(path)) is None
+    path.write_text(json.dumps({"schema_version": 1, "winner": {"threads": 2}}))
+    assert dict(read_stored(str(path)) or {}) == {"schema_version": 1, "winner": {"threads": 2}}
+
+
+def test_what_is_told_of_the_tuner_has_no_measurements() -> None:
+    document: Any = {"schema_version": 1, "evidence": {"load_seconds": [1.0], "measurements": [{}]}}
+    assert dict(without_measurements(document)["evidence"]) == {"load_seconds": [1.0]}
+    assert "measurements" in document["evidence"]

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +27,7 @@ from plugins.module_utils.benchmark.search import (
     steps_left,
     thread_counts,
 )
-from plugins.module_utils.service.tuned import read_stored, stored_winner
+from plugins.module_utils.service.tuned import stored_winner
 
 SPACE = Space(
     loads(["interleave", "distribute", "none"], ["dio", "none", "mmap"], ["thp", "none"]),
@@ -256,12 +254,3 @@ def test_the_time_that_is_left_shrinks_and_is_at_most_what_it_takes() -> None:
     assert told[0] > 0
     assert told[-1] == 0
     assert told[0] > told[len(SPACE.loads)]
-
-
-def test_what_was_stored_is_read_or_there_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "tuning.json"
-    assert read_stored(str(path)) is None
-    path.write_text("half a fi")
-    assert read_stored(str(path)) is None
-    path.write_text(json.dumps({"schema_version": 1, "winner": {"threads": 2}}))
-    assert read_stored(str(path)) == {"schema_version": 1, "winner": {"threads": 2}}
