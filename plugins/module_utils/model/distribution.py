@@ -8,7 +8,7 @@ from typing import Any
 
 from ..text import duration
 from .declaration import file_names
-from .document import PlanEntry, ResolvedModel
+from .document import DistributionPlan, PlanEntry, ResolvedModel, SharedModel
 
 WAYS = ("auto", "direct", "rsync", "swarm")
 # Bytes of a piece. A tower passes on what it has whole, so there should be a thousand; a torrent of 300 GB has 18 000
@@ -24,13 +24,10 @@ def _same(model: PlanEntry) -> tuple[str, ...]:
 
 def distribution_plan(
     towers: dict[str, list[PlanEntry]], wanted: str = "auto", seed: str | None = None, forks: int = 20
-) -> dict[str, Any]:
+) -> DistributionPlan:
     """How the models that towers lack get to them.
 
-    ``towers`` has the model_store_plan of each, in the order of the play. Returns ``way`` (``direct``, ``rsync`` or
-    ``swarm``), ``reason`` (one sentence with an estimate for 1 Gb/s), and ``models``: for each that is shared its
-    ``name``, its ``seed`` (the tower that fetches it, or has it), all ``towers`` that share it, and those that have it
-    (``donors``).
+    ``towers`` has the model_store_plan of each, in the order of the play.
     Raises ValueError with one sentence where ``wanted`` is no way.
     """
     if wanted not in WAYS:
@@ -39,7 +36,8 @@ def distribution_plan(
     for tower, models in towers.items():
         for model in models:
             groups.setdefault(_same(model), []).append((tower, model))
-    shared, size, missing = [], 0, 0
+    shared: list[SharedModel] = []
+    size = missing = 0
     for members in groups.values():
         donors = [tower for tower, model in members if model["state"] == "present"]
         lacking = [(tower, model) for tower, model in members if model["state"] != "present"]

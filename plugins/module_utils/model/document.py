@@ -178,3 +178,49 @@ class PlanEntry(TypedDict):
     bytes: int
     gguf: Gguf
     missing_bytes: int
+
+
+class SharedModel(TypedDict):
+    """A model that towers share: the ``seed`` is the tower that fetches it or has it, ``towers`` are all that share it,
+    the seed among them, and ``donors`` those of them that have it."""
+
+    name: str
+    seed: str
+    towers: list[str]
+    donors: list[str]
+
+
+class DistributionPlan(TypedDict):
+    """How the models that towers lack get to them: ``way`` is ``direct``, ``rsync`` or ``swarm``, and ``reason`` says
+    why, with an estimate for 1 Gb/s."""
+
+    way: str
+    reason: str
+    models: list[SharedModel]
+
+
+class HashedFile(TypedDict):
+    """A file of a manifest that was hashed again: ``state`` is ``ok``, ``wrong``, ``missing`` or ``unreadable``,
+    ``sha256`` is what the manifest has and ``found`` what it has now, or null; ``mtime_ns`` is the time that it had
+    before it was read."""
+
+    file: str
+    sha256: str
+    state: str
+    found: str | None
+    mtime_ns: int | None
+
+
+class HashedModel(TypedDict):
+    """What model_verify found of a model, and when."""
+
+    name: str
+    time: int
+    files: list[HashedFile]
+
+
+class Held(TypedDict):
+    """What a store has of a name, unfinished fetches of it included."""
+
+    name: str
+    bytes: int

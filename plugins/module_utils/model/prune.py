@@ -7,11 +7,11 @@ import contextlib
 import glob
 import os
 import shutil
-from typing import Any
 
 from ..files import sync_directory
 from ..text import size
 from .declaration import NAME
+from .document import Held
 from .store import tree_bytes
 
 # The model, what fetches and other towers left of it, and what the last of them or this left when it was killed.
@@ -24,13 +24,13 @@ def places(store: str, name: str) -> list[str]:
     return [path for path in paths if os.path.isdir(path)]
 
 
-def found(store: str, names: list[str]) -> list[dict[str, Any]]:
-    """``name`` and ``bytes`` of each of these models that the store has anything of."""
+def found(store: str, names: list[str]) -> list[Held]:
+    """Each of these models that the store has anything of."""
     sizes = {name: sum(map(tree_bytes, places(store, name))) for name in names if places(store, name)}
     return [{"name": name, "bytes": size} for name, size in sizes.items()]
 
 
-def text_of(models: list[dict[str, Any]]) -> str:
+def text_of(models: list[Held]) -> str:
     """The models as a diff shows them."""
     return "".join(f"{model['name']}, {size(model['bytes'])}\n" for model in models)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,8 @@ def describe(model: ResolvedModel, store: Path, progress: Progress) -> str:
     return base64.b64encode(torrent(model, pieces.digest(), size)).decode()
 
 
-def share(given: Share, metadata: str, progress: Progress) -> Shared:
-    """Share until every tower has all of it, or the patience has run out."""
-    model, store, port = given.model, given.store, given.port
-    try:
-        import libtorrent  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise ShareError("The tower's Python lacks libtorrent: install python3-libtorrent.") from error
-    own, others = own_address(given), {numeric(peer): name for name, peer in given.peers.items()}
+def _session(libtorrent: Any, own: str, port: int, others: Iterable[str]) -> Any:
+    """The engine at one address, which answers these others and asks nobody else."""
     allowed = libtorrent.ip_filter()
     allowed.add_rule("0.0.0.0", "255.255.255.255", 1)
     allowed.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
@@ -71,6 +66,18 @@ def share(given: Share, metadata: str, progress: Progress) -> Shared:
         }
     )
     session.set_ip_filter(allowed)
+    return session
+
+
+def share(given: Share, metadata: str, progress: Progress) -> Shared:
+    """Share until every tower has all of it, or the patience has run out."""
+    model, store, port = given.model, given.store, given.port
+    try:
+        import libtorrent  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise ShareError("The tower's Python lacks libtorrent: install python3-libtorrent.") from error
+    own, others = own_address(given), {numeric(peer): name for name, peer in given.peers.items()}
+    session = _session(libtorrent, own, port, others)
     info = libtorrent.torrent_info(libtorrent.bdecode(base64.b64decode(metadata)))
     added, place = libtorrent.add_torrent_params(), None
     added.save_path = str(store)

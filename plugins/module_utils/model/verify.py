@@ -14,11 +14,10 @@ import argparse
 import os
 import sys
 import time
-from typing import Any
 
 from ..files import write_json
 from .declaration import NAME
-from .document import Manifest, StoredFile
+from .document import HashedFile, HashedModel, Manifest, StoredFile, Verified
 from .store import SCHEMA_VERSION, read_manifest, read_verified
 from .uncached import Tell, sha256_files, sha256_uncached
 
@@ -36,13 +35,8 @@ def paths_of(store: str, models: dict[str, Manifest]) -> list[str]:
     return [path for path in paths if os.path.isfile(path)]
 
 
-def verify(store: str, models: dict[str, Manifest], workers: int, tell: Tell) -> list[dict[str, Any]]:
-    """One entry a model: ``name``, ``time``, and ``files`` with ``file``, ``state``, ``sha256``, ``found`` and
-    ``mtime_ns``.
-
-    A state is ``ok``, ``wrong``, ``missing`` or ``unreadable``; ``found`` is the SHA-256 that it has, or null, and
-    ``mtime_ns`` the time that it had before it was read. ``tell`` hears how many bytes of all files are done.
-    """
+def verify(store: str, models: dict[str, Manifest], workers: int, tell: Tell) -> list[HashedModel]:
+    """Hash the files of models again. ``tell`` hears how many bytes of all of them are done."""
     paths = paths_of(store, models)
     times = {path: os.stat(path).st_mtime_ns for path in paths}
     hashes = _hashes(paths, workers, tell)
@@ -73,14 +67,19 @@ def _hashes(paths: list[str], workers: int, tell: Tell) -> dict[str, str | None]
     return found
 
 
-def _judged(entry: StoredFile, path: str, hashes: dict[str, str | None], times: dict[str, int]) -> dict[str, Any]:
+def _judged(entry: StoredFile, path: str, hashes: dict[str, str | None], times: dict[str, int]) -> HashedFile:
     found = hashes.get(path)
     state = "ok" if found == entry["sha256"] else "wrong" if found else "unreadable" if path in hashes else "missing"
-    kept = {"file": entry["file"], "sha256": entry["sha256"]}
-    return {**kept, "state": state, "found": found, "mtime_ns": times.get(path)}
+    return {
+        "file": entry["file"],
+        "sha256": entry["sha256"],
+        "state": state,
+        "found": found,
+        "mtime_ns": times.get(path),
+    }
 
 
-def record(store: str, models: dict[str, Manifest], results: list[dict[str, Any]]) -> bool:
+def record(store: str, models: dict[str, Manifest], results: list[HashedModel]) -> bool:
     """Write down when each model was verified, and what was wrong or has another time and is right; whether that is
     another than was known."""
     changed = False
@@ -89,18 +88,20 @@ def record(store: str, models: dict[str, Manifest], results: list[dict[str, Any]
         if read_manifest(directory) != manifest:
             continue  # replaced meanwhile by another one, which was proven when it came
         times = {file["file"]: file["mtime_ns"] for file in result["files"] if file["state"] == "ok"}
-        files = [{**entry, "mtime_ns": times.get(entry["file"], entry["mtime_ns"])} for entry in manifest["files"]]
+        files: list[StoredFile] = [
+            {**entry, "mtime_ns": times.get(entry["file"]) or entry["mtime_ns"]} for entry in manifest["files"]
+        ]
         if files != manifest["files"]:
             changed = True
             write_json(os.path.join(directory, "manifest.json"), {**manifest, "files": files})
         wrong = {file["file"]: file["found"] for file in result["files"] if file["state"] in ("wrong", "unreadable")}
         changed = changed or wrong != read_verified(directory)["wrong"]
-        found = {"schema_version": SCHEMA_VERSION, "time": result["time"], "wrong": wrong}
+        found: Verified = {"schema_version": SCHEMA_VERSION, "time": result["time"], "wrong": wrong}
         write_json(os.path.join(directory, "verified.json"), found)
     return changed
 
 
-def problems(results: list[dict[str, Any]]) -> list[str]:
+def problems(results: list[HashedModel]) -> list[str]:
     """One sentence for each file that is not what it was proven to be."""
     what = {
         "wrong": "has the SHA-256 {found} and not {sha256}:",

@@ -15,6 +15,7 @@ import pytest
 
 from plugins.module_utils.model import uncached
 from plugins.module_utils.model import verify as model_verify
+from plugins.module_utils.model.document import HashedModel
 from plugins.module_utils.model.store import proven_files, read_manifest, read_verified, state_of
 from plugins.module_utils.model.verify import manifests, problems, record, verify
 from plugins.module_utils.service.programs import install, read_programs
@@ -51,7 +52,7 @@ def flip(path: Path, at: int = 1000) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def verified(store: Path, workers: int = 2) -> tuple[list[dict[str, Any]], bool]:
+def verified(store: Path, workers: int = 2) -> tuple[list[HashedModel], bool]:
     models = manifests(str(store))
     results = verify(str(store), models, workers, lambda _done: None)
     return results, record(str(store), models, results)
