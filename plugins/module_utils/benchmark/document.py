@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, TypedDict
 
-from ..service.document import Arm, Winner
+from ..service.document import Arm, Hardware, Winner
 
 # Raised when a key of a run is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
@@ -50,7 +50,7 @@ class Quantity(_Measured, total=False):
     samples: list[float]
 
 
-class Conditions(TypedDict):
+class Conditions(Hardware):
     """What a tower's speed depends on without its being a fault of the tower's, by :func:`results.conditions_of`; null
     is what Linux does not show.
 
@@ -59,10 +59,6 @@ class Conditions(TypedDict):
 
     kernel: str | None
     bios: str | None
-    cpu: str | None
-    cores: int | None
-    threads_per_core: int
-    nodes: int
     thp: str | None
     governor: str | None
 

@@ -12,6 +12,8 @@ from typing import Any, Optional
 
 from ..benchmark.document import name_of
 from ..forecast.roofline import Use, calibrated, forecast, machine_of, model_of, sensitivity_text
+from ..service.document import ServiceResult
+from ..service.placement import imbalance
 from ..text import LABEL, WIDTH, clean, number, printable, size, wrapped
 from .bandwidth_steps import runs_of_model, steps
 from .benchmark_history import slower
@@ -155,15 +157,15 @@ def _model(manifest: dict[str, Any]) -> list[str]:
     return wrapped("MODEL", ", ".join(part for part in parts if part))
 
 
-def _service(service: dict[str, Any]) -> list[str]:
+def _service(service: ServiceResult) -> list[str]:
     placement, completion = service["placement"], service["completion"]
-    held = ", ".join(f"node {node} {size(count)}" for node, count in (placement["nodes"] or {}).items())
-    shares = list((placement["nodes"] or {}).values())
-    apart = (max(shares) - min(shares)) * len(shares) / sum(shares) if len(shares) > 1 else 0.0
+    nodes = {int(node): count for node, count in (placement["nodes"] or {}).items()}
+    held = ", ".join(f"node {node} {size(count)}" for node, count in nodes.items())
+    apart = imbalance(nodes, list(nodes)) or 0.0
     policies = ", ".join(placement["policies"] or {})
     lines = wrapped("PLACEMENT", f"{held}; {apart:.1%} apart; policy {policies}")
     total = placement["bytes"] or 0
-    huge = f"{placement['huge_bytes'] / total:.0%} of weights and buffers" if total else "nothing is loaded"
+    huge = f"{(placement['huge_bytes'] or 0) / total:.0%} of weights and buffers" if total else "nothing is loaded"
     lines += wrapped("HUGE PAGES", huge)
     speed = completion["tokens_per_second"]
     lines += wrapped("SPEED", f"{speed:.2f} tokens a second" if speed else "not told by the server")

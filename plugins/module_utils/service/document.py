@@ -175,12 +175,20 @@ class Server(TypedDict):
     context: int | None
 
 
-class PlacementInfo(Placement):
-    """What numa_placement_info returns: a placement, the directory that it was read from (``none`` where nothing runs,
-    and the rest null then), and the process (null for saved files)."""
+class PlacementInfo(TypedDict):
+    """What numa_placement_info returns: a placement, the directory that it was read from, and the process (null for
+    saved files). Where nothing runs, the source is ``none`` and the rest null."""
 
     source: str
     pid: int | None
+    nodes: dict[str, int] | None
+    bytes: int | None
+    huge_bytes: int | None
+    pool_bytes: int | None
+    swapped_bytes: int | None
+    policies: dict[str, int] | None
+    files: list[str] | None
+    mappings: int | None
 
 
 class ServiceResult(TypedDict):
@@ -250,6 +258,15 @@ class PoolPlan(TypedDict):
     boot_parameters: str | None
     resized: bool
     booted: bool
+
+
+class Hardware(TypedDict):
+    """The processor as software sees it: another CPU, SMT turned off, or other nodes a socket are another machine."""
+
+    cpu: str | None
+    cores: int | None
+    threads_per_core: int
+    nodes: int
 
 
 class Arm(TypedDict):

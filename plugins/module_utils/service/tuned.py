@@ -3,26 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, TypedDict, cast
+from typing import Any, Optional, cast
 
 from ..tower_document import Tower
-from .document import Winner
+from .document import Hardware, Winner
 
 # Raised when a key of tuning.json is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
 
 
-class Hardware(TypedDict):
-    """The processor as software sees it."""
-
-    cpu: Optional[str]
-    cores: Optional[int]
-    threads_per_core: int
-    nodes: int
-
-
 def hardware_of(tower: Tower) -> Hardware:
-    """Another CPU, SMT turned off, or other nodes a socket are another machine."""
+    """What must be the same for a measurement to hold."""
     return {
         "cpu": tower["cpu"]["model"],
         "cores": tower["cores"],
