@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from ..advice.document import OddTower
 from ..benchmark.text import arm_text
+from ..service.placement import imbalance
 from ..text import clean, number, size
 from .bandwidth_steps import KINDS, served_speed, steps
 from .benchmark_history import history, moment, nice
@@ -95,13 +96,17 @@ def tuning(document: dict[str, Any]) -> Optional[str]:
     found, model = document["tuning"], document["model"] or {}
     if not found or found["model"]["name"] != model.get("name"):
         return None
-    return clean(f"{arm_text(found['winner'])} (confidence: {found['confidence']}; {moment(found['measured'])} UTC)")
+    winner = found["winner"]
+    arm = arm_text(winner, winner["threads_batch"])
+    return clean(f"{arm} (confidence: {found['confidence']}; {moment(found['measured'])} UTC)")
 
 
 def apart(document: dict[str, Any]) -> Optional[str]:
     """How far the fullest and the emptiest node are apart, as a part of an even share."""
-    shares = list((((document["service"] or {}).get("placement") or {}).get("nodes") or {}).values())
-    return f"{(max(shares) - min(shares)) * len(shares) / sum(shares):.1%}" if sum(shares) else None
+    placement = (document["service"] or {}).get("placement") or {}
+    nodes = {int(node): count for node, count in (placement.get("nodes") or {}).items()}
+    spread = imbalance(nodes, list(nodes)) if nodes else None
+    return f"{spread:.1%}" if spread is not None else None
 
 
 def huge_pages(document: dict[str, Any]) -> Optional[str]:
