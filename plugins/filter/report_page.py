@@ -12,7 +12,7 @@ import jinja2
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.forecast.document import PlanDocument
 from ..module_utils.report import page as report_page
-from ..module_utils.report.document import SCHEMA_VERSION
+from ..module_utils.report.document import SCHEMA_VERSION, Report
 from ..module_utils.report.markdown import tower_markdown
 from ..module_utils.report.plan_page import plan_view
 from ..module_utils.text import printable_data
@@ -34,7 +34,7 @@ def _render(name: str, view: dict[str, Any]) -> str:
     return environment.get_template(name).render(**printable_data(json.loads(json.dumps(view))))
 
 
-def tower_page(document: dict[str, Any]) -> str:
+def tower_page(document: Report) -> str:
     return _render("tower.html", report_page.tower_view(document))
 
 

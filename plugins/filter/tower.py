@@ -8,7 +8,8 @@ from typing import Any
 from ..module_utils.advice.kernel import kernel_differences
 from ..module_utils.advice.preflight import tower_problems
 from ..module_utils.memory.drawing import draw
-from ..module_utils.report.document import build_report, report_text
+from ..module_utils.report.document import build_report
+from ..module_utils.report.terminal import report_text
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.numa_policy import policy_problem
 from ..module_utils.sysfs import format_cpu_list

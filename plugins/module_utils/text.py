@@ -72,3 +72,8 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def moment(started: str) -> str:
+    """A time as documents write it, to the minute: ``2026-01-31 12:00``."""
+    return str(started)[:16].replace("T", " ")

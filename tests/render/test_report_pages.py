@@ -105,7 +105,7 @@ def benchmarks() -> list[dict[str, Any]]:
     return runs
 
 
-def document(root: Path, host: str, hostile: bool = False, served: bool = True) -> dict[str, Any]:
+def document(root: Path, host: str, hostile: bool = False, served: bool = True) -> Any:
     """The report of a machine with two sockets whose channels K and R are empty."""
     board = {**DEFAULTS["board"], "empty": ["DIMM_P0_K0", "DIMM_P1_R0"]}
     maker, part = (HOSTILE, HOSTILE) if hostile else ("Samsung", "M321R2GA3BB6-CQKEG")

@@ -6,11 +6,13 @@ All keys are always there; None is what nobody knows. Bandwidths are GB/s (10^9 
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from ..benchmark.document import Run, Tuning
 from ..build.document import BuildManifest
 from ..memory.document import MemoryChannels, Severity
 from ..model.document import Manifest
+from ..service.document import ServiceResult
 from ..tower_document import Tower
 
 
@@ -25,15 +27,14 @@ class Machine(TypedDict):
 class Findings(Machine):
     """All that was read and measured of a tower: what decisions about it are made from.
 
-    ``build`` and ``model`` are the two manifests, ``service`` is ``llama_service_result`` (completion, server,
-    placement, nodes, problem), ``benchmarks`` are the kept runs, oldest first, and ``tuning`` is what the tuner stored.
+    ``benchmarks`` are the kept runs, oldest first; ``tuning`` is what the tuner stored.
     """
 
     build: BuildManifest | None
     model: Manifest | None
-    service: dict[str, Any] | None
-    benchmarks: list[dict[str, Any]]
-    tuning: dict[str, Any] | None
+    service: ServiceResult | None
+    benchmarks: list[Run]
+    tuning: Tuning | None
 
 
 class Advice(TypedDict):

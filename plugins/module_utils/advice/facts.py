@@ -158,8 +158,16 @@ def _hwp(tower: Tower) -> Optional[str]:
     return "yes" if "hwp" in tower["cpu"]["flags"] and not _has(tower["command_line"], "intel_pstate=no_hwp") else "no"
 
 
-def total(counts: list[Optional[int]]) -> Optional[int]:
-    """The sum of counts; None where there is none, or one is unknown."""
+def channels_in_use(channels: Optional[MemoryChannels]) -> tuple[Optional[int], Optional[int]]:
+    """Channels with DIMMs, and all channels of the CPUs; each is None where it is unknown of a socket."""
+    sockets = [socket for socket in (channels and channels["sockets"]) or [] if socket["populated"]]
+    return (
+        _total([socket["channels_populated"] for socket in sockets]),
+        _total([socket["channels_total"] for socket in sockets]),
+    )
+
+
+def _total(counts: list[Optional[int]]) -> Optional[int]:
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
 
@@ -167,12 +175,12 @@ def total(counts: list[Optional[int]]) -> Optional[int]:
 def _memory_facts(channels: Optional[MemoryChannels]) -> dict[str, Any]:
     """What memory_channels_info says; a sum is None where a part of it is."""
     dimms = [dimm for dimm in (channels and channels["dimms"]) or [] if dimm["populated"]]
-    sockets = [socket for socket in (channels and channels["sockets"]) or [] if socket["populated"]]
+    used, total = channels_in_use(channels)
     return {
         "configured_mts": min((dimm["configured_mts"] for dimm in dimms if dimm["configured_mts"]), default=None),
         "rated_mts": max((dimm["rated_mts"] for dimm in dimms if dimm["rated_mts"]), default=None),
-        "channels": total([socket["channels_total"] for socket in sockets]),
-        "channels_populated": total([socket["channels_populated"] for socket in sockets]),
+        "channels": total,
+        "channels_populated": used,
         "memory_advice": ",".join(entry["code"] for entry in (channels["advice"] if channels else [])) or None,
     }
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from typing import Optional
 
-from ..advice.document import SettingAdvice
+from ..advice.document import Advice, SettingAdvice
 from ..advice.facts import FACTS, facts
 from ..memory.document import MemoryChannels
 from ..text import LABEL, WIDTH, clean, wrapped
@@ -22,10 +22,15 @@ def _seen(tower: Tower, channels: Optional[MemoryChannels]) -> list[str]:
     return wrapped("SEEN", "; ".join(shown)) + (wrapped("NOT SEEN", "; ".join(unknown)) if unknown else []) + [""]
 
 
-def _entry(entry: SettingAdvice) -> list[str]:
-    """What is to be done, then a line for each thing that is known of it."""
+def advice_lines(entry: Advice) -> list[str]:
+    """The fact, and what mends it."""
     lines = wrapped(entry["severity"].upper(), entry["message"])
-    lines += wrapped("", f"-> {entry['fix']}") if entry["fix"] else []
+    return lines + (wrapped("", f"-> {entry['fix']}") if entry["fix"] else [])
+
+
+def _entry(entry: SettingAdvice) -> list[str]:
+    """The same, then a line for each thing that is known of it."""
+    lines = advice_lines(entry)
     told = {
         "current": entry["current"] if entry["visible"] else "not visible from Linux",
         "recommended": entry["recommended"],

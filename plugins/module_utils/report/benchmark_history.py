@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The kept runs of a tower's benchmark as tables and small charts: what was measured when, and what became slower.
 
-Made from the report's document alone. Lengths are SVG user units; every axis begins at zero.
+Lengths are SVG user units; every axis begins at zero.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ..benchmark.document import CELL, NAMES, Quantity, Run, name_of
 from ..benchmark.history import changed_conditions, comparable, regressions, sentence
-from ..text import number
+from ..text import moment, number
 
 # A chart of one quantity; the plot lies between these edges, with the labels of the axes around it.
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 132, 40, 352, 10, 108
@@ -19,11 +19,10 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 132, 40, 352, 10, 108
 SHOWN = 12
 
 
-def history(document: dict[str, Any]) -> Optional[dict[str, Any]]:
+def history(runs: list[Run]) -> Optional[dict[str, Any]]:
     """``quantities`` of the last run beside the run before under the same conditions, ``charts`` of all runs, ``rows``:
     the runs, newest first, with what happened in them, ``matrix`` of the last run that read node by node,
     ``regressions`` of the last run, its ``conditions``, and what was ``skipped``. None where there is no run."""
-    runs = document["benchmarks"]
     if not runs:
         return None
     *earlier, last = runs
@@ -73,11 +72,6 @@ def _value(quantity: Quantity) -> str:
     """Median, and half the spread where there was more than one sample."""
     middle = number(quantity["median"])
     return f"{middle} ± {quantity['spread'] / 2:.1%}" if quantity["spread"] else middle
-
-
-def moment(started: Any) -> str:
-    """When a run began, to the minute: ``2026-01-31 12:00``."""
-    return str(started)[:16].replace("T", " ")
 
 
 def slower(run: Run, before: list[Run]) -> list[str]:

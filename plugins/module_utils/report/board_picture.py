@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
+from ..advice.document import Machine
 from ..memory.cpus import GMI_GB_S, ccd_links
+from ..memory.document import Dimm, Socket
 from ..memory.drawing import short_name
 from ..text import clean
 
@@ -25,35 +27,32 @@ def natural(text: Any) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(text))]
 
 
-def picture(document: dict[str, Any]) -> Optional[dict[str, Any]]:
+def picture(document: Machine) -> Optional[dict[str, Any]]:
     """The whole board: ``width``, ``height``, ``sockets`` with all that is in them, ``link`` and ``said``.
 
     None where nothing is known of the memory.
     """
-    found = document["memory_channels"] or {}
+    found = document["memory_channels"]
     sockets = []
-    for index, socket in enumerate(found.get("sockets") or []):
-        dimms = [dimm for dimm in found.get("dimms") or [] if dimm["socket"] == socket["socket"]]
+    for index, socket in enumerate((found["sockets"] if found else None) or []):
+        dimms = [dimm for dimm in (found["dimms"] if found else None) or [] if dimm["socket"] == socket["socket"]]
         sockets.append(_socket(document, socket, dimms, MARGIN + index * (TITLE + CPU_HEIGHT + LABELS + GAP)))
-    if not sockets:
+    if not found or not sockets:
         return None
-    limited = (found.get("bandwidth") or {}).get("limited_by")
     return {
         "width": WIDTH,
         "height": sockets[-1]["y"] + CPU_HEIGHT + LABELS + MARGIN,
         "sockets": sockets,
         "links": [(one["y"] + CPU_HEIGHT, other["y"]) for one, other in zip(sockets, sockets[1:])],
         "middle": WIDTH / 2,
-        "limited": limited == "ccd-links",
+        "limited": bool(found["bandwidth"]) and found["bandwidth"]["limited_by"] == "ccd-links",
         "said": "; ".join(f"socket {socket['socket']}: {socket['said']}" for socket in sockets),
         "states": sorted({slot["state"] for socket in sockets for c in socket["channels"] for slot in c["slots"]}),
         "link_gb_s": next((socket["link_gb_s"] for socket in sockets if socket["link_gb_s"]), None),
     }
 
 
-def _socket(
-    document: dict[str, Any], socket: dict[str, Any], dimms: list[dict[str, Any]], top: float
-) -> dict[str, Any]:
+def _socket(document: Machine, socket: Socket, dimms: list[Dimm], top: float) -> dict[str, Any]:
     y = top + TITLE
     channels = _channels(socket, dimms)
     half = (len(channels) + 1) // 2
@@ -74,30 +73,30 @@ def _socket(
     }
 
 
-def _said(socket: dict[str, Any]) -> str:
+def _said(socket: Socket) -> str:
     total, used = socket["channels_total"], socket["channels_populated"]
-    low, high = socket["channels_bounds"] or [None, None]
     if not socket["populated"]:
         return "there is no CPU in it"
     if used is None:
-        return f"{low} to {high} channels in use" if low is not None else "channels in use: unknown"
+        bounds = socket["channels_bounds"]
+        return f"{bounds[0]} to {bounds[1]} channels in use" if bounds else "channels in use: unknown"
     return f"{used} of {total or 'an unknown number of'} channels in use"
 
 
-def _slot(dimm: Optional[dict[str, Any]], state: str, locator: str) -> dict[str, Any]:
-    name = clean(locator)
+def _slot(dimm: Optional[Dimm], state: str, locator: Optional[str]) -> dict[str, Any]:
+    name = clean(locator or "unnamed")
     if dimm is None or state != "populated":
         said = "empty" if state == "empty" else "free, its channel is in use"
         return {"state": state, "locator": name, "text": f"{name}: {said}"}
     speed = dimm["configured_mts"]
     kind = clean(" ".join(str(dimm[key]) for key in ("type", "manufacturer", "part_number") if dimm[key]))
-    parts = [f"{dimm['size_bytes'] / 2**30:.0f} GiB", kind, f"{speed} MT/s" if speed else ""]
+    parts = [f"{(dimm['size_bytes'] or 0) / 2**30:.0f} GiB", kind, f"{speed} MT/s" if speed else ""]
     return {"state": state, "locator": name, "text": f"{name}: {', '.join(part for part in parts if part)}"}
 
 
-def _channels(socket: dict[str, Any], dimms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _channels(socket: Socket, dimms: list[Dimm]) -> list[dict[str, Any]]:
     """The channels of a socket with their slots; those of one that cannot be known stand alone, without a name."""
-    named: dict[str, list[dict[str, Any]]] = {}
+    named: dict[str, list[Dimm]] = {}
     alone = []
     for dimm in dimms:
         if dimm["channel"] is None:
@@ -142,7 +141,7 @@ def _place(channels: list[dict[str, Any]], left: float, right: float, top: float
         position += step / 2
 
 
-def _chips(document: dict[str, Any], socket: dict[str, Any], top: float) -> dict[str, Any]:
+def _chips(document: Machine, socket: Socket, top: float) -> dict[str, Any]:
     """What is inside a CPU: its compute dies, each linked to the die that has the memory controllers.
 
     Only where the CPU is built so; of any other, the L3 caches.

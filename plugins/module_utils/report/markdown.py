@@ -11,9 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
+from ..advice.bandwidth_steps import BENCH
+from ..advice.document import Advice
+from ..memory.document import MemoryChannels
 from ..memory.drawing import draw
 from ..text import clean, printable
-from .bandwidth_steps import BENCH
+from .document import Report
 from .page import tower_view
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "~": "&#126;", "$": "&#36;", "@": "&#64;"}
@@ -52,11 +55,7 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _command(text: Optional[str]) -> str:
-    return code(text) if text and text.startswith("ansible-playbook ") else escape(text or "")
-
-
-def tower_markdown(document: dict[str, Any]) -> str:
+def tower_markdown(document: Report) -> str:
     """The whole page."""
     view = tower_view(document)
     machine = " · ".join(part for part in (view["machine"], view["cpu"]) if part)
@@ -76,7 +75,7 @@ def tower_markdown(document: dict[str, Any]) -> str:
         ["## What to do"],
         _advice(view["advice"]),
         ["## Memory channels"],
-        *_board(document, view),
+        *_board(document["memory_channels"], view),
         ["## Bandwidth, step by step"],
         _bandwidth(view["bandwidth"]),
         *_forecast(view["forecast"]),
@@ -91,23 +90,23 @@ def tower_markdown(document: dict[str, Any]) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _advice(entries: list[dict[str, Any]]) -> list[str]:
+def _advice(entries: list[Advice]) -> list[str]:
     lines = []
     for number, entry in enumerate(entries, 1):
         worth = f" ({entry['gb_s']:.0f} GB/s)" if entry["gb_s"] else ""
         lines.append(f"{number}. **{entry['severity']}**{worth}: {escape(entry['message'])}")
-        lines += [f"   → {_command(entry['fix'])}"] if entry["fix"] else []
+        lines += [f"   → {code(entry['fix']) if entry['command'] else escape(entry['fix'])}"] if entry["fix"] else []
         lines += [f"   In the BIOS: {escape(entry['where'])}"] if entry["where"] else []
         lines += [f"   {escape(entry['why'])}"] if entry["why"] else []
     return lines or ["Nothing to mend was found."]
 
 
-def _board(document: dict[str, Any], view: dict[str, Any]) -> list[list[str]]:
-    if not view["board"]:
+def _board(memory: Optional[MemoryChannels], view: dict[str, Any]) -> list[list[str]]:
+    if not memory or not view["board"]:
         return [["What is in the slots is not known: the machine shows no SMBIOS table."]]
     rule = f"Read from SMBIOS, by the rule {escape(view['rule'] or 'none')}, confidence {escape(view['confidence'])}."
     kinds = [f"- {escape(kind)}" for kind in view["dimms"]["kinds"]]
-    return [block(draw(document["memory_channels"]).split("\n")), kinds, [rule]]
+    return [block(draw(memory).split("\n")), kinds, [rule]]
 
 
 def _bandwidth(found: Optional[dict[str, Any]]) -> list[str]:
@@ -177,5 +176,8 @@ def _origin(view: dict[str, Any]) -> list[list[str]]:
         lines.append(f"- Model: {escape(model['name'] + ', ' + view['model_size'] + commit)}")
         lines += [f"- {escape(file['file'])}: SHA-256 {escape(file.get('sha256'))}" for file in model["files"]]
     lines += [f"- Shared by: {escape(view['distribution'])}"] if view["distribution"] else []
-    declared = [["In the inventory, and then `ansible-playbook site.yml`:"], block(view["declarations"], "yaml")]
+    declared = [
+        ["In the inventory, and then `ansible-playbook llamatower.tower.site`:"],
+        block(view["declarations"], "yaml"),
+    ]
     return [lines, *(declared if view["declarations"] else [])]

@@ -11,7 +11,7 @@ from plugins.module_utils.benchmark.results import quantity as quantity_of
 from plugins.module_utils.report.benchmark_history import BOTTOM, TOP, history, nice
 
 
-def run(started: str, results: dict[str, list[float]], conditions: str = "a") -> dict[str, Any]:
+def run(started: str, results: dict[str, list[float]], conditions: str = "a") -> Any:
     quantities = {name: quantity_of(samples, "GB/s") for name, samples in results.items()}
     # As the stored history is handed out.
     for result in quantities.values():
@@ -19,8 +19,8 @@ def run(started: str, results: dict[str, list[float]], conditions: str = "a") ->
     return {"started": started, "conditions": {"kernel": conditions}, "results": quantities, "skipped": {}}
 
 
-def shown(*runs: dict[str, Any]) -> dict[str, Any]:
-    found = history({"benchmarks": list(runs)})
+def shown(*runs: Any) -> dict[str, Any]:
+    found = history(list(runs))
     assert found
     return found
 
@@ -85,7 +85,7 @@ def test_who_reads_what_is_a_matrix_of_the_last_run_that_measured_it() -> None:
 
 
 def test_nothing_measured_is_no_history() -> None:
-    assert history({"benchmarks": []}) is None
+    assert history([]) is None
 
 
 @pytest.mark.parametrize(("value", "step"), [(0.7, 1), (1.2, 2), (230.4, 250), (3, 5), (10, 10), (0.013, 0.02)])

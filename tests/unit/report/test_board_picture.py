@@ -13,7 +13,7 @@ from plugins.module_utils.report.board_picture import CPU_WIDTH, WIDTH, picture
 GENOA = {"model": "AMD EPYC 9124 16-Core Processor", "family": 25, "model_number": 17}
 
 
-def document(cpu: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+def document(cpu: dict[str, Any] | None = None, **changes: Any) -> Any:
     """A report whose one socket has two channels of two slots."""
     dimm = {"socket": 0, "type": "DDR5", "manufacturer": "A", "part_number": "B", "size_bytes": 2**34}
     dimms = [
@@ -34,7 +34,7 @@ def document(cpu: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any
     return {"tower": {"cpu": cpu or {"model": "CPU"}}, "memory_channels": memory}
 
 
-def only_socket(found: dict[str, Any]) -> dict[str, Any]:
+def only_socket(found: Any) -> dict[str, Any]:
     drawn = picture(found)
     assert drawn
     (socket,) = drawn["sockets"]
@@ -68,7 +68,7 @@ def test_a_socket_whose_channels_are_unknown_shows_its_slots_and_bounds() -> Non
 
 
 def test_a_machine_without_a_table_has_no_picture() -> None:
-    assert picture({"tower": {"cpu": {"model": "CPU"}}, "memory_channels": None}) is None
+    assert picture(document() | {"memory_channels": None}) is None
 
 
 @pytest.mark.parametrize(("cpu", "domains", "dies"), [(GENOA, 4, 4), (GENOA, 12, 12), (GENOA, 16, 16), (None, 5, 5)])

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.report.document import build_report, report_text
+from plugins.module_utils.advice.document import Advice
+from plugins.module_utils.report.document import build_report
+from plugins.module_utils.report.terminal import report_text
 from plugins.module_utils.text import size
 
 TOWER: dict[str, Any] = {
@@ -64,7 +66,7 @@ SERVICE: dict[str, Any] = {
 }
 
 
-def report(**parts: Any) -> dict[str, Any]:
+def report(**parts: Any) -> Any:
     whole = {"tower": TOWER, "memory_channels": CHANNELS, "build": BUILD, "model": MODEL, "service": SERVICE} | parts
     return build_report(whole, "tower1", "2026-01-01T00:00:00Z")
 
@@ -105,6 +107,10 @@ def test_the_text_has_the_figures_of_every_part() -> None:
 def test_no_line_is_wider_than_a_terminal() -> None:
     long = report(service=SERVICE | {"completion": SERVICE["completion"] | {"text": "word " * 100}})
     assert max(map(len, report_text(long).splitlines())) <= 80
+    nothing = build_report({"tower": TOWER, "memory_channels": CHANNELS}, "x" * 200, "2026-01-01T00:00:00Z")
+    text = report_text(nothing)
+    assert max(map(len, text.splitlines())) <= 80, text
+    assert "no server answered: ansible-playbook llamatower.tower.serve" in " ".join(text.split())
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
@@ -219,4 +225,4 @@ def test_advice_is_sorted_by_what_it_is_worth() -> None:
     worth = [{"severity": "problem", "message": str(gb_s), "fix": "", "gb_s": gb_s} for gb_s in (0.0, 38.4, 76.8)]
     found = report(advice=worth)["advice"]
     assert [entry["message"] for entry in found] == ["76.8", "38.4", "0.0"]
-    assert set(found[0]) == {"severity", "code", "message", "fix", "gb_s", "worth", "where", "why", "source"}
+    assert all(entry.keys() == Advice.__required_keys__ for entry in found)

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.report.page import bandwidth, declarations, dimms, placement, report_name, verdict
+from plugins.module_utils.report.page import bandwidth, declarations, dimms, placement, report_name
+
+
+def report(**parts: Any) -> Any:
+    """A report of which nothing else is known."""
+    return {"memory_channels": None, "model": None, "service": None, "build": None, "benchmarks": []} | parts
 
 
 def test_bars_are_parts_of_a_round_axis() -> None:
     known = {"theoretical_gb_s": 460.8, "populated_gb_s": 230.4, "reachable_gb_s": [184, 219], "limited_by": "channels"}
-    found = bandwidth(
-        {"memory_channels": {"bandwidth": known}, "model": None, "service": None, "build": None, "benchmarks": []}
-    )
+    found = bandwidth(report(memory_channels={"bandwidth": known, "sockets": []}))
     assert found
     assert [tick["text"] for tick in found["ticks"]] == ["0", "200", "400", "600"]
     whole, populated, reachable = found["steps"][:3]
@@ -26,32 +29,16 @@ def test_bars_are_parts_of_a_round_axis() -> None:
 
 
 def test_nothing_is_known_of_a_machine_that_shows_nothing() -> None:
-    empty: dict[str, Any] = {
-        "memory_channels": None, "model": None, "service": None, "build": None, "benchmarks": []
-    }  # fmt: skip
-    assert bandwidth(empty) is None
-    assert placement(empty) == []
-    assert dimms(empty) == {"kinds": [], "slots": []}
-
-
-@pytest.mark.parametrize(
-    ("severities", "said"),
-    [
-        (["problem", "advice"], "first"),
-        (["advice", "info"], "It serves, and one thing would make it better."),
-        (["info"], "It serves, and nothing to mend was found."),
-    ],
-)
-def test_one_sentence_says_what_stands_in_the_way(severities: list[str], said: str) -> None:
-    entries = [{"severity": severity, "message": "first"} for severity in severities]
-    assert verdict({"advice": entries}) == said
+    assert bandwidth(report()) is None
+    assert placement(report()) == []
+    assert dimms(report()) == {"kinds": [], "slots": []}
 
 
 def test_what_to_write_in_the_inventory_is_yaml_whatever_the_names() -> None:
     name = 'x"}]\n- evil: <script>'
     model = {"name": name, "commit": "0" * 40, "source": {"repo": "a/b", "revision": "main", "files": "Q6_K/*.gguf"}}
     build = {"source": {"type": "sdist", "package": "p", "version": "1", "sha256": "00"}, "cpu": "native"}
-    found = yaml.safe_load("\n".join(declarations({"build": build, "model": model})))
+    found = yaml.safe_load("\n".join(declarations(report(build=build, model=model))))
     assert found["llama_build_source"] == build["source"]
     assert found["model_store_models"] == [{"name": name, "repo": "a/b", "revision": "0" * 40, "files": "Q6_K/*.gguf"}]
     json.dumps(found)

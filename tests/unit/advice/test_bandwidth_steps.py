@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.advice.bandwidth_steps import NAMES, steps
+from plugins.module_utils.advice.document import Step
 from plugins.module_utils.benchmark.results import quantity
-from plugins.module_utils.report.bandwidth_steps import steps
 
 KNOWN = {
     "theoretical_gb_s": 921.6,
@@ -32,7 +33,7 @@ def run(**results: float) -> dict[str, Any]:
     }
 
 
-def document(**changes: Any) -> dict[str, Any]:
+def document(**changes: Any) -> Any:
     return {
         "memory_channels": {"bandwidth": KNOWN, "sockets": SOCKETS},
         "model": {"name": "glm-4.6", "gguf": {"active_bytes": 25 * 10**9}},
@@ -42,7 +43,7 @@ def document(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def by_name(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def by_name(found: Any) -> dict[str, Step]:
     return {step["name"]: step for step in steps(found)}
 
 
@@ -104,6 +105,10 @@ def test_without_the_bytes_of_a_token_no_speed_is_turned_into_bandwidth(model: A
     found = by_name(document(model=model))
     assert found["Theoretical"]["tokens"] is None
     assert found["Service"]["said"] is None
+
+
+def test_all_steps_have_their_codes_in_order() -> None:
+    assert [step["code"] for step in steps(document())] == list(NAMES)
 
 
 def test_nothing_is_said_of_a_machine_that_shows_nothing() -> None:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The report of one tower for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..advice.bandwidth_steps import steps
+from ..advice.facts import channels_in_use
+from ..build.document import BuildManifest
+from ..forecast.roofline import sensitivity_text
+from ..model.document import Manifest
+from ..service.document import ServiceResult
+from ..text import LABEL, WIDTH, clean, number, printable, size, wrapped
+from .advice_text import advice_lines
+from .document import Report, ReportForecast, cpu_name, machine_name
+from .page import apart, huge_pages
+
+# The bars of the bandwidths: a column of names, and the length of the longest.
+STEP, BAR = 13, 24
+
+
+def _memory(document: Report) -> list[str]:
+    used, total = channels_in_use(document["memory_channels"])
+    text = f"{size(document['tower']['memory_bytes'])} for the system"
+    if used is not None and total is not None:
+        text += f"; {used} of {total} channels populated"
+    return wrapped("MEMORY", text)
+
+
+def _bandwidth(document: Report) -> list[str]:
+    """A line a step: as long as its bandwidth, a range from # to . long; or how it would be measured."""
+    found = steps(document)
+    longest = max((step["high"] or 0.0 for step in found), default=0.0)
+    lines: list[str] = []
+    for step in found:
+        label = f"{'' if lines else 'BANDWIDTH':<{LABEL}}{step['name']:<{STEP}}"
+        said = f"{step['why']}: {step['fix']}" if step["fix"] else step["why"]
+        if step["kind"]:
+            low, high = (round(BAR * (end or 0.0) / longest) for end in (step["low"], step["high"]))
+            said = f"{'#' * low + '.' * (high - low):<{BAR}}  {step['said']}"
+            lines.append(f"{label}{said}")
+        else:
+            lines += textwrap.wrap(said, WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
+    return lines
+
+
+def _forecast(found: ReportForecast) -> list[str]:
+    low, high = number(found["tokens_per_second"]["low"]), number(found["tokens_per_second"]["high"])
+    text = f"{low} to {high} tokens a second, limited by {found['limited_by']} ({found['why']})"
+    changes = sensitivity_text((found["calibrated"] or found)["sensitivity"])
+    return wrapped("FORECAST", text) + (wrapped("", changes) if changes else [])
+
+
+def _nodes(document: Report) -> list[str]:
+    nodes = document["tower"]["nodes"]
+    each = ", ".join(f"node {node['node']}: {size(node['memory_bytes'])}, {len(node['cpus'])} CPUs" for node in nodes)
+    return wrapped("NODES", f"{len(nodes)} ({each})")
+
+
+def _build(manifest: BuildManifest) -> list[str]:
+    version = manifest.get("llama_version") or "llama.cpp"
+    return wrapped("BUILD", f"{manifest['key'][:12]}  {version}, for {manifest.get('cpu', 'unknown')} CPUs")
+
+
+def _model(manifest: Manifest) -> list[str]:
+    header, count, commit = manifest.get("gguf"), len(manifest["files"]), manifest.get("commit")
+    kind = (header.get("file_type") or header.get("quantization")) if header else None
+    parts = [manifest["name"], kind, size(manifest["bytes"]), f"{count} file{'s' if count > 1 else ''}"]
+    parts.append(f"commit {commit[:12]}" if commit else None)
+    return wrapped("MODEL", ", ".join(part for part in parts if part))
+
+
+def _service(document: Report, service: ServiceResult) -> list[str]:
+    placement, completion = service["placement"], service["completion"]
+    held = ", ".join(f"node {node} {size(count)}" for node, count in (placement["nodes"] or {}).items())
+    policies = ", ".join(placement["policies"] or {})
+    lines = wrapped("PLACEMENT", f"{held}; {apart(document) or '0.0%'} apart; policy {policies}")
+    huge = huge_pages(document)
+    lines += wrapped("HUGE PAGES", f"{huge} of weights and buffers" if huge else "nothing is loaded")
+    speed = completion["tokens_per_second"]
+    lines += wrapped("SPEED", f"{speed:.2f} tokens a second" if speed else "not told by the server")
+    return lines + wrapped("ANSWER", completion["text"])
+
+
+def report_text(document: Report, board: str = "") -> str:
+    """The report for a terminal, at most 80 columns, without color."""
+    tower = document["tower"]
+    title = " · ".join(part for part in (document["host"], machine_name(tower), cpu_name(tower)) if part)
+    lines = ["=" * WIDTH, *textwrap.wrap(clean(title), WIDTH), "=" * WIDTH, *_memory(document)]
+    if board:
+        lines += ["", *board.split("\n"), ""]
+    lines += _bandwidth(document)
+    if document["forecast"]:
+        lines += _forecast(document["forecast"])
+    lines += _nodes(document)
+    if document["build"]:
+        lines += _build(document["build"])
+    if document["model"]:
+        lines += _model(document["model"])
+    if document["distribution"]:
+        lines += wrapped("SHARED BY", document["distribution"])
+    if document["service"]:
+        lines += _service(document, document["service"])
+    lines.append("")
+    for entry in document["advice"]:
+        lines += advice_lines(entry)
+    if not document["advice"]:
+        lines += wrapped("OK", "Nothing to mend was found.")
+    # A terminal must not obey what a machine calls itself or its parts, wherever that stands.
+    return "\n".join(printable(line).rstrip() for line in lines)
