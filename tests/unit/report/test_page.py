@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.report.page import bandwidth, declarations, dimms, placement, report_name
+from plugins.module_utils.report.page import bandwidth, declarations, dimms, placement, report_name, tuning
 
 
 def report(**parts: Any) -> Any:
@@ -56,3 +56,11 @@ def test_two_hosts_never_share_a_file() -> None:
     hosts = ["a/b", "a_b", "a b", "tower1", "TOWER-1.lan"]
     assert len({report_name(host) for host in hosts}) == len(hosts)
     assert report_name("TOWER-1.lan") == "TOWER-1.lan"
+
+
+def test_the_fastest_settings_are_told_with_the_threads_of_prompts_and_of_this_model_only() -> None:
+    winner = {"numa_policy": "bind", "load_mode": "dio", "huge_pages": "thp", "threads": 32, "flash_attention": True}
+    found = {"model": {"name": "m"}, "confidence": "tie", "measured": "2026-01-25T12:00:00Z"}
+    document: dict[str, Any] = {"tuning": {**found, "winner": {**winner, "threads_batch": 64}}, "model": {"name": "m"}}
+    assert "32 threads (64 for prompts), with flash attention (confidence: tie; " in str(tuning(document))
+    assert tuning({**document, "model": {"name": "other"}}) is None
