@@ -79,7 +79,6 @@ removed:
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +89,8 @@ from ..module_utils.build.release import (
     ReleaseError,
     current_key,
     install,
+    prune,
     read_manifest,
-    superfluous,
     switch,
     whole,
 )
@@ -117,11 +116,7 @@ def apply(root: Path, params: dict[str, Any], present: bool, previous: str | Non
     if previous == key:
         return []
     switch(root, key)
-    youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    removed = superfluous([path.name for path in youngest_first], key, previous, params["keep"])
-    for name in removed:
-        shutil.rmtree(releases / name)
-    return removed
+    return prune(releases, key, previous, params["keep"])
 
 
 def main() -> None:

@@ -143,3 +143,12 @@ def superfluous(keys: list[str], current: str, previous: str | None, keep: int) 
     """Which of the releases, youngest first, go when ``keep`` stay: never the current one, the previous one last."""
     order = sorted(keys, key=lambda key: (key != current, key != previous))
     return order[max(keep, 1) :]
+
+
+def prune(releases: Path, current: str, previous: str | None, keep: int) -> list[str]:
+    """Remove the oldest releases, and return their keys."""
+    youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    removed = superfluous([path.name for path in youngest_first], current, previous, keep)
+    for name in removed:
+        shutil.rmtree(releases / name)
+    return removed
