@@ -61,6 +61,6 @@ def test_two_hosts_never_share_a_file() -> None:
 def test_the_fastest_settings_are_told_with_the_threads_of_prompts_and_of_this_model_only() -> None:
     winner = {"numa_policy": "bind", "load_mode": "dio", "huge_pages": "thp", "threads": 32, "flash_attention": True}
     found = {"model": {"name": "m"}, "confidence": "tie", "measured": "2026-01-25T12:00:00Z"}
-    document: dict[str, Any] = {"tuning": {**found, "winner": {**winner, "threads_batch": 64}}, "model": {"name": "m"}}
+    document: Any = {"tuning": {**found, "winner": {**winner, "threads_batch": 64}}, "model": {"name": "m"}}
     assert "32 threads (64 for prompts), with flash attention (confidence: tie; " in str(tuning(document))
     assert tuning({**document, "model": {"name": "other"}}) is None
