@@ -63,4 +63,5 @@ def test_the_fastest_settings_are_told_with_the_threads_of_prompts_and_of_this_m
     found = {"model": {"name": "m"}, "confidence": "tie", "measured": "2026-01-25T12:00:00Z"}
     document: Any = {"tuning": {**found, "winner": {**winner, "threads_batch": 64}}, "model": {"name": "m"}}
     assert "32 threads (64 for prompts), with flash attention (confidence: tie; " in str(tuning(document))
-    assert tuning({**document, "model": {"name": "other"}}) is None
+    document["model"] = {"name": "other"}
+    assert tuning(document) is None
