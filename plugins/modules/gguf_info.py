@@ -93,6 +93,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.model.declaration import shards_of
+from ..module_utils.model.document import GgufInfo
 from ..module_utils.model.gguf import GgufError, file_reader, read_header, summary
 
 
@@ -119,9 +120,8 @@ def main() -> None:
     tensors = (
         [tensor._asdict() for header in headers for tensor in header.tensors] if module.params["tensors"] else None
     )
-    module.exit_json(
-        changed=False, gguf={"source": paths, **found, "metadata": headers[0].metadata, "tensors": tensors}
-    )
+    gguf: GgufInfo = {**found, "source": paths, "metadata": headers[0].metadata, "tensors": tensors}
+    module.exit_json(changed=False, gguf=gguf)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,12 @@ def intact_files(files: list[StoredFile], directory: str) -> list[StoredFile]:
     return intact
 
 
+def proven_files(directory: str) -> list[StoredFile]:
+    """The files of the model that is there whose hashes were proven, and that have not changed since."""
+    manifest = read_manifest(directory)
+    return intact_files(manifest["files"] if manifest else [], directory)
+
+
 def tree_bytes(directory: str) -> int:
     """The space that all files below a directory take."""
     total = 0
@@ -68,12 +74,6 @@ def partial_bytes(store: str, name: str) -> int:
     partial, swarm = (os.path.join(store, f".{name}.{kind}") for kind in ("partial", "swarm"))
     # Wrong files are of no use.
     return tree_bytes(partial) - tree_bytes(os.path.join(partial, "quarantine")) + tree_bytes(swarm)
-
-
-def proven_files(directory: str) -> list[StoredFile]:
-    """The files of the model that is there whose hashes were proven, and that have not changed since."""
-    manifest = read_manifest(directory)
-    return intact_files(manifest["files"] if manifest else [], directory)
 
 
 def state_of(
