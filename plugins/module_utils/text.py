@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import time
 from typing import Any, Optional
 
 # What is shown in a terminal is a column of labels and a column of text.
@@ -77,3 +78,8 @@ def duration(seconds: float) -> str:
 def moment(started: str) -> str:
     """A time as documents write it, to the minute: ``2026-01-31 12:00``."""
     return str(started)[:16].replace("T", " ")
+
+
+def utc(seconds: Optional[float] = None) -> str:
+    """A time in seconds since 1970, or now, as documents have it: ``2026-01-31T12:00:00Z``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

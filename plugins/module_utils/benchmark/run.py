@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
@@ -19,6 +18,7 @@ from ..service.memory_budget import available_bytes, second_copy_problem
 from ..service.numa_policy import memory_nodes, node_cores
 from ..service.unit import UnitError, huge_pages, read_unit, stopped
 from ..sysfs import node_meminfo
+from ..text import utc
 from ..tower import read_tower
 from . import llama_bench, measure
 from .document import SCHEMA_VERSION, Quantity, Run, RunConditions, TunedModel
@@ -60,7 +60,7 @@ class Benchmark:
 
     def make(self) -> Run:
         """Measure everything and return the run."""
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        started = utc()
         with self._attempt("service_steady", "bench_decode", "disk_read"):
             self.unit = read_unit(self.options["unit"])
         with self._attempt("hash"):

@@ -21,7 +21,7 @@ from ..service.numa_policy import WEIGHT, launch, memory_nodes, node_cores, poli
 from ..service.tuned import SCHEMA_VERSION
 from ..service.unit import cpu_seconds, huge_pages, stopped
 from ..sysfs import node_available, node_meminfo, read_int
-from ..text import duration
+from ..text import duration, utc
 from ..tower import read_tower
 from ..tower_document import Tower
 from . import llama_bench
@@ -213,8 +213,7 @@ class Tuner:
                 os.unlink(self.partial)
             problems = dict.fromkeys(entry["problem"] for entry in measurements)
             raise TuneError("No setting could be measured. " + " ".join(problems))
-        measured = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        document = cast(Tuning, {**self.identity, "measured": measured, **decided})
+        document = cast(Tuning, {**self.identity, "measured": utc(), **decided})
         write_json(self.path, document)
         os.unlink(self.partial)
         return document

@@ -28,6 +28,7 @@ from .settings import (
 )
 from .supervise import LONGEST_WAIT_SECONDS
 from .tuned import stored_winner
+from .unit import unit_of
 
 # Under the policy distribute pages come to the thread that reads them first: so many tokens are generated before the
 # service counts as started, and no prompt is read (llama.cpp issue 11744).
@@ -160,7 +161,7 @@ def _instance(
     }
     return {
         "name": place.name,
-        "unit": f"llama-server@{place.name}.service",
+        "unit": unit_of(place.name),
         "port": port,
         "node": place.node,
         "url": url,

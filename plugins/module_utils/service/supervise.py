@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Callable, Optional, cast
 
 from ..files import make_directory, read_json, write_beside, write_json
+from ..text import utc
 from .client import healthy, read_key, warm_up
 from .document import Intent, Placement, PlacementRecord
 from .placement import placement_problem, summarize
-from .unit import show
+from .unit import show, unit_of
 
 # Raised when a key of the record is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
@@ -80,10 +81,6 @@ def before(instance: str, sleep: Callable[[float], None] = time.sleep) -> Option
     return None
 
 
-def unit_of(instance: str) -> str:
-    return f"llama-server@{instance}.service"
-
-
 def read_process(pid: int) -> Placement:
     """What the memory of a process is; raises OSError where it does not run."""
     return summarize(*(Path(f"/proc/{pid}/{name}").read_text() for name in ("numa_maps", "smaps")))
@@ -134,10 +131,10 @@ def updated(
     """The record of a placement check: what was found now, and when it last changed."""
     history = list(record["history"]) if record else []
     if not history or (history[-1]["problem"], history[-1]["pid"]) != (problem, pid):
-        history.append({"since": stamp(now), "pid": pid, "problem": problem})
+        history.append({"since": utc(now), "pid": pid, "problem": problem})
     return {
         "schema_version": SCHEMA_VERSION,
-        "checked": stamp(now),
+        "checked": utc(now),
         "checked_epoch": int(now),
         "pid": pid,
         "problem": problem,
@@ -156,10 +153,6 @@ def read_record(path: Path) -> Optional[PlacementRecord]:
 def due(record: PlacementRecord, pid: int, now: float) -> bool:
     """Whether the placement is to be read again: of another process, or an hour later."""
     return record["pid"] != pid or now - record["checked_epoch"] >= PLACEMENT_SECONDS
-
-
-def stamp(now: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
 
 def watch(intent: Intent, pid: int, path: Path) -> Optional[str]:

@@ -34,6 +34,11 @@ def call(words: list[str]) -> str:
     return done.stdout
 
 
+def unit_of(instance: str) -> str:
+    """The unit of an instance."""
+    return f"llama-server@{instance}.service"
+
+
 def show(unit: str, *names: str, run: Call = call) -> dict[str, str]:
     """What systemd says of a unit; ActiveState is ``inactive`` for one that does not exist, and MainPID 0."""
     text = run(["systemctl", "show", f"--property={','.join(names)}", unit])
