@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,56 +17,76 @@ import yaml
 from plugins.module_utils.advice.preflight import HANDED_ON
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - llamatower.tower.check_variables:
-        roles_path: ROOT/roles
-"""
+# Each wrong variable is that of a tower of its own, since a task ends with all problems of one tower.
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "text": ({"llama_service_metrics": "false"}, "llama_service_metrics is the text 'false', not a boolean"),
+    "misspelled": ({"llama_service_prot": 1}, "did you mean llama_service_port?"),
+    "type": ({"llama_service_port": "http"}, "llama_service_port"),
+    "choice": ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
+    "undefined": ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
+}
 
 
-def check(tmp_path: Path, variables: dict[str, object]) -> subprocess.CompletedProcess[str]:
-    play = tmp_path / "play.yml"
-    play.write_text(PLAY.replace("ROOT", str(ROOT)))
-    command = [sys.executable, "-m", "ansible", "playbook", str(play), "-e", json.dumps(variables)]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"ANSIBLE_NOCOLOR": "1"}
-    )
-
-
-def test_right_variables_pass(tmp_path: Path) -> None:
-    done = check(tmp_path, {"llama_service_port": 8081, "llama_service_metrics": True})
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_what_roles_hand_on_is_passed_over(tmp_path: Path) -> None:
-    # Two playbooks in one command: facts of the first are still there in the second.
-    roles = (ROOT / "roles").glob("*/tasks/*.yml")
-    facts = {
+def handed_on() -> set[str]:
+    """The facts that roles set for the plays after them."""
+    return {
         name
-        for path in roles
+        for path in (ROOT / "roles").glob("*/tasks/*.yml")
         for task in yaml.safe_load(path.read_text())
         for name in task.get("ansible.builtin.set_fact", {})
         if not name.startswith("__")
     }
-    assert facts == HANDED_ON
-    done = check(tmp_path, dict.fromkeys(facts, "something"))
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("variables", "sentence"),
-    [
-        ({"llama_service_metrics": "false"}, "llama_service_metrics is the text 'false', not a boolean"),
-        ({"llama_service_prot": 1}, "did you mean llama_service_port?"),
-        ({"llama_service_port": "http"}, "llama_service_port"),
-        ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
-        ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
-    ],
-)
-def test_a_wrong_variable_fails_with_its_sentence(tmp_path: Path, variables: dict[str, object], sentence: str) -> None:
-    done = check(tmp_path, variables)
-    assert done.returncode != 0
-    assert sentence in done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the action answers, by the name of the tower."""
+    directory = tmp_path_factory.mktemp("towers")
+    right: dict[str, dict[str, object]] = {
+        "right": {"llama_service_port": 8081, "llama_service_metrics": True},
+        "handed_on": dict.fromkeys(handed_on(), "something"),
+    }
+    hosts = right | {name: variables for name, (variables, _sentence) in WRONG.items()}
+    (directory / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    tasks = [
+        {
+            "llamatower.tower.check_variables": {"roles_path": str(ROOT / "roles")},
+            "register": "found",
+            "ignore_errors": True,
+        },
+        {"ansible.builtin.debug": {"msg": "@@{{ {inventory_hostname: found} | to_json }}@@"}},
+    ]
+    (directory / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.json", "-c", "local", "play.yml"],
+        cwd=directory,
+        env=os.environ
+        | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answers: dict[str, Any] = {}
+    for shown in re.findall(r'"msg": ("@@.*@@")', done.stdout):
+        answers |= json.loads(json.loads(shown).strip("@"))
+    assert answers.keys() == hosts.keys(), done.stdout + done.stderr
+    return answers
+
+
+def test_right_variables_pass(said: dict[str, Any]) -> None:
+    assert (said["right"]["failed"], said["right"]["problems"]) == (False, [])
+
+
+def test_what_roles_hand_on_is_passed_over(said: dict[str, Any]) -> None:
+    # Two playbooks in one command: facts of the first are still there in the second.
+    assert handed_on() == HANDED_ON
+    assert (said["handed_on"]["failed"], said["handed_on"]["problems"]) == (False, [])
+
+
+@pytest.mark.parametrize("tower", WRONG)
+def test_a_wrong_variable_fails_with_its_sentence(tower: str, said: dict[str, Any]) -> None:
+    assert said[tower]["failed"] is True
+    (problem,) = said[tower]["problems"]
+    assert WRONG[tower][1] in problem
+    assert said[tower]["msg"] == problem
