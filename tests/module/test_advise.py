@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -40,16 +41,48 @@ def test_rules_of_an_inventory_replace_those_of_their_code(tmp_path: Path) -> No
         tower_advice(tower, None, [RULE | {"when": ["knots > 1", "nps > 1"]}])
 
 
-def saved(directory: Path, number: int, machine: dict[str, Any]) -> dict[str, Any]:
-    """Variables of a tower of which only files are left."""
-    return {"numa_advice_root": str(write(directory / f"tower{number}", files(machine)))}
+class Advised(NamedTuple):
+    """What advise.yml said, without a model, and the files of the towers before and after."""
+
+    text: str
+    before: dict[Path, int]
+    after: dict[Path, int]
+
+    def recap(self, tower: str) -> dict[str, int]:
+        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.text, re.MULTILINE)
+        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
 
 
-def advise(inventory: Path, hosts: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """advise.yml, without a model."""
+@pytest.fixture(scope="module")
+def advised(tmp_path_factory: pytest.TempPathFactory) -> Advised:
+    """Eight towers of which only files are left, the seventh an odd one; one that fails halfway; one that is away."""
+    root, other = tmp_path_factory.mktemp("towers"), tmp_path_factory.mktemp("others")
+    hosts: dict[str, Any] = {
+        f"tower{n}": {"numa_advice_root": str(write(root / f"tower{n}", files(ODD if n == 7 else USUAL)))}
+        for n in range(1, 9)
+    }
+    half = other / "python"
+    half.write_text(
+        f"""#!/bin/sh
+cat > {other}/$$
+! grep -q memory_channels_info {other}/$$ && exec {sys.executable} {other}/$$
+"""
+    )
+    half.chmod(0o755)
+    hosts["half"] = {
+        "numa_advice_root": str(write(other / "half", files(USUAL))),
+        "ansible_python_interpreter": str(half),
+    }
+    hosts["away"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
+    inventory = other / "hosts.json"
     inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": local}}))
-    return subprocess.run(
+
+    def times() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in [*root.rglob("*"), root]}
+
+    before = times()
+    done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/advise.yml"],
         cwd=REPO,
         env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
@@ -58,38 +91,21 @@ def advise(inventory: Path, hosts: dict[str, Any]) -> subprocess.CompletedProces
         text=True,
         check=False,
     )
+    return Advised(done.stdout + done.stderr, before, times())
 
 
-def test_towers_that_could_not_be_read_do_not_hide_the_odd_one(tmp_path: Path) -> None:
-    hosts = {f"tower{n}": saved(tmp_path, n, ODD if n == 3 else USUAL) for n in (1, 2, 3)}
-    # One that fails halfway, and one that does not answer.
-    half = tmp_path / "python"
-    half.write_text(
-        f"""#!/bin/sh
-cat > {tmp_path}/$$
-! grep -q memory_channels_info {tmp_path}/$$ && exec {sys.executable} {tmp_path}/$$
-"""
-    )
-    half.chmod(0o755)
-    hosts["tower4"] = saved(tmp_path, 4, USUAL) | {"ansible_python_interpreter": str(half)}
-    hosts["tower5"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
-    done = advise(tmp_path / "hosts.json", hosts)
-    assert "tower3 differs from its two siblings" in " ".join(done.stdout.split()), done.stdout + done.stderr
-    assert "tower4                     : ok=2    changed=0    unreachable=0    failed=1" in done.stdout
+def test_towers_that_could_not_be_read_do_not_hide_the_odd_one(advised: Advised) -> None:
+    assert (advised.recap("half")["ok"], advised.recap("half")["failed"]) == (2, 1), advised.text
+    assert advised.recap("away")["unreachable"] == 1, advised.text
+    said = " ".join(advised.text.split())
+    assert "tower7 differs from its seven siblings: NPS4, 10 of 12 channels." in said, advised.text
 
 
-def test_the_playbook_advises_each_names_the_odd_one_and_changes_nothing(tmp_path: Path) -> None:
-    hosts = {f"tower{n}": saved(tmp_path, n, ODD if n == 7 else USUAL) for n in range(1, 9)}
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    inventory = tmp_path / "hosts.json"
-    done = advise(inventory, hosts)
-    assert done.returncode == 0, done.stdout + done.stderr
-    recap = done.stdout.split("PLAY RECAP")[1]
-    assert recap.count("changed=0") == len(recap.strip().splitlines()) - 1, recap
-    assert done.stdout.count("Set NUMA nodes per socket to NPS1") == 1
-    said = " ".join(done.stdout.split())
-    assert "where: AMD CBS > DF Common Options > Memory Addressing > NUMA nodes per socket" in said
-    assert "tower7 differs from its seven siblings: NPS4, 10 of 12 channels." in said
-    before[inventory] = inventory.stat().st_mtime_ns
-    before[tmp_path] = tmp_path.stat().st_mtime_ns
-    assert {path: path.stat().st_mtime_ns for path in [*tmp_path.rglob("*"), tmp_path]} == before
+def test_each_is_advised_and_nothing_changes(advised: Advised) -> None:
+    for tower in (*(f"tower{n}" for n in range(1, 9)), "localhost"):
+        recap = advised.recap(tower)
+        assert (recap["failed"], recap["unreachable"], recap["changed"]) == (0, 0, 0), advised.text
+    assert advised.text.count("Set NUMA nodes per socket to NPS1") == 1, advised.text
+    said = " ".join(advised.text.split())
+    assert "where: AMD CBS > DF Common Options > Memory Addressing > NUMA nodes per socket" in said, advised.text
+    assert advised.after == advised.before

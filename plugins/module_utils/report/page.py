@@ -2,7 +2,7 @@
 """What the pages of the report show, HTML and Markdown alike, as plain data.
 
 Made from the report's document alone, like the text for the terminal. The templates (roles/report/templates) and
-report_markdown.py only lay it out and escape it.
+markdown.py only lay it out and escape it.
 """
 
 from __future__ import annotations
