@@ -19,17 +19,49 @@ INVENTORY = REPO / "molecule/default/inventory/hosts.yml"
 HUB = "http://127.0.0.1:18475"
 CACHE = Path(os.environ.get("LLAMATOWER_CACHE") or Path.home() / ".cache/llamatower")
 STATE = CACHE / "towers/containers"
-MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
-MODEL = f"{MODEL_DIR}/gemma-3-270m-Q4_K_M.gguf"
-UNIT = "llama-server@main.service"
+MODEL_FILE = "gemma-3-270m-Q4_K_M.gguf"
 
 
-def tower(name: str) -> Any:
+class Places:
+    """Where the roles put things on a tower, and how they call them: by default, or as its inventory says."""
+
+    def __init__(self, name: str) -> None:
+        towers = yaml.safe_load(INVENTORY.read_text())["towers"]
+        values: dict[str, Any] = {}
+        for defaults in sorted(REPO.glob("roles/*/defaults/main.yml")):
+            values |= yaml.safe_load(defaults.read_text()) or {}
+        values |= towers["vars"] | towers["hosts"][name]
+        self.name = name
+        self.ssh_port: int = values["ansible_port"]
+        self.models: str = values["model_store_dir"]
+        self.model_name: str = values["model_store_models"][0]["name"]
+        self.model_dir = f"{self.models}/{self.model_name}"
+        self.model = f"{self.model_dir}/{MODEL_FILE}"
+        self.builds: str = values["llama_build_root"]
+        self.build_work: str = values["llama_build_work_dir"]
+        self.measured: str = values["benchmark_dir"]
+        self.user: str = values["llama_service_user"]
+        self.port: int = values["llama_service_port"]
+        self.instance: str = values["llama_service_instance"]
+        self.unit = f"llama-server@{self.instance}.service"
+        self.check_unit = f"llama-server-check@{self.instance}.service"
+        self.keys = f"/etc/llama-server/{self.instance}.keys"
+        self.environment = f"/etc/llama-server/{self.instance}.env"
+        self.transfer = values["llama_build_transfer_dir"].replace("{{ __state }}", str(STATE))
+        changed = towers["hosts"][name].get("report_dir", "")
+        # By default below where molecule runs ansible-playbook.
+        self.reports = Path(changed.replace("{{ __state }}", str(STATE)) or REPO / "molecule/default/reports")
+
+
+def stage(*arguments: str) -> None:
+    subprocess.run([REPO / "molecule/default/stage", *arguments], check=True, stdin=subprocess.DEVNULL)
+
+
+def tower(name: str, port: int | None = None) -> Any:
     """A tower as testinfra sees it, with root's rights."""
-    host = yaml.safe_load(INVENTORY.read_text())["towers"]["hosts"][name]
     options = f"-o UserKnownHostsFile={STATE / 'known_hosts'}"
     return testinfra.get_host(
-        f"ssh://admin@127.0.0.1:{host['ansible_port']}",
+        f"ssh://admin@127.0.0.1:{port or Places(name).ssh_port}",
         sudo=True,
         ssh_identity_file=str(STATE / "key"),
         ssh_extra_args=options,
@@ -69,13 +101,12 @@ def hub(method: str, path: str, body: Any = None) -> Any:
 
 def footprint(host: Any) -> set[str]:
     """Where the roles write every file with its time and size, every directory; the packages; the server's process."""
-    places = "/etc /opt /usr/local /var/lib/llama-models /var/cache/llama.cpp /mnt/small"
     files = host.check_output(
-        f"find {places} -path '*/ccache' -prune -o -type d -printf '%p %m %u:%g\\n'"
-        " -o -printf '%p %y %m %u:%g %s %T@ %l\\n' 2> /dev/null || true"
+        "find /etc /opt /srv /usr/local /var/lib/llama-models /mnt/small -path '*/ccache' -prune"
+        " -o -type d -printf '%p %m %u:%g\\n' -o -printf '%p %y %m %u:%g %s %T@ %l\\n' 2> /dev/null || true"
     )
     packages = host.check_output("dpkg-query --show")
-    process = host.check_output(f"systemctl show --property=MainPID,ActiveState {UNIT}")
+    process = host.check_output("systemctl show --property=MainPID,ActiveState 'llama-server@*'")
     return {*files.splitlines(), *packages.splitlines(), *process.splitlines()}
 
 
@@ -87,4 +118,4 @@ def resident_pages(host: Any, path: str) -> int:
 
 def evidence(host: Any) -> str:
     """What explains a failure of the service."""
-    return str(host.check_output(f"journalctl --no-pager --lines=30 --unit={UNIT}"))
+    return str(host.check_output("journalctl --no-pager --lines=30 --unit='llama-server@*'"))

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import UNIT, evidence, playbook, start, tower
+from tests.integration.container_site import Places, evidence, playbook, start, tower
 
-HISTORY = "/var/lib/llamatower/benchmarks"
-TUNING = "/var/lib/llamatower/tuning.json"
+# The tower on which every place is another than by default.
+NAME = "trixie"
+PLACES = Places(NAME)
+HISTORY = f"{PLACES.measured}/benchmarks"
+TUNING = f"{PLACES.measured}/tuning.json"
 MEASUREMENTS = f"{TUNING}.measurements"
 # Two threads wait for each other in a loop, which takes long where other work shares the cores.
 ONE_THREAD: dict[str, Any] = {"llama_service_threads": 1}
@@ -55,11 +58,11 @@ def ended(process: subprocess.Popen[str]) -> bool:
 @pytest.fixture(scope="module")
 def host() -> Iterator[Any]:
     """A tower whose service decodes with one thread; afterwards it is as before."""
-    found = tower("bookworm")
-    assert playbook("playbooks/serve.yml", "--limit", "bookworm", **ONE_THREAD).code == 0
+    found = tower(NAME)
+    assert playbook("playbooks/serve.yml", "--limit", NAME, **ONE_THREAD).code == 0
     yield found
-    found.check_output("rm -rf /var/lib/llamatower")
-    assert playbook("playbooks/serve.yml", "--limit", "bookworm").code == 0
+    found.check_output(f"rm -rf {PLACES.measured}")
+    assert playbook("playbooks/serve.yml", "--limit", NAME).code == 0
 
 
 def runs(host: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -71,7 +74,7 @@ def runs(host: Any) -> list[tuple[str, dict[str, Any]]]:
 class TestBench:
     def test_a_run_is_kept_and_the_next_one_names_what_became_slower(self, host: Any, tmp_path: Path) -> None:
         small = {**SMALL, "benchmark_copy_dir": str(tmp_path)}
-        assert playbook("playbooks/bench.yml", "--limit", "bookworm", **small).code == 0
+        assert playbook("playbooks/bench.yml", "--limit", NAME, **small).code == 0
         ((path, run),) = runs(host)
         print(json.dumps(run, indent=1))
         wanted = {
@@ -86,18 +89,18 @@ class TestBench:
         assert wanted <= set(run["results"])
         assert "benchmark_restart_service=true" in run["skipped"]["service_load"]
         assert run["conditions"]["settings"]["LLAMA_ARG_THREADS"] == "1"
-        assert run["conditions"]["model"].startswith("gemma-3-270m ")
+        assert run["conditions"]["model"].startswith(f"{PLACES.model_name} ")
         assert run["derived"]["active_bytes"] > 10**8
         assert all(len(run["results"][name]["samples"]) == 2 for name in wanted - {"service_first"})
 
         # As if hashing had been ten times as fast before.
         run["results"]["hash"]["median"] *= 10
         host.run_expect([0], "printf %%s %s > %s", json.dumps(run), path)
-        again = playbook("playbooks/bench.yml", "--limit", "bookworm", **small)
+        again = playbook("playbooks/bench.yml", "--limit", NAME, **small)
         assert again.code == 0
         assert again.recap("changed") == 0
         assert again.finds("SLOWER hash fell by [89]")
-        copied = json.loads((tmp_path / "bookworm.json").read_text())
+        copied = json.loads((tmp_path / f"{NAME}.json").read_text())
         assert [entry["started"] for entry in copied["history"]] == [entry["started"] for _path, entry in runs(host)]
         assert copied["latest"]["started"] == copied["history"][-1]["started"]
         assert any("hash fell by" in sentence for sentence in copied["regressions"])
@@ -105,47 +108,47 @@ class TestBench:
 
 class TestTune:
     def test_a_killed_tuner_leaves_the_service_as_it_was_and_the_next_run_goes_on(self, host: Any) -> None:
-        assert playbook("playbooks/serve.yml", "--limit", "bookworm", **MAPPED).code == 0
-        settings = host.file("/etc/llama-server/main.env").content_string
-        process = start("playbooks/tune.yml", "--limit", "bookworm", **SEARCH)
+        assert playbook("playbooks/serve.yml", "--limit", NAME, **MAPPED).code == 0
+        settings = host.file(PLACES.environment).content_string
+        process = start("playbooks/tune.yml", "--limit", NAME, **SEARCH)
         # In the middle of the second process at the earliest, so that something was measured.
         wait_until(lambda: host.file(MEASUREMENTS).exists or ended(process), "the first measurements")
         wait_until(lambda: host.run("pgrep --exact llama-bench").rc == 0 or ended(process), "the next process")
-        assert not host.service(UNIT).is_running, "it was to be stopped, since it maps the model"
+        assert not host.service(PLACES.unit).is_running, "it was to be stopped, since it maps the model"
         # In brackets, so that the shell that runs this command is not meant.
         host.check_output("pkill --signal KILL --full [A]nsiballZ_llama_tune")
-        wait_until(lambda: host.service(UNIT).is_running, "the service")
+        wait_until(lambda: host.service(PLACES.unit).is_running, "the service")
         assert host.run("pgrep --exact llama-bench").rc == 1, "no copy of the model may stay in memory"
         output, _ = process.communicate()
         print("\n".join(output.splitlines()[-30:]))
         assert process.returncode != 0
         assert "llama_tune was killed before it ended" in " ".join(output.split())
         assert not host.file(TUNING).exists
-        assert host.file("/etc/llama-server/main.env").content_string == settings
+        assert host.file(PLACES.environment).content_string == settings
         kept = json.loads(host.file(MEASUREMENTS).content_string)["measurements"]
         assert kept
 
-        run = playbook("playbooks/tune.yml", "--limit", "bookworm", **SEARCH)
+        run = playbook("playbooks/tune.yml", "--limit", NAME, **SEARCH)
         assert run.code == 0, evidence(host)
         stored = json.loads(host.file(TUNING).content_string)
         print(json.dumps(stored["evidence"], indent=1))
         assert stored["evidence"]["measurements"][: len(kept)] == kept
         assert stored["winner"]["load_mode"] in ("mmap", "dio")
-        assert stored["model"]["name"] == "gemma-3-270m"
+        assert stored["model"]["name"] == PLACES.model_name
         assert not host.file(MEASUREMENTS).exists
-        assert host.service(UNIT).is_running, evidence(host)
+        assert host.service(PLACES.unit).is_running, evidence(host)
         assert "llamatower-guard" not in host.check_output("systemctl list-units --all --plain --no-legend")
 
     def test_what_is_known_is_not_measured_again(self, host: Any) -> None:
-        run = playbook("playbooks/tune.yml", "--limit", "bookworm", **SEARCH)
+        run = playbook("playbooks/tune.yml", "--limit", NAME, **SEARCH)
         assert run.code == 0
         assert run.recap("changed") == 0
         assert run.finds("FASTEST policy interleave")
 
     def test_the_service_takes_what_was_measured_as_the_fastest(self, host: Any) -> None:
         winner = json.loads(host.file(TUNING).content_string)["winner"]
-        assert playbook("playbooks/serve.yml", "--limit", "bookworm").code == 0, evidence(host)
-        content = host.file("/etc/llama-server/main.env").content_string
+        assert playbook("playbooks/serve.yml", "--limit", NAME).code == 0, evidence(host)
+        content = host.file(PLACES.environment).content_string
         print(content)
         settings = dict(line.split("=", 1) for line in content.splitlines() if line and not line.startswith("#"))
         assert settings["LLAMA_ARG_LOAD_MODE"] == winner["load_mode"]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import playbook, start, tower
+from tests.integration.container_site import Places, playbook, start, tower
 
+PLACES = Places("bookworm")
 # An option that llama.cpp does not know makes another build of the same objects, which ccache has.
 OTHER: dict[str, Any] = {"llama_build_cmake_options": {"LLAMATOWER_TEST": "cut short"}}
 
@@ -19,11 +20,16 @@ OTHER: dict[str, Any] = {"llama_build_cmake_options": {"LLAMATOWER_TEST": "cut s
 def host() -> Iterator[Any]:
     host = tower("bookworm")
     yield host
-    assert playbook("site.yml", "--limit", "bookworm").code == 0
+    assert playbook("playbooks/build.yml", "--limit", "bookworm").code == 0
 
 
 def current(host: Any) -> str:
-    return str(host.check_output("readlink -f /opt/llama.cpp/current"))
+    return str(host.check_output(f"readlink -f {PLACES.builds}/current"))
+
+
+def remove_archive(host: Any, release: str) -> None:
+    key = release.rpartition("/")[2]
+    host.check_output(f"rm {PLACES.build_work}/archives/{key}.tar")
 
 
 def is_whole(host: Any) -> bool:
@@ -48,7 +54,7 @@ echo $pid"""
 
 def test_a_killed_build_leaves_the_release_and_the_next_run_builds(host: Any) -> None:
     before = current(host)
-    run = start("site.yml", "--limit", "bookworm", **OTHER)
+    run = start("playbooks/build.yml", "--limit", "bookworm", **OTHER)
     # As the kernel kills what uses too much memory.
     catch_ninja(host, "KILL")
     output, _ = run.communicate(timeout=300)
@@ -57,9 +63,16 @@ def test_a_killed_build_leaves_the_release_and_the_next_run_builds(host: Any) ->
     assert current(host) == before
     assert is_whole(host)
 
-    second = playbook("site.yml", "--limit", "bookworm", **OTHER)
+    second = playbook("playbooks/build.yml", "--limit", "bookworm", **OTHER)
     assert second.code == 0
     assert current(host) != before
+    assert is_whole(host)
+
+    # The way back needs neither the archive nor a build: the tower has kept the release.
+    remove_archive(host, before)
+    third = playbook("playbooks/build.yml", "--limit", "bookworm")
+    assert third.code == 0
+    assert current(host) == before
     assert is_whole(host)
 
 

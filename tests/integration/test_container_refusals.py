@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import MODEL, footprint, hub, playbook, tower
+from tests.integration.container_site import Places, footprint, hub, playbook, tower
 
+PLACES = Places("bookworm")
 GEMMA = {"name": "gemma-3-270m", "repo": "demo/gemma-3-270m-GGUF", "revision": "main", "files": "*-Q4_K_M.gguf"}
 
 
@@ -22,7 +23,7 @@ def host() -> Any:
     ("variables", "sentence"),
     [
         pytest.param(
-            {"model_store_models": [{"name": "other", "path": MODEL, "sha256": "0" * 64}]},
+            {"model_store_models": [{"name": "other", "path": PLACES.model, "sha256": "0" * 64}]},
             "0{64}.*a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
             "|a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818.*0{64}",
             id="wrong-sha256",
@@ -95,8 +96,8 @@ def test_bytes_that_changed_on_their_way_never_become_a_model(host: Any, lying_h
     run = playbook("playbooks/models.yml", "--limit", "bookworm", model_store_models=[{**GEMMA, "name": "other"}])
     assert run.code != 0
     assert run.finds(r"a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818")
-    assert not host.file("/var/lib/llama-models/other").exists
+    assert not host.file(f"{PLACES.models}/other").exists
     # What was fetched may stay for the next try, out of sight.
-    new = {line.split()[0] for line in footprint(host) - before if line.startswith("/var/lib/llama-models/")}
-    assert all(path.startswith("/var/lib/llama-models/.") for path in new), new
-    host.run_expect([0], "rm -rf /var/lib/llama-models/.other*")
+    new = {line.split()[0] for line in footprint(host) - before if line.startswith(f"{PLACES.models}/")}
+    assert all(path.startswith(f"{PLACES.models}/.") for path in new), new
+    host.run_expect([0], f"rm -rf {PLACES.models}/.other*")

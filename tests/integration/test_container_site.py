@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ import yaml
 
 from tests.integration.container_site import (
     INVENTORY,
-    MODEL,
-    MODEL_DIR,
-    UNIT,
+    MODEL_FILE,
+    Places,
     evidence,
     footprint,
     hub,
@@ -31,16 +29,18 @@ def host(request: pytest.FixtureRequest) -> Any:
     return tower(request.param)
 
 
-KEYS = "/etc/llama-server/main.keys"
+@pytest.fixture
+def places(host: Any) -> Places:
+    return Places(host.check_output("hostname"))
 
 
-def ask(host: Any, body: dict[str, Any], key: str) -> tuple[int, Any]:
+def ask(host: Any, port: int, body: dict[str, Any], key: str) -> tuple[int, Any]:
     """A completion, asked for on the tower; key is a shell command that prints one, so that no log has it."""
     script = f"""
 import json, subprocess, urllib.error, urllib.request
 key = subprocess.check_output({key!r}, shell=True, text=True).strip()
 headers = {{"Authorization": "Bearer " + key}} if key else {{}}
-request = urllib.request.Request("http://127.0.0.1:8080/completion", {json.dumps(body).encode()!r}, headers)
+request = urllib.request.Request("http://127.0.0.1:{port}/completion", {json.dumps(body).encode()!r}, headers)
 try:
     with urllib.request.urlopen(request, timeout=120) as answer:
         print(json.dumps([answer.status, json.loads(answer.read())]))
@@ -51,19 +51,19 @@ except urllib.error.HTTPError as error:
     return status, answer
 
 
-def api_key(host: Any) -> str:
-    return str(host.file(KEYS).content_string.splitlines()[0])
+def api_key(name: str) -> str:
+    return str(tower(name).file(Places(name).keys).content_string.splitlines()[0])
 
 
 class TestService:
-    def test_it_runs_and_starts_at_boot(self, host: Any) -> None:
-        service = host.service(UNIT)
+    def test_it_runs_and_starts_at_boot(self, host: Any, places: Places) -> None:
+        service = host.service(places.unit)
         assert service.is_running, evidence(host)
         assert service.is_enabled
 
-    def test_its_process_has_no_rights(self, host: Any) -> None:
-        properties = host.service(UNIT).systemd_properties
-        assert properties["User"] == "llama"
+    def test_its_process_has_no_rights(self, host: Any, places: Places) -> None:
+        properties = host.service(places.unit).systemd_properties
+        assert properties["User"] == places.user
         assert properties["NRestarts"] == "0", evidence(host)
         assert properties["NoNewPrivileges"] == "yes"
         assert properties["ProtectSystem"] == "strict"
@@ -72,85 +72,87 @@ class TestService:
         assert "\nCapEff:\t0000000000000000\n" in status
         assert "\nNoNewPrivs:\t1\n" in status
 
-    def test_it_runs_the_current_release_and_maps_no_model(self, host: Any) -> None:
-        maps = host.check_output("cat /proc/%s/maps", host.service(UNIT).systemd_properties["MainPID"])
-        assert host.check_output("readlink -f /opt/llama.cpp/current") + "/bin/llama-server\n" in maps
+    def test_it_runs_the_current_release_and_maps_no_model(self, host: Any, places: Places) -> None:
+        maps = host.check_output("cat /proc/%s/maps", host.service(places.unit).systemd_properties["MainPID"])
+        assert host.check_output(f"readlink -f {places.builds}/current") + "/bin/llama-server\n" in maps
         # The load mode is dio: the weights are in anonymous memory, and not in the page cache, too.
         assert ".gguf" not in maps
 
-    def test_it_answers_who_has_the_key(self, host: Any) -> None:
+    def test_it_answers_who_has_the_key(self, host: Any, places: Places) -> None:
         body = {"prompt": "Question: What is the capital of France?\nAnswer:", "n_predict": 8, "temperature": 0}
-        status, answer = ask(host, body, f"head -n 1 {KEYS}")
+        status, answer = ask(host, places.port, body, f"head -n 1 {places.keys}")
         assert status == 200, evidence(host)
         print(answer["content"])
         assert "Paris" in answer["content"]
 
     @pytest.mark.parametrize("key", ["", "guessed"])
-    def test_it_refuses_who_has_not(self, host: Any, key: str) -> None:
-        assert ask(host, {"prompt": "x", "n_predict": 1}, f"echo {key}")[0] == 401
+    def test_it_refuses_who_has_not(self, host: Any, places: Places, key: str) -> None:
+        assert ask(host, places.port, {"prompt": "x", "n_predict": 1}, f"echo {key}")[0] == 401
 
-    def test_it_listens_on_loopback_only(self, host: Any) -> None:
-        assert host.socket("tcp://127.0.0.1:8080").is_listening
-        assert not host.socket("tcp://0.0.0.0:8080").is_listening
+    def test_it_listens_on_loopback_only(self, host: Any, places: Places) -> None:
+        assert host.socket(f"tcp://127.0.0.1:{places.port}").is_listening
+        assert not host.socket(f"tcp://0.0.0.0:{places.port}").is_listening
 
 
 class TestSecrets:
-    def test_the_key_is_for_root_and_the_server_alone(self, host: Any) -> None:
-        keys = host.file(KEYS)
-        assert (keys.user, keys.group, keys.mode) == ("root", "llama", 0o640)
+    def test_the_key_is_for_root_and_the_server_alone(self, host: Any, places: Places) -> None:
+        keys = host.file(places.keys)
+        assert (keys.user, keys.group, keys.mode) == ("root", places.user, 0o640)
         assert host.file("/etc/llama-server").mode == 0o750
-        assert host.run(f"runuser -u nobody -- cat {KEYS}").rc != 0
-        assert len(api_key(host)) >= 32
+        assert host.run(f"runuser -u nobody -- cat {places.keys}").rc != 0
+        assert len(api_key(places.name)) >= 32
 
-    def test_the_key_is_in_no_list_of_processes_and_no_journal(self, host: Any) -> None:
-        key = api_key(host)
+    def test_the_key_is_in_no_list_of_processes_and_no_journal(self, host: Any, places: Places) -> None:
+        key = api_key(places.name)
         assert key not in host.check_output("cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\\0' ' '")
         assert key not in host.check_output("journalctl --no-pager --boot")
 
     def test_towers_have_keys_of_their_own(self) -> None:
-        assert api_key(tower("bookworm")) != api_key(tower("trixie"))
+        assert api_key("bookworm") != api_key("trixie")
 
 
 class TestBuild:
-    def manifest(self, host: Any) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(host.file("/opt/llama.cpp/current/manifest.json").content_string)
+    def manifest(self, name: str) -> dict[str, Any]:
+        path = f"{Places(name).builds}/current/manifest.json"
+        found: dict[str, Any] = json.loads(tower(name).file(path).content_string)
         return found
 
-    def test_current_leads_to_the_release_of_its_key(self, host: Any) -> None:
-        target = host.check_output("readlink -f /opt/llama.cpp/current")
-        assert target == f"/opt/llama.cpp/releases/{self.manifest(host)['key']}"
+    def test_current_leads_to_the_release_of_its_key(self, host: Any, places: Places) -> None:
+        target = host.check_output(f"readlink -f {places.builds}/current")
+        assert target == f"{places.builds}/releases/{self.manifest(places.name)['key']}"
 
-    def test_the_binaries_are_those_of_the_manifest(self, host: Any) -> None:
-        binaries = self.manifest(host)["binaries"]
+    def test_the_binaries_are_those_of_the_manifest(self, host: Any, places: Places) -> None:
+        binaries = self.manifest(places.name)["binaries"]
         assert {"llama-server", "llama-bench", "llama-cli", "llama-quantize", "llama-gguf-split"} <= set(binaries)
         for name, sha256 in binaries.items():
-            assert host.file(f"/opt/llama.cpp/current/bin/{name}").sha256sum == sha256
+            assert host.file(f"{places.builds}/current/bin/{name}").sha256sum == sha256
 
-    def test_it_was_built_for_this_cpu(self, host: Any) -> None:
+    def test_it_was_built_for_this_cpu(self, host: Any, places: Places) -> None:
         flags = host.check_output("grep -m1 ^flags /proc/cpuinfo").split()
-        features = self.manifest(host)["cpu_features"]
+        features = self.manifest(places.name)["cpu_features"]
         assert features
         assert set(features) <= set(flags)
 
     def test_a_tower_with_a_builder_has_its_build_and_no_compiler(self) -> None:
         builder, other = tower("bookworm"), tower("trixie")
-        assert self.manifest(builder) == self.manifest(other)
+        assert self.manifest("bookworm") == self.manifest("trixie")
         assert builder.package("cmake").is_installed
         assert not other.package("cmake").is_installed
-        assert not other.file("/var/cache/llama.cpp/sources").exists
+        assert builder.file(f"{Places('bookworm').build_work}/sources").exists
+        assert not other.file(f"{Places('trixie').build_work}/sources").exists
 
 
 class TestModel:
-    def test_the_file_is_what_the_manifest_says(self, host: Any) -> None:
-        manifest = json.loads(host.file(f"{MODEL_DIR}/manifest.json").content_string)
+    def test_the_file_is_what_the_manifest_says(self, host: Any, places: Places) -> None:
+        manifest = json.loads(host.file(f"{places.model_dir}/manifest.json").content_string)
         (entry,) = manifest["files"]
         assert entry["sha256"] == "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-        assert host.file(MODEL).size == entry["size"] == manifest["bytes"] == 253113024
-        assert host.file(MODEL).sha256sum == entry["sha256"]
+        assert host.file(places.model).size == entry["size"] == manifest["bytes"] == 253113024
+        assert host.file(places.model).sha256sum == entry["sha256"]
         assert len(manifest["commit"]) == 40
 
-    def test_nothing_half_fetched_is_left(self, host: Any) -> None:
-        assert host.check_output("find /var/lib/llama-models -name '*partial*'") == ""
+    def test_nothing_half_fetched_is_left(self, host: Any, places: Places) -> None:
+        assert host.check_output(f"find {places.models} -name '*partial*'") == ""
 
 
 class TestContainer:
@@ -163,8 +165,8 @@ class TestContainer:
 
 class TestAgain:
     def test_a_second_run_changes_nothing_and_reads_no_byte_of_the_model(self) -> None:
-        bookworm = tower("bookworm")
-        drop = f"import os; os.posix_fadvise(os.open('{MODEL}', os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)"
+        bookworm, model = tower("bookworm"), Places("bookworm").model
+        drop = f"import os; os.posix_fadvise(os.open('{model}', os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)"
         bookworm.run_expect([0], "python3 -c %s", drop)
         hub("DELETE", "/_hub/log")
         before = footprint(bookworm)
@@ -175,22 +177,22 @@ class TestAgain:
             assert run.recap("changed") == 0
             assert run.recap("ok") <= 45
         assert hub("GET", "/_hub/log")["requests"] == []
-        assert resident_pages(bookworm, MODEL) == 0
+        assert resident_pages(bookworm, model) == 0
         assert footprint(bookworm) == before
 
     def test_fetching_a_model_leaves_nothing_of_it_in_the_page_cache_and_pruning_nothing_at_all(self) -> None:
-        bookworm, copy = tower("bookworm"), "/var/lib/llama-models/copy"
+        bookworm, copy = tower("bookworm"), f"{Places('bookworm').models}/copy"
         declared = yaml.safe_load(INVENTORY.read_text())["towers"]["vars"]["model_store_models"]
         more = [*declared, {**declared[0], "name": "copy"}]
         assert playbook("playbooks/models.yml", "--limit", "bookworm", model_store_models=more).code == 0
-        assert resident_pages(bookworm, f"{copy}/{Path(MODEL).name}") < 0.01 * 253113024 / 4096
+        assert resident_pages(bookworm, f"{copy}/{MODEL_FILE}") < 0.01 * 253113024 / 4096
         assert playbook("playbooks/models.yml", "--limit", "bookworm", model_store_prune=["copy"]).code == 0
         assert not bookworm.file(copy).exists
 
     def test_verifying_a_model_leaves_nothing_of_it_in_the_page_cache(self) -> None:
         assert playbook("playbooks/verify.yml").code == 0
         for name in TOWERS:
-            assert resident_pages(tower(name), MODEL) == 0
+            assert resident_pages(tower(name), Places(name).model) == 0
 
     def test_a_dry_run_changes_nothing_and_says_so(self) -> None:
         before = footprint(tower("bookworm"))
@@ -202,10 +204,11 @@ class TestAgain:
         assert footprint(tower("bookworm")) == before
 
     def test_another_setting_restarts_the_server_once(self) -> None:
-        before = tower("bookworm").service(UNIT).systemd_properties["MainPID"]
+        bookworm, places = tower("bookworm"), Places("bookworm")
+        before = bookworm.service(places.unit).systemd_properties["MainPID"]
         run = playbook("playbooks/serve.yml", "--limit", "bookworm", llama_service_context=1024)
         assert run.code == 0
-        assert tower("bookworm").service(UNIT).systemd_properties["MainPID"] != before
-        assert "LLAMA_ARG_CTX_SIZE=1024" in tower("bookworm").file("/etc/llama-server/main.env").content_string
+        assert bookworm.service(places.unit).systemd_properties["MainPID"] != before
+        assert "LLAMA_ARG_CTX_SIZE=1024" in bookworm.file(places.environment).content_string
         assert playbook("playbooks/serve.yml", "--limit", "bookworm").code == 0
         assert playbook("playbooks/serve.yml", "--limit", "bookworm").recap("changed") == 0

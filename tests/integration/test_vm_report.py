@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.vm_site import Site, written_page
+from tests.integration.vm_site import REPORTS, Site, written_page
 from tests.render.browser import Browser
 from tests.render.page_checks import check_accessible, check_whole, slots
 
@@ -16,7 +16,7 @@ from tests.render.page_checks import check_accessible, check_whole, slots
 @pytest.fixture(params=["tower", "index"])
 def page(request: pytest.FixtureRequest, site: Site) -> Path:
     name = site.tower.name if request.param == "tower" else "index"
-    return written_page(name, site.tower.dir / "profile.yml")
+    return written_page(REPORTS, name, site.tower.dir / "profile.yml")
 
 
 @pytest.mark.parametrize("width", [390, 1100])
@@ -32,7 +32,7 @@ def test_a_page_is_accessible(browser: Browser, axe: str, page: Path, scheme: st
 def test_the_board_is_drawn_as_the_tower_has_it(site: Site, browser: Browser) -> None:
     profile = site.tower.dir / "profile.yml"
     board = yaml.safe_load(profile.read_text())["board"]
-    browser.open(written_page(site.tower.name, profile), 1100)
+    browser.open(written_page(REPORTS, site.tower.name, profile), 1100)
     drawn = slots(browser)
     assert len(drawn) == board["sockets"] * board["channels_per_socket"] * board["slots_per_channel"] == 24
     assert [name for name, state in drawn.items() if state == "empty"] == board["empty"] == ["DIMM_P1_R0"]
@@ -40,7 +40,7 @@ def test_the_board_is_drawn_as_the_tower_has_it(site: Site, browser: Browser) ->
 
 
 def test_both_nodes_hold_their_part_on_the_page(site: Site, browser: Browser) -> None:
-    browser.open(written_page(site.tower.name, site.tower.dir / "profile.yml"), 1100)
+    browser.open(written_page(REPORTS, site.tower.name, site.tower.dir / "profile.yml"), 1100)
     steps = browser.run("[...document.querySelectorAll('.ladder .step')].map(step => step.textContent)")
     assert [name for name in steps if name.startswith("Node")] == ["Node 0", "Node 1"]
     assert "Service" in steps

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The unit of the server: what it may do, wrong starts, crashes and hangs; and the wrapper for other commands."""
+"""The unit of the server: what it may do, starts and placements that are wrong; and the wrapper for other commands.
+
+Servers that hang, die or cannot start are in test_container_service.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import os
 import re
 
-from tests.integration.vm_site import MODEL, UNIT, Site, active, cache_on_one_node, last_words, pid, restart, wait_until
+from tests.integration.vm_site import MODEL, UNIT, Site, cache_on_one_node, last_words, pid, restart, wait_until
 
 WRONG = "/etc/systemd/system/llama-server@main.service.d/wrong.conf"
 
@@ -102,38 +105,6 @@ def test_the_sandbox_lets_inference_do_what_it_needs_and_nothing_else(site: Site
     found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
     needed = {"mlock", "set_mempolicy", "mbind", "sched_setaffinity", "madvise_huge", "map_hugetlb"}
     assert {name for name, outcome in found.items() if outcome == "ok"} == needed, found
-
-
-def test_a_server_that_hangs_is_killed_and_serves_again(site: Site) -> None:
-    process = pid(site)
-    site.ssh(f"sudo kill -STOP {process}")
-    # 30 s until the timer, 32 s of asking, 6 s of waiting, and the start.
-    wait_until(lambda: pid(site) not in (0, process) and site.healthy(), "another process answers", 300)
-    assert "gave no answer on /health" in last_words(site, "llama-server-check@main.service")
-
-
-def test_a_server_that_is_killed_while_it_loads_serves_again(site: Site) -> None:
-    site.ssh(f"sudo systemctl restart --no-block {UNIT}")
-    before = pid(site)
-    wait_until(lambda: pid(site) not in (0, before), "the server loads", 60)
-    process = pid(site)
-    site.ssh(f"sudo kill -KILL {process}")
-    wait_until(lambda: pid(site) not in (0, process) and site.healthy(), "another process answers", 300)
-
-
-def test_ten_restarts_in_a_row_end_in_a_running_server(site: Site) -> None:
-    site.ssh(f"for n in 1 2 3 4 5 6 7 8 9 10; do sudo systemctl restart --no-block {UNIT}; sleep 0.5; done")
-    wait_until(lambda: active(site), "the unit is active", 300)
-    assert site.healthy()
-
-
-def test_a_missing_shard_ends_in_a_failed_unit_that_says_so(site: Site) -> None:
-    site.ssh(f"sudo mv {MODEL} {MODEL}.away")
-    assert "FAILED" in restart(site)
-    assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
-    assert re.search(r"failed to (open|load)|No such file", last_words(site))
-    site.ssh(f"sudo mv {MODEL}.away {MODEL}")
-    assert restart(site) == ""
 
 
 def test_the_wrapper_runs_any_command_over_the_nodes_and_warns_of_a_cached_file(site: Site) -> None:

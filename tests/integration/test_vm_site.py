@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""site.yml on a tower with two memory nodes: what it promises is read from the running system."""
+"""site.yml on a tower with two memory nodes: what it promises is read from the running system.
+
+What survives a reboot and a power failure is in test_vm_bios.py and test_vm_models.py.
+"""
 
 from __future__ import annotations
 
-from tests.integration.vm_site import MODEL, UNIT, Site, apart, cache_on_one_node, drop_caches, wait_until
+from tests.integration.vm_site import MODEL, UNIT, Site, apart, cache_on_one_node, drop_caches
 
 TOLERANCE = 0.02
 
@@ -38,24 +41,3 @@ def test_a_second_run_changes_nothing_and_reads_no_byte_of_the_model(site: Site)
     assert run.recap("ok") <= 45
     assert cached_bytes(site) == 0
     assert site.ssh(f"systemctl show --value --property=MainPID {UNIT}") == process
-
-
-def test_settings_and_service_survive_a_reboot(site: Site) -> None:
-    site.tower.stop()
-    site.tower.start()
-    settings = site.ssh("sudo sysctl -n kernel.numa_balancing vm.zone_reclaim_mode vm.swappiness").split()
-    assert settings == ["0", "0", "10"]
-    assert "[madvise]" in site.ssh("cat /sys/kernel/mm/transparent_hugepage/enabled")
-    assert site.ssh("cat /sys/block/nvme0n1/queue/read_ahead_kb") == "4096"
-    wait_until(site.healthy, "llama-server answers on /health", 300)
-    site.ask()
-    assert apart(site.shares()) <= TOLERANCE
-    assert site.playbook("playbooks/prepare.yml").recap("changed") == 0
-
-
-def test_a_tower_whose_power_failed_comes_back_serving(site: Site) -> None:
-    site.tower.stop(hard=True)
-    site.tower.start()
-    wait_until(site.healthy, "llama-server answers on /health", 300)
-    site.ask()
-    assert apart(site.shares()) <= TOLERANCE

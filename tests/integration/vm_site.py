@@ -17,6 +17,7 @@ REPO = Path(__file__).resolve().parents[2]
 MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
 MODEL = f"{MODEL_DIR}/gemma-3-270m-Q6_K.gguf"
 UNIT = "llama-server@main.service"
+REPORTS = REPO / "reports"
 # The same model in four files.
 SHARDS = {"name": "shards", "repo": "demo/gemma-3-270m-shards-GGUF", "revision": "main", "files": "*.gguf"}
 
@@ -116,7 +117,7 @@ class Site:
     def ask(self) -> str:
         """What the server answers."""
         returned = self.module(
-            "llama_server_check",
+            "llamatower.tower.llama_server_check",
             url="http://127.0.0.1:8080",
             unit=UNIT,
             api_key_file="/etc/llama-server/main.keys",
@@ -150,9 +151,9 @@ class Site:
         )
 
 
-def written_page(name: str, made_with: Path) -> Path:
+def written_page(reports: Path, name: str, made_with: Path) -> Path:
     """The page of a tower or of all towers that site.yml wrote, after the machine itself was made with a file."""
-    page = REPO / "reports" / f"{name}.html"
+    page = reports / f"{name}.html"
     assert page.exists(), f"{page} is missing: run site.yml"
     assert page.stat().st_mtime > made_with.stat().st_mtime, f"{page} is older than the machine: run site.yml"
     return page

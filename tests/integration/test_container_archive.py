@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The collection as others have it: installed from its archive, far from the repository and its ansible.cfg."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.container_site import (
+    CACHE,
+    HUB,
+    INVENTORY,
+    MODEL_FILE,
+    Places,
+    stage,
+    tower,
+)
+from tests.integration.vm_site import REPO, Run
+
+# What a clone has and an installed collection needs not.
+OF_THE_CLONE = {"bin", "molecule", "tests", "reports", "ansible.cfg", "site.yml", "pyproject.toml"}
+
+
+class Elsewhere:
+    """A user with an empty home and an empty directory, an inventory, and the collection installed from its archive."""
+
+    def __init__(self, home: Path) -> None:
+        self.directory = home / "work"
+        self.directory.mkdir(parents=True)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))},
+            "ANSIBLE_NOCOLOR": "1",
+            "HF_ENDPOINT": HUB,
+            "HOME": str(home),
+            "LLAMATOWER_CACHE": str(CACHE),
+        }
+        self.run("ansible-galaxy", "collection", "build", "--output-path", str(home), str(REPO))
+        (self.archive,) = home.glob("llamatower-tower-*.tar.gz")
+        self.installed = home / ".ansible/collections/ansible_collections/llamatower/tower"
+        self.run("ansible-galaxy", "collection", "install", "--offline", str(self.archive))
+        shutil.copy(INVENTORY, self.directory / "towers.yml")
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        print(f"$ {' '.join(command)} # ended with {done.returncode}")
+        print("\n".join(done.stdout.splitlines()[-30:]))
+        self.code = done.returncode
+        return done.stdout
+
+    def playbook(self, *arguments: str, inventory: str = "towers.yml", host: str = "bookworm") -> Run:
+        output = self.run("ansible-playbook", "-i", inventory, *arguments)
+        return Run(self.code, output, host)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    return Elsewhere(tmp_path_factory.mktemp("home"))
+
+
+def test_the_archive_has_what_runs_and_nothing_of_the_development(elsewhere: Elsewhere) -> None:
+    with tarfile.open(elsewhere.archive) as archive:
+        names = [Path(member.name) for member in archive if member.isfile()]
+    print(f"{len(names)} files in {elsewhere.archive.stat().st_size} bytes")
+    top = {name.parts[0] for name in names}
+    assert {"README.md", "LICENSE", "catalog", "docs", "meta", "playbooks", "plugins", "roles"} <= top
+    assert top & OF_THE_CLONE == set()
+    assert [name for name in names if any(part.startswith(".") or "cache" in part for part in name.parent.parts)] == []
+    assert elsewhere.archive.stat().st_size < 1_000_000
+
+
+def test_advise_and_plan_run(elsewhere: Elsewhere) -> None:
+    advised = elsewhere.playbook("llamatower.tower.advise")
+    assert advised.code == 0
+    assert advised.recap("changed") == 0
+    planned = elsewhere.run("ansible-playbook", "llamatower.tower.plan", "-e", "plan_models=glm-4.6")
+    assert elsewhere.code == 0
+    assert "glm-4.6" in planned
+    assert (elsewhere.directory / "reports/plan.html").exists()
+
+
+def test_site_finds_converged_what_the_clone_converged(elsewhere: Elsewhere) -> None:
+    run = elsewhere.playbook("llamatower.tower.site", "-vv")
+    assert run.code == 0
+    for name in ("bookworm", "trixie"):
+        run.host = name
+        assert run.recap("changed") == 0
+    # It ran what was installed, and wrote where the user stood.
+    ran = set(re.findall(r"^task path: (\S+):\d+", run.output, re.MULTILINE))
+    assert ran and all(Path(path).is_relative_to(elsewhere.installed) for path in ran), ran
+    report = json.loads((elsewhere.directory / "reports/bookworm.json").read_text())
+    assert report["service"]["completion"]["text"]
+
+
+STRANGERS_PLAYBOOK = """
+- hosts: stranger
+  become: true
+  gather_facts: false
+  tasks:
+    - name: Read the channels
+      llamatower.tower.memory_channels_info:
+      register: read
+    - name: Use them
+      ansible.builtin.copy:
+        content: "{{ read.memory_channels | to_json }}"
+        dest: "{{ playbook_dir }}/channels.json"
+      delegate_to: localhost
+      become: false
+"""
+
+# A build and a model that no role of the collection brought, with the manifests that the role reads.
+STRANGERS_SERVICE = """
+- hosts: stranger
+  become: true
+  gather_facts: false
+  vars:
+    model_file: %(model)s
+    build_archive: %(build)s
+  pre_tasks:
+    - name: Make places
+      ansible.builtin.file:
+        path: "{{ item }}"
+        state: directory
+        mode: "0755"
+      loop: [/srv/own/build/mine, /srv/own/models/own]
+    - name: Install what the build needs
+      ansible.builtin.apt:
+        name: [libgomp1, openssl, libstdc++6]
+        update_cache: true
+    - name: Unpack the build
+      ansible.builtin.unarchive:
+        src: "{{ build_archive }}"
+        dest: /srv/own/build/mine
+    - name: Point to it
+      ansible.builtin.file:
+        src: mine
+        dest: /srv/own/build/current
+        state: link
+    - name: Copy the model
+      ansible.builtin.copy:
+        src: "{{ model_file }}"
+        dest: /srv/own/models/own/own.gguf
+        mode: "0644"
+    - name: Describe them
+      ansible.builtin.copy:
+        content: "{{ item.content | to_json }}"
+        dest: "/srv/own/{{ item.dest }}/manifest.json"
+        mode: "0644"
+      loop:
+        - {dest: build/mine, content: {key: mine}}
+        - dest: models/own
+          content:
+            name: own
+            bytes: 253113024
+            files: [{file: own.gguf, size: 253113024, sha256: "%(sha256)s"}]
+  roles:
+    - role: llamatower.tower.llama_service
+      vars:
+        llama_service_model: own
+        llama_service_model_dir: /srv/own/models
+        llama_service_build_root: /srv/own/build
+        llama_service_context: 1024
+        llama_service_check_tokens: 4
+"""
+
+
+@pytest.fixture(scope="module")
+def stranger(elsewhere: Elsewhere) -> Iterator[Any]:
+    """A bare Debian 13 of somebody who uses parts of the collection."""
+    stage("start", "stranger", "trixie", "18223")
+    towers = yaml.safe_load(INVENTORY.read_text())["towers"]
+    connection = {name: value for name, value in towers["vars"].items() if name.startswith(("ansible_", "__"))}
+    inventory = {"all": {"hosts": {"stranger": {"ansible_port": 18223}}, "vars": connection}}
+    (elsewhere.directory / "stranger.yml").write_text(yaml.safe_dump(inventory))
+    yield tower("stranger", 18223)
+    stage("remove", "stranger")
+
+
+def test_a_playbook_of_others_reads_the_memory_channels(elsewhere: Elsewhere, stranger: Any) -> None:
+    (elsewhere.directory / "channels.yml").write_text(STRANGERS_PLAYBOOK)
+    assert elsewhere.playbook("channels.yml", inventory="stranger.yml").code == 0
+    channels = json.loads((elsewhere.directory / "channels.json").read_text())
+    assert channels["source"] is None or channels["sockets"]
+
+
+def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere: Elsewhere, stranger: Any) -> None:
+    manifest = json.loads(tower("trixie").file(f"{Places('trixie').builds}/current/manifest.json").content_string)
+    build = Path(Places("trixie").transfer) / f"{manifest['key']}.tar"
+    hub = subprocess.check_output([REPO / "tests/virtual_tower/small_model"], text=True).strip()
+    model = Path(hub) / "demo/gemma-3-270m-GGUF" / MODEL_FILE
+    sha256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+    play = elsewhere.directory / "service.yml"
+    play.write_text(STRANGERS_SERVICE % {"model": model, "build": build, "sha256": sha256})
+    assert elsewhere.playbook("service.yml", inventory="stranger.yml").code == 0
+    service = stranger.service("llama-server@main.service")
+    assert service.is_running and service.is_enabled
+    maps = stranger.check_output(f"cat /proc/{service.systemd_properties['MainPID']}/maps")
+    assert "/srv/own/build/mine/bin/llama-server" in maps
+    again = elsewhere.playbook("service.yml", inventory="stranger.yml", host="stranger")
+    assert again.recap("changed") == 0
