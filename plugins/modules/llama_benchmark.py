@@ -85,6 +85,7 @@ EXAMPLES = r"""
 - name: Show what the memory allows, and which part of it the service reaches
   ansible.builtin.debug:
     var: measured.run.derived
+  when: measured.run is not none
 """
 
 RETURN = r"""

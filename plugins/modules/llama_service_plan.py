@@ -167,11 +167,11 @@ EXAMPLES = r"""
       bytes_per_second: 100000000
       tolerance: 0.01
       extra: {}
-  register: plan
+  register: decided
 
 - name: Say why so
   ansible.builtin.debug:
-    msg: "{{ plan.plan.numa_policy }}: {{ plan.plan.why.numa_policy }}"
+    msg: "{{ decided.plan.numa_policy }}: {{ decided.plan.why.numa_policy }}"
 """
 
 RETURN = r"""

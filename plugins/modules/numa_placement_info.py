@@ -51,6 +51,7 @@ options:
       page_bytes:
         description: Bytes of a page of the pool; null without one.
         type: int
+        required: true
       tolerance:
         description: How far the nodes may be apart, as a part of their mean; null for any.
         type: float
@@ -58,6 +59,7 @@ options:
       least_share:
         description: How much of the mean each node has at least; null for any.
         type: float
+        required: true
 """
 
 EXAMPLES = r"""
@@ -74,7 +76,9 @@ EXAMPLES = r"""
       weights: {}
       kernel_policy: interleave:0-1
       huge_pages: none
+      page_bytes: null
       tolerance: 0.01
+      least_share: null
   register: saved
 
 - name: Say whether they lay where they should

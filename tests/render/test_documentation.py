@@ -11,50 +11,40 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.documented import FILTERS, MODULES, block, returned
 from tests.role_readmes import HANDS_ON, ROLES, listed, readme, specification
 
 REPO = Path(__file__).resolve().parents[2]
-MODULES = sorted((REPO / "plugins/modules").glob("*.py"))
-FILTERS = sorted((REPO / "plugins/filter").glob("*.yml"))
+PLUGINS = [*MODULES, *FILTERS]
 ENTRIES = [(role, entry) for role in ROLES for entry in specification(role)]
 
 
-def block(path: Path, name: str) -> str:
-    """DOCUMENTATION, EXAMPLES or RETURN of a module or filter, as YAML."""
-    if path.suffix == ".yml":
-        part = yaml.safe_load(path.read_text())[name]
-        return part if isinstance(part, str) else yaml.safe_dump(part)
-    match = re.search(rf'^{name} = r"""\n(.*?)^"""', path.read_text(), re.MULTILINE | re.DOTALL)
-    assert match, f"{path.name} has no {name}"
-    return match[1]
-
-
-def values(returned: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def values(documented: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every returned value, with those that it contains."""
-    for name, value in returned.items():
+    for name, value in documented.items():
         yield above + name, value
         yield from values(value.get("contains") or {}, f"{above}{name}.")
 
 
-@pytest.mark.parametrize("path", [*MODULES, *FILTERS], ids=lambda path: path.stem)
-def test_what_is_returned_is_described_down_to_the_keys(path: Path) -> None:
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_what_is_returned_is_described_down_to_the_keys(plugin: str) -> None:
     undescribed = []
-    for name, value in values(yaml.safe_load(block(path, "RETURN"))):
+    for name, value in values(returned(plugin)):
         assert value["description"], name
         keyed = value["type"] == "dict" or value.get("elements") == "dict"
         # Keys that are numbers or names are shown by a sample; the same keys as elsewhere by a reference.
         told = "contains" in value or "sample" in value or "RV(" in str(value["description"])
-        if keyed and not told and path.stem != "forecast_plan":
+        if keyed and not told:
             undescribed.append(name)
     assert undescribed == []
 
 
-@pytest.mark.parametrize("path", [*MODULES, *FILTERS], ids=lambda path: path.stem)
-def test_examples_have_names_and_only_full_ones_of_plugins(path: Path) -> None:
-    text = block(path, "EXAMPLES")
-    own = "|".join(each.stem for each in (*MODULES, *FILTERS))
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_examples_have_names_and_only_full_ones_of_plugins(plugin: str) -> None:
+    text = block(plugin, "EXAMPLES")
+    own = "|".join(PLUGINS)
     assert re.findall(rf"^  ({own}):|\| ({own})\b", text, re.MULTILINE) == []
-    assert f"llamatower.tower.{path.stem}" in text, "an example that uses it"
+    assert f"llamatower.tower.{plugin}" in text, "an example that uses it"
     assert all(task["name"] for task in yaml.safe_load(text))
 
 
