@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Filters over what tower_info and memory_channels_info return; each is described in the file of its name."""
+"""Filters over what a tower is and what it serves with; each is described in the file of its name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..module_utils.advice.preflight import tower_problems
 from ..module_utils.memory.drawing import draw
 from ..module_utils.report.document import build_report
 from ..module_utils.report.terminal import report_text
+from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.numa_policy import policy_problem
 from ..module_utils.sysfs import format_cpu_list
@@ -26,6 +27,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
+            "api_key_problems": key_problems,
             "cpu_list": format_cpu_list,
             "hugepage_plan": pool_plan,
             "kernel_differences": kernel_differences,

@@ -10,6 +10,7 @@ version_added: 0.1.0
 author: llamatower contributors
 description:
   - Waits until the server has loaded its model, asks one question with a fixed seed, and returns the answer and its speed.
+  - Where it has API keys, asks once without one, too, and fails unless that is refused.
   - Fails at once, with the end of the journal, when the unit stops or restarts meanwhile.
 extends_documentation_fragment:
   - llamatower.tower.attributes
@@ -23,7 +24,7 @@ options:
     type: str
     required: true
   api_key_file:
-    description: File whose first line is an API key of the server.
+    description: File of the server's API keys, one a line, with comments that begin with C(#). The first key is used.
     type: path
   prompt:
     description: The text that the model goes on from.
@@ -90,7 +91,7 @@ journal:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.service.client import ServerError, complete, healthy, properties, read_key
+from ..module_utils.service.client import ServerError, asks_for_key, complete, healthy, properties, read_key
 from ..module_utils.service.unit import UnitError, await_start, journal
 
 
@@ -116,6 +117,11 @@ def main() -> None:
         key = read_key(options["api_key_file"])
         waited = await_start(unit, lambda: healthy(url), timeout, run)
         try:
+            if options["api_key_file"] and not asks_for_key(url):
+                raise UnitError(
+                    f"{unit} answers whoever asks, without an API key: look whether {options['api_key_file']} has one, "
+                    "and restart the service."
+                )
             server = properties(url, key)
             completion = complete(url, key, options["prompt"], options["max_tokens"], timeout)
         except (ServerError, OSError) as error:

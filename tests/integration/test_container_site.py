@@ -52,7 +52,8 @@ except urllib.error.HTTPError as error:
 
 
 def api_key(name: str) -> str:
-    return str(tower(name).file(Places(name).keys).content_string.splitlines()[0])
+    lines = str(tower(name).file(Places(name).keys).content_string).splitlines()
+    return next(line for line in lines if not line.startswith("#"))
 
 
 class TestService:
@@ -80,7 +81,7 @@ class TestService:
 
     def test_it_answers_who_has_the_key(self, host: Any, places: Places) -> None:
         body = {"prompt": "Question: What is the capital of France?\nAnswer:", "n_predict": 8, "temperature": 0}
-        status, answer = ask(host, places.port, body, f"head -n 1 {places.keys}")
+        status, answer = ask(host, places.port, body, f"grep -vm1 ^# {places.keys}")
         assert status == 200, evidence(host)
         print(answer["content"])
         assert "Paris" in answer["content"]

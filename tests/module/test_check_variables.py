@@ -25,6 +25,13 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "choice": ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
     "undefined": ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
 }
+# API keys in another form than the list that they are.
+SECRET: dict[str, Any] = {
+    "keys as a text": "S3cret",
+    "keys without names": ["S3cret"],
+    "key under another word": [{"name": "ann", "kee": "S3cret"}],
+    "keys by their names": {"ann": "S3cret"},
+}
 
 
 def handed_on() -> set[str]:
@@ -47,6 +54,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "handed_on": dict.fromkeys(handed_on(), "something"),
     }
     hosts = right | {name: variables for name, (variables, _sentence) in WRONG.items()}
+    hosts |= {name: {"llama_service_api_keys": value} for name, value in SECRET.items()}
     (directory / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     tasks = [
         {
@@ -90,3 +98,10 @@ def test_a_wrong_variable_fails_with_its_sentence(tower: str, said: dict[str, An
     (problem,) = said[tower]["problems"]
     assert WRONG[tower][1] in problem
     assert said[tower]["msg"] == problem
+
+
+@pytest.mark.parametrize("tower", SECRET)
+def test_keys_in_a_wrong_form_are_refused_and_not_shown(tower: str, said: dict[str, Any]) -> None:
+    assert said[tower]["failed"] is True
+    assert "llama_service_api_keys" in said[tower]["msg"]
+    assert "S3cret" not in str(said[tower])

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from typing import Any, Optional
 
+from .api_keys import read_keys
 from .document import Completion, Server
 
 # A request that is answered while the model loads takes milliseconds; a completion may take minutes.
@@ -26,11 +27,11 @@ def reachable(host: str) -> str:
 
 
 def read_key(path: Optional[str]) -> Optional[str]:
-    """The key that a server's clients send: the first line of its key file. Raises OSError."""
+    """A key that a server takes: the first of its key file; None where there is none. Raises OSError."""
     if not path:
         return None
     with open(path, encoding="utf-8") as file:
-        return file.readline().strip()
+        return next(iter(read_keys(file.read())), None)
 
 
 def request(
@@ -126,6 +127,16 @@ def warm_up(url: str, key: str | None, tokens: int, timeout: float) -> None:
     """
     body = {"prompt": [0], "n_predict": tokens, "ignore_eos": True, "cache_prompt": False}
     _completion(f"{url}/completion", key, body, timeout)
+
+
+def asks_for_key(url: str) -> bool:
+    """Whether a request without a key is refused. /props needs one in every build: /health and /v1/models may not
+    (tools/server/server-http.cpp, public endpoints). Raises OSError."""
+    try:
+        request(f"{url}/props", None)
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    return False
 
 
 def properties(url: str, key: str | None) -> Server:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plugins.module_utils.service.client import ServerError, healthy, read_completion
+from plugins.module_utils.service.client import ServerError, asks_for_key, healthy, read_completion, read_key
 
 ANSWER: dict[str, Any] = {
     "choices": [{"text": " Blue light scatters most. "}],
@@ -37,3 +40,47 @@ def test_another_answer_is_quoted_in_the_error() -> None:
 
 def test_where_nothing_listens_is_not_healthy() -> None:
     assert healthy("http://127.0.0.1:1") is False
+
+
+class Server:
+    """One that answers every request with this status, and keeps the headers of the last."""
+
+    def __init__(self, status: int) -> None:
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.asked = (self.path, self.headers.get("Authorization"))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.asked: tuple[str, str | None] = ("", None)
+        self.http = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.mark.parametrize(("status", "asks"), [(200, False), (401, True), (404, False), (503, False)])
+def test_a_server_asks_for_a_key_where_it_refuses_a_request_without_one(status: int, asks: bool) -> None:
+    server = Server(status)
+    try:
+        assert asks_for_key(server.url) is asks
+        assert server.asked == ("/props", None)
+    finally:
+        server.close()
+
+
+def test_the_first_key_of_a_file_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "main.keys"
+    path.write_text("# ann\n\nkey-of-ann\n# ben\nkey-of-ben\n")
+    assert read_key(str(path)) == "key-of-ann"
+    path.write_text("#3cret\n")
+    assert read_key(str(path)) is read_key(None) is None
