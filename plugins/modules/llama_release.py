@@ -9,9 +9,11 @@ short_description: Install a build of llama.cpp and switch to it
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Unpacks a build archive of M(llamatower.tower.llama_build) beside the releases, proves the hashes of its binaries, runs
-    C(llama-server --version) and a tiny model through C(llama-bench), and only then gives it its name and points
-    C(current) to it.
+  - Writes the binaries of a build archive of M(llamatower.tower.llama_build) beside the releases, proves their hashes,
+    runs C(llama-server --version) and a tiny model through C(llama-bench) as the user C(nobody), and only then gives the
+    release its name and points C(current) to it. All of it is on the disk before.
+  - Takes from the archive what its manifest names, as plain files, and refuses an archive with anything else.
+  - A run waits for another one that installs below O(root), and is refused after a quarter of an hour.
   - Refuses a build that uses CPU features which this machine lacks, naming them, before anything is unpacked.
   - A release that is there already, with the binaries that its manifest names, is only switched to, which is also how
     to go back to an earlier one.
@@ -89,6 +91,7 @@ from ..module_utils.build.release import (
     ReleaseError,
     current_key,
     install,
+    locked,
     prune,
     read_manifest,
     switch,
@@ -104,19 +107,24 @@ def refuse(features: list[str]) -> None:
         raise ReleaseError(problem)
 
 
-def apply(root: Path, params: dict[str, Any], present: bool, previous: str | None) -> list[str]:
-    """Install and switch. Returns the releases that were removed."""
+def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[str]]:
+    """Install and switch. Returns whether the release was there, what was current, and the releases that were removed."""
     key, archive, releases = params["key"], params["archive"], root / "releases"
-    if not present:
-        if not archive:
-            raise ReleaseError(f"There is no release {key} in {releases}: run ansible-playbook llamatower.tower.build.")
-        manifest = read_manifest(archive)
-        refuse(manifest["cpu_features"])
-        install(archive, manifest, releases / key)
-    if previous == key:
-        return []
-    switch(root, key)
-    return prune(releases, key, previous, params["keep"])
+    with locked(root):
+        present, previous = whole(releases / key), current_key(root)
+        if not present:
+            if not archive:
+                raise ReleaseError(
+                    f"There is no release {key} in {releases}: run ansible-playbook llamatower.tower.build."
+                )
+            manifest = read_manifest(archive)
+            refuse(manifest["cpu_features"])
+            install(archive, manifest, releases / key)
+        removed = []
+        if previous != key:
+            switch(root, key)
+            removed = prune(releases, key, previous, params["keep"])
+    return present, previous, removed
 
 
 def main() -> None:
@@ -138,11 +146,14 @@ def main() -> None:
     removed: list[str] = []
     try:
         refuse(params["cpu_features"])
-        present, previous = whole(root / "releases" / key), current_key(root)
-        if not module.check_mode:
-            removed = apply(root, params, present, previous)
+        if module.check_mode:
+            present, previous = whole(root / "releases" / key), current_key(root)
+        else:
+            present, previous, removed = apply(root, params)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{root} cannot be written ({error}): make room there, or mend the disk.")
     finally:
         if params["consume"] and params["archive"] and not module.check_mode:
             Path(params["archive"]).unlink(missing_ok=True)

@@ -1,25 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""Releases of llama.cpp: directories named by their build key, and a link to the current one."""
+"""Releases of llama.cpp: directories named by their build key, and a link to the current one.
+
+A release is written beside, proven, tried and on the disk before it has its name, and has its name before ``current``
+points to it. One run at a time does so (:func:`locked`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
-from ..files import make_directory, point, read_json
+from ..files import make_directory, point, read_json, sync_directory, write_json
+from ..text import printable, utc
 from .document import BuildManifest
-from .key import sha256_file
-from .source import extract_all
+from .key import HEX_DIGEST, sha256_file
 from .trial_model import tiny_gguf
+
+MANIFEST = "manifest.json"
+MANIFEST_BYTES = 1_000_000
+BINARY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # The trial takes seconds; an emulated CPU is ten times slower.
 TRIAL_SECONDS = 300
+# Of what a program that nobody knows yet may say.
+OUTPUT_BYTES = 1_000_000
+# Who built it is not root here, nor whoever starts the playbook. The service's user may not exist yet.
+NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"]
+TRIAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
+
+# An install whose two programs hang takes less.
+LOCK_SECONDS = 3 * TRIAL_SECONDS
 
 
 class ReleaseError(Exception):
@@ -47,29 +69,75 @@ def wrong_binary(release: Path, binaries: dict[str, str]) -> tuple[str, str] | N
     return None
 
 
-def read_manifest(archive: str) -> BuildManifest:
-    """The manifest in a build archive."""
+@contextlib.contextmanager
+def locked(root: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Be the only one who installs and switches below this directory; wait for another one so long."""
+    make_directory(str(root))
+    # For root only: whoever may read a file may lock it.
+    descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as lock:
+        os.fchmod(descriptor, 0o600)
+        deadline = time.monotonic() + seconds
+        while not _taken(descriptor):
+            if time.monotonic() > deadline:
+                raise ReleaseError(
+                    f"Another run installs a release in {root} ({lock.read() or 'it has just begun'}): wait for it, or "
+                    "end that process."
+                )
+            time.sleep(0.1)
+        lock.truncate()
+        lock.write(f"process {os.getpid()} since {utc()}")
+        lock.flush()
+        yield
+
+
+def _taken(descriptor: int) -> bool:
     try:
-        with tarfile.open(archive) as contents:
-            member = contents.extractfile("manifest.json")
-            manifest = json.load(member) if member else None
-        if not isinstance(manifest, dict) or not manifest.get("binaries"):
-            raise ValueError("its manifest names no binaries")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def read_manifest(archive: str) -> BuildManifest:
+    """The manifest in a build archive, its first member."""
+    try:
+        with tarfile.open(archive, "r:") as contents:
+            member = contents.next()
+            if member is None or member.name != MANIFEST or not member.isreg() or member.size > MANIFEST_BYTES:
+                raise ValueError("it does not begin with a manifest")
+            manifest = json.load(cast("IO[bytes]", contents.extractfile(member)))
+        problem = _manifest_problem(manifest)
+        if problem:
+            raise ValueError(problem)
         return cast(BuildManifest, manifest)
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+    except (OSError, ValueError, RecursionError, tarfile.TarError) as error:
         raise ReleaseError(
             f"{archive} is no whole build archive ({error}): remove it and run ansible-playbook llamatower.tower.build."
         ) from None
 
 
+def _manifest_problem(manifest: object) -> str | None:
+    binaries = manifest.get("binaries") if isinstance(manifest, dict) else None
+    features = manifest.get("cpu_features") if isinstance(manifest, dict) else None
+    if not isinstance(binaries, dict) or not binaries:
+        return "its manifest names no binaries"
+    for name, digest in binaries.items():
+        if not BINARY.fullmatch(name) or not HEX_DIGEST.fullmatch(str(digest)):
+            return f"its manifest names the binary {printable(name)} with the SHA-256 {printable(digest)}"
+    if not isinstance(features, list) or not all(isinstance(feature, str) for feature in features):
+        return "its manifest does not say which CPU features are used"
+    return None
+
+
 def install(archive: str, manifest: BuildManifest, release: Path) -> None:
-    """Unpack beside, prove, try, rename."""
+    """Unpack beside, prove, try, write to the disk, rename. Only while :func:`locked`."""
     partial = release.with_name(f".{release.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    make_directory(str(partial))
     try:
-        with tarfile.open(archive) as contents:
-            extract_all(contents, str(partial))
+        for left in release.parent.glob(".*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        make_directory(str(partial / "bin"))
+        unpack(archive, manifest, partial)
         wrong = wrong_binary(partial, manifest["binaries"])
         if wrong:
             name, found = wrong
@@ -78,41 +146,109 @@ def install(archive: str, manifest: BuildManifest, release: Path) -> None:
                 f"{name} in {archive} has the SHA-256 {found}, not {wanted}: remove that archive and build again."
             )
         try_out(partial / "bin")
-        damaged = release.with_name(f".{release.name}.damaged")
-        shutil.rmtree(damaged, ignore_errors=True)
-        if release.exists():  # with binaries that are not those of its manifest
-            release.rename(damaged)
-        partial.rename(release)
-        shutil.rmtree(damaged, ignore_errors=True)
+        write_json(str(partial / MANIFEST), manifest)
+        sync_directory(str(partial / "bin"))
+        if release.exists():
+            _mend(partial, release, list(manifest["binaries"]))
+        else:
+            partial.rename(release)
+        sync_directory(str(release.parent))
     except (OSError, tarfile.TarError) as error:
         raise ReleaseError(f"The release cannot be written to {release}: {error}; current was left as it is.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def unpack(archive: str, manifest: BuildManifest, directory: Path) -> None:
+    """Write the binaries that the manifest names, which is all that an archive may have, and nothing of how they are
+    kept there: ``extractall`` of Python 3.11.2 (Debian 12) has no filter, and writes wherever a member says."""
+    awaited = {MANIFEST, *(f"bin/{name}" for name in manifest["binaries"])}
+    # Uncompressed, so that no file is larger than the archive.
+    with tarfile.open(archive, "r:") as contents:
+        for member in contents:
+            name = printable(member.name)
+            if member.name not in awaited:
+                raise ReleaseError(
+                    f"{archive} has a file {name} that its manifest does not name, or twice: see who made it, remove "
+                    "it and build again."
+                )
+            if not member.isreg() or member.issparse() or member.mode & 0o7000:
+                raise ReleaseError(
+                    f"{name} in {archive} is not a plain file: see who made it, remove it and build again."
+                )
+            awaited.remove(member.name)
+            if member.name != MANIFEST:
+                _write(cast("IO[bytes]", contents.extractfile(member)), directory / member.name)
+    if awaited:
+        raise ReleaseError(f"{archive} lacks {', '.join(sorted(awaited))}: remove that archive and build again.")
+
+
+def _write(content: IO[bytes], path: Path) -> None:
+    with path.open("xb") as file:
+        os.fchmod(file.fileno(), 0o755)
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mend(partial: Path, release: Path, binaries: list[str]) -> None:
+    """Replace the files of a release that has others than its manifest says.
+
+    One after the other, each whole: a server that starts meanwhile finds its program, and a run that is killed leaves
+    a release that is not whole, as it found it, for the next one.
+    """
+    make_directory(str(release / "bin"))
+    for directory in (release, release / "bin"):
+        directory.chmod(0o755)
+    for name in [*(f"bin/{name}" for name in binaries), MANIFEST]:
+        os.replace(partial / name, release / name)
+    sync_directory(str(release / "bin"))
+    sync_directory(str(release))
+
+
 def try_out(binaries: Path) -> None:
     """Run the binaries here, and a model's matrix kernels with them."""
-    model = binaries.parent / "tiny.gguf"
+    release = binaries.parent
+    model = release / "tiny.gguf"
     model.write_bytes(tiny_gguf())
+    model.chmod(0o644)
     try:
-        _run([str(binaries / "llama-server"), "--version"])
+        _run(release, ["bin/llama-server", "--version"])
         _run(
-            [str(binaries / "llama-bench"), "-m", str(model), "-p", "4", "-n", "4", "-r", "1", "-t", "1", "-o", "json"]
+            release, ["bin/llama-bench", *["-m", "tiny.gguf", "-p", "4", "-n", "4", "-r", "1", "-t", "1", "-o", "json"]]
         )
     finally:
         model.unlink()
 
 
-def _run(argv: list[str]) -> None:
+def _run(release: Path, argv: list[str]) -> None:
+    """Run a program in the release's directory: nobody need not get at what is above it."""
     name = os.path.basename(argv[0])
-    try:
-        result = subprocess.run(
-            argv, capture_output=True, text=True, check=False, errors="replace", timeout=TRIAL_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise ReleaseError(f"{name} of the new build hung for {TRIAL_SECONDS} s; current was left as it is.") from None
-    if result.returncode:
-        raise ReleaseError(trial_problem(name, result.returncode, result.stderr.strip() or result.stdout.strip()))
+    limits = ["prlimit", "--core=0", f"--fsize={OUTPUT_BYTES}", "--"]
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        try:
+            result = subprocess.run(
+                [*limits, *([*NOBODY, "--"] if os.geteuid() == 0 else []), *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                check=False,
+                timeout=TRIAL_SECONDS,
+                cwd=release,
+                env=TRIAL_ENVIRONMENT,
+            )
+        except subprocess.TimeoutExpired:
+            raise ReleaseError(
+                f"{name} of the new build hung for {TRIAL_SECONDS} s; current was left as it is."
+            ) from None
+        if result.returncode:
+            said = [_text(file) for file in (errors, output)]
+            raise ReleaseError(trial_problem(name, result.returncode, said[0] or said[1]))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace").strip()
 
 
 def trial_problem(name: str, code: int, output: str) -> str:
@@ -122,10 +258,14 @@ def trial_problem(name: str, code: int, output: str) -> str:
     elif code < 0:
         why = f"was killed by signal {-code}"
     elif "GLIBC" in output or "shared librar" in output:
-        why = f"needs another system ({output.splitlines()[0]}): build it on a machine with this release of the system"
+        why = f"needs another system ({_line(output, 0)}): build it on a machine with this release of the system"
     else:
-        why = f"does not run here ({(output.splitlines() or ['it said nothing'])[-1]})"
+        why = f"does not run here ({_line(output, -1) or 'it said nothing'})"
     return f"{name} of the new build {why}; current was left as it is."
+
+
+def _line(output: str, which: int) -> str:
+    return printable((output.splitlines() or [""])[which])[:300]
 
 
 def current_key(root: Path) -> str | None:
@@ -150,5 +290,8 @@ def prune(releases: Path, current: str, previous: str | None, keep: int) -> list
     youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
     removed = superfluous([path.name for path in youngest_first], current, previous, keep)
     for name in removed:
-        shutil.rmtree(releases / name)
+        # Half a release must not count as one of those that are kept.
+        gone = releases / f".{name}.removed"
+        (releases / name).rename(gone)
+        shutil.rmtree(gone)
     return removed

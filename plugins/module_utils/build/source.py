@@ -157,17 +157,13 @@ def _unpack(archive: str, tree: str) -> None:
                 zipped.extractall(tree)
             return
         with tarfile.open(archive) as contents:
-            extract_all(contents, tree)
+            # Pythons that know how refuse members that would land outside; who pinned the archive trusts it.
+            if hasattr(tarfile, "data_filter"):
+                contents.extractall(tree, filter="data")
+            else:
+                contents.extractall(tree)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise SourceError(f"{archive} is not an archive that can be unpacked: {error}") from None
-
-
-def extract_all(contents: tarfile.TarFile, directory: str) -> None:
-    """Unpack; Pythons that know how refuse members that would land outside."""
-    if hasattr(tarfile, "data_filter"):
-        contents.extractall(directory, filter="data")
-    else:
-        contents.extractall(directory)
 
 
 def _git(source: BuildSource, _partial: str, tree: str, _progress: Progress) -> None:

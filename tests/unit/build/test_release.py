@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
+import json
+import os
+import pwd
 import signal
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugins.module_utils.build import release as releases
 from plugins.module_utils.build.release import (
     ReleaseError,
     current_key,
     install,
+    locked,
+    prune,
     read_manifest,
     superfluous,
     switch,
@@ -67,6 +77,290 @@ def test_half_an_archive_is_refused(made: Any, tmp_path: Path) -> None:
     half.write_bytes(Path(made["archive"]).read_bytes()[:700])
     with pytest.raises(ReleaseError, match=r"half.tar is no whole build archive"):
         read_manifest(str(half))
+
+
+def archive_of(made: Any, path: Path, *more: tarfile.TarInfo, without: str = "") -> str:
+    """The made archive with further members, each of four bytes where it is a file."""
+    with tarfile.open(made["archive"]) as whole_one, tarfile.open(path, "w") as contents:
+        for member in whole_one:
+            if member.name != without:
+                contents.addfile(member, whole_one.extractfile(member))
+        for member in more:
+            member.size = 4 if member.isreg() else 0
+            contents.addfile(member, io.BytesIO(b"evil") if member.isreg() else None)
+    return str(path)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o755, target: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.mode, made.linkname = kind, mode, target
+    return made
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        member("../../../../../../../../../../../../tmp/outside-of-the-release"),
+        member("/tmp/outside-of-the-release"),
+        member("bin/other"),
+        member("bin/llama-server"),
+        member("bin", tarfile.DIRTYPE),
+        member("link", tarfile.SYMTYPE, target="/etc"),
+    ],
+    ids=lambda added: added.name,
+)
+def test_what_the_manifest_does_not_name_is_refused(made: Any, tmp_path: Path, added: tarfile.TarInfo) -> None:
+    archive, release = archive_of(made, tmp_path / "x.tar", added), tmp_path / "releases" / "x"
+    with pytest.raises(ReleaseError, match="that its manifest does not name, or twice"):
+        install(archive, read_manifest(archive), release)
+    assert list(release.parent.iterdir()) == []
+    assert not Path("/tmp/outside-of-the-release").exists()
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        member("bin/llama-cli", tarfile.SYMTYPE, target="/bin/true"),
+        member("bin/llama-cli", tarfile.LNKTYPE, target="bin/llama-server"),
+        member("bin/llama-cli", tarfile.CHRTYPE),
+        member("bin/llama-cli", tarfile.FIFOTYPE),
+        member("bin/llama-cli", mode=0o4755),
+    ],
+    ids=["symlink", "hard link", "device", "pipe", "setuid"],
+)
+def test_a_binary_that_is_no_plain_file_is_refused(made: Any, tmp_path: Path, instead: tarfile.TarInfo) -> None:
+    archive, release = archive_of(made, tmp_path / "x.tar", instead, without="bin/llama-cli"), tmp_path / "r" / "x"
+    with pytest.raises(ReleaseError, match=r"bin/llama-cli in .*x\.tar is not a plain file"):
+        install(archive, read_manifest(archive), release)
+    assert list(release.parent.iterdir()) == []
+
+
+def test_an_archive_without_one_of_its_binaries_is_refused(made: Any, tmp_path: Path) -> None:
+    archive = archive_of(made, tmp_path / "x.tar", without="bin/llama-cli")
+    with pytest.raises(ReleaseError, match=r"x\.tar lacks bin/llama-cli"):
+        install(archive, read_manifest(archive), tmp_path / "releases" / "x")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ({"binaries": {"../x": "ab" * 32}, "cpu_features": []}, r"names the binary \.\./x"),
+        ({"binaries": {"x": "ab"}, "cpu_features": []}, "names the binary x with the SHA-256 ab"),
+        ({"binaries": {"x": "ab" * 32}}, "does not say which CPU features"),
+        ({"binaries": []}, "names no binaries"),
+        ([], "names no binaries"),
+        ("[" * 100_000, "is no whole build archive"),
+        (" " * 2_000_000, "does not begin with a manifest"),
+    ],
+)
+def test_a_manifest_that_names_no_such_files_is_refused(tmp_path: Path, manifest: Any, words: str) -> None:
+    text = (manifest if isinstance(manifest, str) else json.dumps(manifest)).encode()
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as contents:
+        named = tarfile.TarInfo("manifest.json")
+        named.size = len(text)
+        contents.addfile(named, io.BytesIO(text))
+    with pytest.raises(ReleaseError, match=words):
+        read_manifest(str(path))
+
+
+# What each of these does is done, or not, when the power fails or the run is killed.
+STEPS = ("mkdir", "chmod", "fchmod", "rename", "replace", "symlink", "unlink", "rmdir", "fsync")
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, at: Callable[[str, tuple[Any, ...]], None]) -> None:
+    """Have each step told before it is done."""
+
+    def told(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            at(name, arguments)
+            return real(*arguments, **options)
+
+        return step
+
+    for name in STEPS:
+        monkeypatch.setattr(os, name, told(name))
+
+
+def killed_at(step: int, change: Callable[[], Any]) -> bool:
+    """Whether a process that makes the change was killed before this step of it, or made it all."""
+    child = os.fork()
+    if not child:
+        steps = iter(range(step))
+
+        def kill(*_: Any) -> None:
+            if next(steps, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with pytest.MonkeyPatch.context() as patch:
+            recorded(patch, kill)
+            try:
+                change()
+            finally:
+                os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No trial, which takes most of the time of an install and changes nothing."""
+    monkeypatch.setattr(releases, "try_out", lambda _binaries: None)
+
+
+def test_current_is_whole_wherever_an_install_is_killed(made: Any, tmp_path: Path, untried: None) -> None:
+    def change(key: str) -> None:
+        with locked(tmp_path):
+            if not whole(tmp_path / "releases" / key):
+                install(made["archive"], made["manifest"], tmp_path / "releases" / key)
+            before = current_key(tmp_path)
+            switch(tmp_path, key)
+            prune(tmp_path / "releases", key, before, 1)
+
+    change("a")
+    step = 0
+    while killed_at(step, lambda: change("b")):
+        assert whole(tmp_path / "current"), f"step {step}"
+        assert all(whole(release) for release in (tmp_path / "releases").glob("[!.]*")), f"step {step}"
+        step += 1
+    assert step > 20
+    assert current_key(tmp_path) == "b"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "current", "releases"]
+    assert [path.name for path in (tmp_path / "releases").iterdir()] == ["b"]
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_install(made: Any, tmp_path: Path, untried: None) -> None:
+    for name in (".other.partial", ".older.removed"):
+        (tmp_path / "releases" / name / "bin").mkdir(parents=True)
+    install(made["archive"], made["manifest"], tmp_path / "releases" / "a")
+    assert [path.name for path in (tmp_path / "releases").iterdir()] == ["a"]
+
+
+def test_a_server_finds_its_program_wherever_a_repair_is_killed(made: Any, tmp_path: Path, untried: None) -> None:
+    release = tmp_path / "releases" / "a"
+    install(made["archive"], made["manifest"], release)
+    step = 0
+    while True:
+        (release / "bin" / "llama-cli").write_text("damaged")
+        killed = killed_at(step, lambda: install(made["archive"], made["manifest"], release))
+        wrong = releases.wrong_binary(release, made["manifest"]["binaries"])
+        assert wrong is None or wrong[0] == "llama-cli", f"step {step}"
+        if not killed:
+            break
+        step += 1
+    assert wrong is None
+    assert step > 20
+
+
+def test_an_install_that_fails_leaves_what_is_there(made: Any, tmp_path: Path) -> None:
+    release = tmp_path / "releases" / "a"
+    install(made["archive"], made["manifest"], release)
+    manifest: Any = {**made["manifest"], "binaries": {**made["manifest"]["binaries"], "llama-cli": "ab" * 32}}
+    with pytest.raises(ReleaseError):
+        install(made["archive"], manifest, release)
+    assert whole(release)
+    assert [path.name for path in release.parent.iterdir()] == ["a"]
+
+
+def test_a_release_is_on_the_disk_before_it_has_its_name_and_current_after(
+    made: Any, tmp_path: Path, untried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    named: dict[str, set[str]] = {}
+
+    def note(step: str, arguments: tuple[Any, ...]) -> None:
+        if step == "fsync":
+            synced.add(os.readlink(f"/proc/self/fd/{arguments[0]}"))
+        elif step in {"rename", "replace"}:
+            named[str(arguments[1])] = set(synced)
+
+    recorded(monkeypatch, note)
+    release, partial = tmp_path / "releases" / "a", tmp_path / "releases" / ".a.partial"
+    install(made["archive"], made["manifest"], release)
+    switch(tmp_path, "a")
+    files = {str(partial / "bin" / name) for name in made["manifest"]["binaries"]}
+    assert files | {str(partial / "bin"), str(partial), f"{partial}/manifest.json.partial"} <= named[str(release)]
+    assert str(release.parent) not in named[str(release)]
+    assert str(release.parent) in named[str(tmp_path / "current")]
+    assert str(tmp_path) in synced
+
+
+def test_modes_are_set_whatever_the_umask(made: Any, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    before = os.umask(0o077)
+    try:
+        with locked(root):
+            install(made["archive"], made["manifest"], root / "releases" / "a")
+    finally:
+        os.umask(before)
+    found = {str(path.relative_to(root)): oct(path.stat().st_mode & 0o7777) for path in [root, *root.rglob("*")]}
+    binaries = {f"releases/a/bin/{name}": "0o755" for name in made["manifest"]["binaries"]}
+    directories = dict.fromkeys([".", "releases", "releases/a", "releases/a/bin"], "0o755")
+    assert found == {**directories, **binaries, "releases/a/manifest.json": "0o644", ".lock": "0o600"}
+
+
+def test_the_second_run_is_refused_with_the_first(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ReleaseError) as refused, locked(tmp_path, 0):
+        pass
+    assert f"Another run installs a release in {tmp_path} (process {os.getpid()} since 20" in str(refused.value)
+    with locked(tmp_path, 0):
+        pass
+
+
+def test_the_second_run_waits_for_the_first(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("process 1 since a run of old that said more than this one")
+    holder, seen = os.open(tmp_path / ".lock", os.O_RDWR), tmp_path / "seen"
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    child = os.fork()
+    if not child:
+        os.close(holder)
+        with locked(tmp_path, 60):
+            seen.write_text((tmp_path / ".lock").read_text())
+        os._exit(0)
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    assert not seen.exists()
+    os.close(holder)
+    os.waitpid(child, 0)
+    assert seen.read_text().startswith(f"process {child} since 20")
+    assert seen.read_text().endswith("Z")
+
+
+TELLS_WHO = """#!/bin/sh
+test "$1" = --version && exit
+{ id -u; grep -E 'NoNewPrivs|CapEff' /proc/self/status; env; test -r tiny.gguf && echo readable; } >&2
+exit 1
+"""
+
+
+def test_the_trial_has_no_rights_and_no_environment_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s3cret")
+    monkeypatch.setattr(releases, "trial_problem", lambda _name, _code, output: output)
+    (tmp_path / "bin").mkdir()
+    tmp_path.chmod(0o755)
+    for name in ("llama-server", "llama-bench"):
+        (tmp_path / "bin" / name).write_text(TELLS_WHO)
+        (tmp_path / "bin" / name).chmod(0o755)
+    with pytest.raises(ReleaseError) as told:
+        releases.try_out(tmp_path / "bin")
+    said = str(told.value)
+    assert "readable" in said
+    assert "s3cret" not in said
+    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
+    assert said.splitlines()[0] == str(user)
+    if os.geteuid() == 0:
+        assert "NoNewPrivs:\t1" in said
+        assert "CapEff:\t0000000000000000" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin"]
+
+
+def test_what_a_new_program_says_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    tmp_path.chmod(0o755)
+    (tmp_path / "bin" / "llama-server").write_text("#!/bin/sh\nexec yes >&2\n")
+    (tmp_path / "bin" / "llama-server").chmod(0o755)
+    with pytest.raises(ReleaseError, match=f"was killed by signal {signal.SIGXFSZ.value}"):
+        releases.try_out(tmp_path / "bin")
 
 
 @pytest.mark.parametrize(
