@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""A llama-server for tests: what its ``--help`` prints, and what the check of its start expects."""
+"""A llama-server for tests: its ``--help``, what the check of its start expects, how it is set, and on which tower."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from plugins.module_utils.service.document import Intent
+
+GB = 10**9
 
 # As llama-server 0.5.0-dev prints it, shortened.
 HELP = """\
@@ -46,4 +50,51 @@ def intent(url: str = "http://127.0.0.1:8080") -> Intent:
         "tolerance": 0.01,
         "least_share": None,
         "warm_up_tokens": 0,
+    }
+
+
+def settings(**changes: Any) -> Any:
+    return {
+        "instance": "main",
+        "model": "a-model",
+        "model_path": "/var/lib/llama-models/a-model",
+        "build_root": "/opt/llama.cpp",
+        "keys_file": "/etc/llama-server/main.keys",
+        "host": "127.0.0.1",
+        "port": 8080,
+        "cors_origins": None,
+        "tls_certificate": None,
+        "tls_key": None,
+        "metrics": False,
+        "context": 1000,
+        "parallel": 1,
+        "threads": None,
+        "threads_batch": None,
+        "flash_attention": None,
+        "numa_policy": "auto",
+        "numa_node": None,
+        "numa_weights": {},
+        "weights": {},
+        "load_mode": "auto",
+        "huge_pages": "thp",
+        "huge_page_bytes": 2**21,
+        "reserve_bytes": 4 * GB,
+        "bytes_per_second": 100_000_000,
+        "tolerance": 0.01,
+        "extra": {},
+    } | changes
+
+
+def tower(nodes: int = 2, gigabytes: int = 192) -> Any:
+    """16 cores with two threads each in every node."""
+    return {
+        "nodes": [
+            {"node": number, "memory_bytes": gigabytes * GB, "cpus": list(range(number * 32, number * 32 + 32))}
+            for number in range(nodes)
+        ],
+        "memory_bytes": nodes * gigabytes * GB,
+        "cpu": {"model": "A CPU"},
+        "cpus": nodes * 32,
+        "cores": nodes * 16,
+        "kernel": "6.12.48",
     }

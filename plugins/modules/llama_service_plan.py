@@ -35,6 +35,10 @@ options:
         description: The directory of the model.
         type: path
         required: true
+      build_root:
+        description: The directory of C(current), the build.
+        type: path
+        required: true
       keys_file:
         description: The file of the API keys.
         type: path
@@ -119,10 +123,6 @@ options:
         description: Further settings in the names of C(llama-server --help).
         type: dict
         required: true
-  build_root:
-    description: The directory of C(current).
-    type: path
-    required: true
   config_dir:
     description: Where environments of instances are; those of former plans are listed in RV(stale).
     type: path
@@ -140,11 +140,11 @@ options:
 EXAMPLES = r"""
 - name: Decide how the server is started
   llamatower.tower.llama_service_plan:
-    build_root: /opt/llama.cpp
     settings:
       instance: main
       model: glm-4.6
       model_path: /var/lib/llama-models/glm-4.6
+      build_root: /opt/llama.cpp
       keys_file: /etc/llama-server/main.keys
       host: 127.0.0.1
       port: 8080
@@ -276,7 +276,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
-            "build_root": {"type": "path", "required": True},
             "config_dir": {"type": "path", "default": "/etc/llama-server"},
             "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
             "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
@@ -284,7 +283,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     settings = module.params["settings"]
-    current, store = Path(module.params["build_root"]) / "current", Path(settings["model_path"])
+    current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
     build, model = read_json(str(current / "manifest.json")), read_manifest(str(store))
     tower = read_tower("/")
     wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}

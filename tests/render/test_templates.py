@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -52,6 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "llama_service_threads": 500,
         "llama_service_threads_batch": 512,
         "llama_service_load_mode": "mmap",
+        "llama_service_extra": {"LLAMA_ARG_CHAT_TEMPLATE_KWARGS": {"a word": 'say "x\\y"'}},
         "llama_service_tls_certificate": "/etc/ssl/tower.pem",
         "llama_service_tls_key": "/etc/ssl/private/tower.pem",
     },
@@ -240,6 +242,9 @@ def test_the_environment_has_each_setting_once_and_no_secret(rendered: Path, cas
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"LLAMA_ARG_[A-Z_]+|GLIBC_TUNABLES", name) for name in names), names
     values = dict(found)
+    # As systemd reads it, which takes the same for its own between double quotes as a shell.
+    kwargs = values.pop("LLAMA_ARG_CHAT_TEMPLATE_KWARGS", "")
+    assert [json.loads(word) for word in shlex.split(kwargs)] == [{"a word": 'say "x\\y"'}] * (case == "extreme")
     # systemd takes quotes and backslashes apart, and llama-server an empty value for a given one.
     assert all(value and not re.search(r"[\"'\\\s]", value) for value in values.values()), values
     assert "LLAMA_API_KEY" not in names

@@ -22,6 +22,7 @@ class Settings(TypedDict):
     instance: str
     model: str
     model_path: str
+    build_root: str
     keys_file: str
     host: str
     port: int

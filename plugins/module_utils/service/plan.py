@@ -24,6 +24,7 @@ from .settings import (
     environment,
     extra_settings,
     load_mode_settings,
+    setting_problems,
     unknown_settings,
 )
 from .supervise import LONGEST_WAIT_SECONDS
@@ -192,6 +193,7 @@ def make_plan(
     beside = needed + settings["reserve_bytes"] // len(places)
     fewest, node = min(threads, batch), settings["numa_node"]
     problems = [
+        *setting_problems(settings),
         policy_problem(policy, tower, beside, fewest, server_help, numactl_help, node),
         combination_problem(policy, mode, chosen["huge_pages"]),
         weights_problem(settings["weights"], tower) if policy == "weighted" else None,
@@ -217,8 +219,6 @@ def make_plan(
                 f"This build of llama-server does not know {', '.join(unknown)}: take it out of llama_service_extra, "
                 "or build another with llama_build_source."
             )
-    if bool(settings["tls_certificate"]) != bool(settings["tls_key"]):
-        problems.append("TLS needs both llama_service_tls_certificate and llama_service_tls_key: set both or neither.")
     return {
         **chosen,
         "threads": threads,

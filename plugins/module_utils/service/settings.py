@@ -6,6 +6,8 @@ A build says what it knows in ``llama-server --help``, whose text is all that is
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from typing import Any, Optional
 
@@ -24,6 +26,33 @@ OLD_LOAD_MODES = {
 # Buffers from a pool by the size of its pages. Small allocations share the pages of one heap: else each thread would
 # have a heap of at least a page, and each of 128 kB or more a page of its own, of 1 GB maybe.
 POOL = "{}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432"
+# What a variable decides is not decided a second time: names of the server's environment, with those of the same thing
+# in other words (a model behind a URL is a model), and the variable. Only the two in FREE are set and no variable's.
+OWNERS = {
+    **dict.fromkeys(("LLAMA_ARG_MODEL", "LLAMA_ARG_ALIAS", "LLAMA_ARG_MODEL_URL"), "llama_service_model"),
+    **dict.fromkeys(("LLAMA_ARG_HF_REPO", "LLAMA_ARG_HF_FILE", "LLAMA_ARG_DOCKER_REPO"), "llama_service_model"),
+    **dict.fromkeys(("LLAMA_ARG_MODELS_DIR", "LLAMA_ARG_MODELS_PRESET"), "llama_service_model"),
+    "LLAMA_ARG_HOST": "llama_service_host",
+    **dict.fromkeys(("LLAMA_ARG_PORT", "LLAMA_ARG_REUSE_PORT"), "llama_service_port"),
+    **dict.fromkeys(("LLAMA_ARG_API_KEY_FILE", "LLAMA_ARG_API_KEY", "LLAMA_API_KEY"), "llama_service_api_keys"),
+    "LLAMA_ARG_CTX_SIZE": "llama_service_context",
+    "LLAMA_ARG_N_PARALLEL": "llama_service_parallel",
+    "LLAMA_ARG_THREADS": "llama_service_threads",
+    "LLAMA_ARG_THREADS_BATCH": "llama_service_threads_batch",
+    "LLAMA_ARG_FLASH_ATTN": "llama_service_flash_attention",
+    "LLAMA_ARG_NUMA": "llama_service_numa_policy",
+    "LLAMATOWER_NODE": "llama_service_numa_node",
+    "LLAMA_ARG_LOAD_MODE": "llama_service_load_mode",
+    **{name: "llama_service_load_mode" for names in OLD_LOAD_MODES.values() for name in names},
+    "GLIBC_TUNABLES": "llama_service_huge_pages",
+    "LLAMA_ARG_ENDPOINT_METRICS": "llama_service_metrics",
+    "LLAMA_ARG_CORS_ORIGINS": "llama_service_cors_origins",
+    "LLAMA_ARG_SSL_CERT_FILE": "llama_service_tls_certificate",
+    "LLAMA_ARG_SSL_KEY_FILE": "llama_service_tls_key",
+}
+FREE = frozenset({"LLAMA_ARG_CACHE_RAM", "LLAMA_ARG_ENDPOINT_SLOTS"})
+# What the unit does not see: it has ProtectHome and PrivateTmp.
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 
 
 def server_settings(text: str) -> set[str]:
@@ -101,8 +130,62 @@ def environment(settings: Settings, chosen: Choice, threads: int, file: str, por
 
 
 def extra_settings(given: dict[str, Any]) -> dict[str, str]:
-    """Further settings in the server's words: it knows true and false by these only (common/arg.cpp, is_truthy)."""
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+    """Further settings in the server's words: it knows true and false by these only (common/arg.cpp, is_truthy), and
+    takes lists and dictionaries as JSON."""
+    words = {}
+    for name, value in given.items():
+        if isinstance(value, (dict, list)):
+            words[name] = json.dumps(value)
+        else:
+            words[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return words
+
+
+def _extra_problem(name: str, value: Any) -> Optional[str]:
+    """One sentence where a name of llama_service_extra, or its value, cannot be in the server's environment."""
+    # Every switch has a negation; --no-host is none, but a thing of GPUs.
+    switch = name if name == "LLAMA_ARG_NO_HOST" else name.replace("LLAMA_ARG_NO_", "LLAMA_ARG_", 1)
+    owner = OWNERS.get(name) or OWNERS.get(switch)
+    if owner:
+        return f"llama_service_extra has {name}, which {owner} decides: set that variable instead."
+    if name == "LLAMA_ARG_API_PREFIX":
+        return "llama_service_extra has LLAMA_ARG_API_PREFIX, and the checks of the service ask without one: remove it."
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        return f"llama_service_extra has the name {name!r}, which is none of an environment: see llama-server --help."
+    if value is None or (isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value)):
+        return f"The value of {name} in llama_service_extra is empty or has more than one line: write it in one."
+    return None
+
+
+def _hidden_problem(variable: str, path: Optional[str]) -> Optional[str]:
+    """One sentence where the service would not see what lies there, since its unit hides homes and /tmp."""
+    whole = os.path.normpath(path or "/")
+    top = next((top for top in HIDDEN if whole == top or whole.startswith(f"{top}/")), None)
+    if top is None:
+        return None
+    return f"{variable} leads to {whole}, and the service sees nothing below {top}: take another place, as /srv."
+
+
+def setting_problems(settings: Settings) -> list[str]:
+    """What can be said of the settings before anything is known of tower, build and model; a sentence for each."""
+    problems = [
+        f"{name} is {value}: it must be at least 1."
+        for name, value in (
+            ("llama_service_context", settings["context"]),
+            ("llama_service_parallel", settings["parallel"]),
+        )
+        if value < 1
+    ]
+    found = [_extra_problem(str(name), value) for name, value in settings["extra"].items()]
+    found += [
+        _hidden_problem("llama_service_model_dir", settings["model_path"]),
+        _hidden_problem("llama_service_build_root", settings["build_root"]),
+        _hidden_problem("llama_service_tls_certificate", settings["tls_certificate"]),
+        _hidden_problem("llama_service_tls_key", settings["tls_key"]),
+    ]
+    if bool(settings["tls_certificate"]) != bool(settings["tls_key"]):
+        found.append("TLS needs both llama_service_tls_certificate and llama_service_tls_key: set both or neither.")
+    return problems + [problem for problem in found if problem]
 
 
 def combination_problem(policy: str, load_mode: str, huge_pages: str) -> Optional[str]:

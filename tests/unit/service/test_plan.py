@@ -8,55 +8,9 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.service.plan import make_plan, stale_instances
-from tests.llama_server import HELP, OLD_HELP
+from tests.llama_server import HELP, OLD_HELP, settings, tower
 
 GB = 10**9
-
-
-def settings(**changes: Any) -> Any:
-    return {
-        "instance": "main",
-        "model": "a-model",
-        "model_path": "/var/lib/llama-models/a-model",
-        "keys_file": "/etc/llama-server/main.keys",
-        "host": "127.0.0.1",
-        "port": 8080,
-        "cors_origins": None,
-        "tls_certificate": None,
-        "tls_key": None,
-        "metrics": False,
-        "context": 1000,
-        "parallel": 1,
-        "threads": None,
-        "threads_batch": None,
-        "flash_attention": None,
-        "numa_policy": "auto",
-        "numa_node": None,
-        "numa_weights": {},
-        "weights": {},
-        "load_mode": "auto",
-        "huge_pages": "thp",
-        "huge_page_bytes": 2**21,
-        "reserve_bytes": 4 * GB,
-        "bytes_per_second": 100_000_000,
-        "tolerance": 0.01,
-        "extra": {},
-    } | changes
-
-
-def tower(nodes: int = 2, gigabytes: int = 192) -> Any:
-    """16 cores with two threads each in every node."""
-    return {
-        "nodes": [
-            {"node": number, "memory_bytes": gigabytes * GB, "cpus": list(range(number * 32, number * 32 + 32))}
-            for number in range(nodes)
-        ],
-        "memory_bytes": nodes * gigabytes * GB,
-        "cpu": {"model": "A CPU"},
-        "cpus": nodes * 32,
-        "cores": nodes * 16,
-        "kernel": "6.12.48",
-    }
 
 
 BUILD: Any = {"key": "0123456789abcdef"}

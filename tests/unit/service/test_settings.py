@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""What a build's help text says of its settings."""
+"""What a build's help text says of its settings, and which settings are refused."""
 
 from __future__ import annotations
 
-from plugins.module_utils.service.settings import load_mode_settings, option_choices, server_settings
-from tests.llama_server import HELP, OLD_HELP
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.service.numa_policy import POLICIES
+from plugins.module_utils.service.plan import make_plan
+from plugins.module_utils.service.settings import (
+    FREE,
+    OLD_LOAD_MODES,
+    OWNERS,
+    extra_settings,
+    load_mode_settings,
+    option_choices,
+    server_settings,
+    setting_problems,
+)
+from tests.llama_server import HELP, OLD_HELP, settings, tower
 
 
 def test_the_help_text_tells_names_and_choices() -> None:
@@ -20,3 +35,73 @@ def test_a_build_before_load_modes_gets_its_own_switches() -> None:
         "LLAMA_ARG_NO_MMAP": "1",
         "LLAMA_ARG_DIO": "1",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("LLAMA_ARG_PORT", "llama_service_port"),
+        ("LLAMA_ARG_MODEL_URL", "llama_service_model"),
+        ("LLAMA_API_KEY", "llama_service_api_keys"),
+        ("LLAMA_ARG_CTX_SIZE", "llama_service_context"),
+        ("LLAMA_ARG_MLOCK", "llama_service_load_mode"),
+        ("LLAMA_ARG_NO_MMAP", "llama_service_load_mode"),
+        ("LLAMA_ARG_NO_DIO", "llama_service_load_mode"),
+        ("LLAMA_ARG_NO_ENDPOINT_METRICS", "llama_service_metrics"),
+        ("GLIBC_TUNABLES", "llama_service_huge_pages"),
+    ],
+)
+def test_what_a_variable_decides_cannot_be_an_extra_setting(name: str, variable: str) -> None:
+    assert setting_problems(settings(extra={name: "x"})) == [
+        f"llama_service_extra has {name}, which {variable} decides: set that variable instead."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"extra": {"LLAMA_ARG_API_PREFIX": "/x"}}, "ask without one"),
+        ({"extra": {"--top-k": 5}}, "has the name '--top-k'"),
+        ({"extra": {"A\nB": 5}}, "has the name 'A\\nB'"),
+        ({"extra": {"LLAMA_ARG_X": "a\nLLAMA_API_KEY=x"}}, "has more than one line"),
+        ({"extra": {"LLAMA_ARG_X": None}}, "The value of LLAMA_ARG_X in llama_service_extra is empty"),
+        ({"context": 0}, "llama_service_context is 0: it must be at least 1"),
+        ({"context": -1}, "llama_service_context is -1"),
+        ({"parallel": 0}, "llama_service_parallel is 0"),
+        ({"model_path": "/home/ann/models/m"}, "llama_service_model_dir leads to /home/ann/models/m"),
+        ({"model_path": "/srv/../root/m"}, "sees nothing below /root"),
+        ({"build_root": "/tmp"}, "llama_service_build_root leads to /tmp"),
+        ({"tls_certificate": "/run/user/0/c", "tls_key": "/k"}, "llama_service_tls_certificate leads to"),
+        ({"tls_certificate": "/c", "tls_key": "/var/tmp/k"}, "llama_service_tls_key leads to"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    (problem,) = setting_problems(settings(**changes))
+    assert sentence in problem
+
+
+def test_what_looks_like_it_is_not_refused() -> None:
+    fine = {"model_path": "/homes/m", "build_root": "/srv/tmp", "tls_certificate": "/rooted/c", "tls_key": "/k"}
+    assert setting_problems(settings(**fine, extra={"LLAMA_ARG_TOP_K": 20, "OMP_WAIT_POLICY": "passive"})) == []
+
+
+def test_lists_and_dictionaries_become_json() -> None:
+    assert extra_settings({"A": {"thinking": False}, "B": ["x\ny"], "C": "a b"}) == {
+        "A": '{"thinking": false}',
+        "B": '["x\\ny"]',
+        "C": "a b",
+    }
+
+
+def test_every_name_that_a_plan_sets_is_a_variable_s_or_free() -> None:
+    everything = {"tls_certificate": "/c", "tls_key": "/k", "metrics": True, "flash_attention": True}
+    names: set[str] = set()
+    for policy in POLICIES:
+        for mode in (*OLD_LOAD_MODES, "auto"):
+            for text in (None, HELP, OLD_HELP + "(env: LLAMA_ARG_DIO) (env: LLAMA_ARG_MLOCK)"):
+                made = make_plan(
+                    settings(numa_policy=policy, load_mode=mode, **everything), tower(), None, None, None, text
+                )
+                names |= {name for instance in made["instances"] for name in instance["environment"]}
+    assert {"LLAMA_ARG_NUMA", "GLIBC_TUNABLES", "LLAMA_ARG_DIO", "LLAMA_ARG_LOAD_MODE"} <= names
+    assert names - set(OWNERS) == FREE
