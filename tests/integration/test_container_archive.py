@@ -92,11 +92,9 @@ def test_advise_and_plan_run(elsewhere: Elsewhere) -> None:
 
 
 def test_site_finds_converged_what_the_clone_converged(elsewhere: Elsewhere) -> None:
-    run = elsewhere.playbook("llamatower.tower.site", "-vv")
+    run = elsewhere.playbook("llamatower.tower.site", "--limit", "bookworm,localhost", "-vv")
     assert run.code == 0
-    for name in ("bookworm", "trixie"):
-        run.host = name
-        assert run.recap("changed") == 0
+    assert run.recap("changed") == 0
     # It ran what was installed, and wrote where the user stood.
     ran = set(re.findall(r"^task path: (\S+):\d+", run.output, re.MULTILINE))
     assert ran and all(Path(path).is_relative_to(elsewhere.installed) for path in ran), ran
@@ -192,7 +190,9 @@ def test_a_playbook_of_others_reads_the_memory_channels(elsewhere: Elsewhere, st
     (elsewhere.directory / "channels.yml").write_text(STRANGERS_PLAYBOOK)
     assert elsewhere.playbook("channels.yml", inventory="stranger.yml").code == 0
     channels = json.loads((elsewhere.directory / "channels.json").read_text())
-    assert channels["source"] is None or channels["sockets"]
+    # A container shows no table of its machine, and the module says so.
+    assert channels["source"] == "none"
+    assert "/sys/firmware/dmi" in channels["warnings"][0]
 
 
 def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere: Elsewhere, stranger: Any) -> None:
