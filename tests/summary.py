@@ -7,6 +7,7 @@ level itself has no name), and .artifacts/LEVEL.xml or .artifacts/LEVEL-NAME.xml
 
 from __future__ import annotations
 
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def cases(level: str, artifacts: Path) -> list[Case]:
     for path in sorted([artifacts / f"{level}.xml", *artifacts.glob(f"{level}-*.xml")]):
         variant = path.stem.removeprefix(level).lstrip("-")
         for case in ElementTree.parse(path).iter("testcase") if path.exists() else ():
-            module = case.get("classname", "").rpartition(".tests.")[2].removeprefix(f"tests.{level}.")
+            module = re.sub(r"^tests\.\w+\.", "", case.get("classname", ""))
             name = f"{module} {case.get('name')}{f' on {variant}' if variant else ''}"
             found.append(Case(name, outcome(case), float(case.get("time", 0))))
     for line in (artifacts / "steps").read_text().splitlines():
