@@ -10,6 +10,7 @@ from ..module_utils.advice.preflight import tower_problems
 from ..module_utils.memory.drawing import draw
 from ..module_utils.report.document import build_report
 from ..module_utils.report.terminal import report_text
+from ..module_utils.service.account import account_problem
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.numa_policy import policy_problem
@@ -28,6 +29,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "api_key_problems": key_problems,
+            "account_problem": account_problem,
             "cpu_list": format_cpu_list,
             "hugepage_plan": pool_plan,
             "kernel_differences": kernel_differences,

@@ -7,6 +7,7 @@ Each problem is one sentence with what was found and what mends it.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from ..service.numa_policy import MAX_CPUS, MAX_NODES
@@ -18,6 +19,10 @@ SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
 
 # What roles hand on, which is there when another playbook ran before in the same command.
 HANDED_ON = frozenset({"benchmark_result", "llama_service_result", "model_store_distribution_plan", "model_store_plan"})
+
+# Directories that are words of units. systemd has its own meaning for blanks, quotes, backslashes, $ and %.
+IN_UNITS = frozenset({"llama_build_root", "llama_service_build_root", "llama_service_model_dir", "model_store_dir"})
+WORD = re.compile(r"/[^\s\"'\\$%]+")
 
 
 def tower_problems(tower: Tower) -> list[str]:
@@ -46,7 +51,8 @@ def tower_problems(tower: Tower) -> list[str]:
 
 
 def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Names that no role knows, and booleans that are text: a sentence by the name of the variable.
+    """Names that no role knows, booleans that are text, and paths that units cannot have: a sentence by the name of the
+    variable.
 
     ``values`` are the variables that begin with the name of a role, ``specs`` the options of all roles by
     name. Ansible itself passes a misspelled variable over in silence, and takes the text ``"false"`` in a
@@ -63,5 +69,10 @@ def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) 
             problems[name] = (
                 f"{name} is the {'text' if isinstance(value, str) else 'value'} {value!r}, not a boolean: write true "
                 f"or false without quotes in the inventory, or -e '{{\"{name}\": true}}' on the command line."
+            )
+        elif name in IN_UNITS and value is not None and not WORD.fullmatch(str(value)):
+            problems[name] = (
+                f"{name} is {value!r}, which a unit of systemd cannot use: name a directory by a path that begins with "
+                "/ and has no blanks, quotes, backslashes, $ and %."
             )
     return problems

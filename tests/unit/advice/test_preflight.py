@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.advice.preflight import tower_problems, variable_problems
+from plugins.module_utils.advice.preflight import IN_UNITS, tower_problems, variable_problems
 
 
 def tower(**changes: Any) -> Any:
@@ -83,3 +83,21 @@ def test_a_misspelled_variable_is_answered_with_the_nearest_name() -> None:
 def test_a_name_like_no_other_is_told_where_the_names_are() -> None:
     (problem,) = variable_problems({"llama_service_xyzzy_plugh": 1}, {"hugepages_mode": {"type": "str"}}).values()
     assert "see the roles' defaults" in problem
+
+
+@pytest.mark.parametrize("name", sorted(IN_UNITS))
+@pytest.mark.parametrize(
+    "path", ["/srv/my models", "/srv/a\nb", "/srv/100%", "/srv/$x", '/srv/"a"', "models", "~/models", "/"]
+)
+def test_a_directory_that_units_cannot_name_is_refused(name: str, path: str) -> None:
+    problem = variable_problems({name: path}, {name: {"type": "path"}})[name]
+    assert problem.startswith(f"{name} is {path!r}, which a unit of systemd cannot use: name a directory")
+
+
+@pytest.mark.parametrize("path", ["/srv/models", "/mnt/größer/llama-models_2", "/opt/llama.cpp/", None])
+def test_one_that_they_can_name_is_not(path: str | None) -> None:
+    assert variable_problems({"model_store_dir": path}, {"model_store_dir": {"type": "path"}}) == {}
+
+
+def test_a_directory_of_the_controller_may_have_blanks() -> None:
+    assert variable_problems({"report_dir": "/home/x/My Reports"}, {"report_dir": {"type": "path"}}) == {}

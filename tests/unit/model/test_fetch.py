@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,19 @@ def test_shards_arrive_side_by_side_with_a_manifest(hub: Hub, tmp_path: Path) ->
     assert manifest["gguf"]["quantization"] == "Q6_K"
     assert state_of(model["source"], manifest, str(directory)) == ("present", None)
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in directory.glob("*.gguf"))
+
+
+def test_the_servers_user_can_read_it_whatever_the_umask(hub: Hub, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run(from_hub(hub), tmp_path / "var" / "store", hub.url)
+    finally:
+        os.umask(before)
+    model = tmp_path / "var" / "store" / "tiny"
+    directories = {str(path): oct(path.stat().st_mode & 0o7777) for path in [model, *model.parents][:3]}
+    assert set(directories.values()) == {"0o755"}, directories
+    files = {path.name: oct(path.stat().st_mode & 0o7777) for path in model.iterdir()}
+    assert files == dict.fromkeys(["manifest.json", *(name.split("/")[-1] for name in SET)], "0o644")
 
 
 def test_no_page_of_it_stays_in_the_page_cache(hub: Hub, tmp_path: Path) -> None:
