@@ -13,7 +13,7 @@ import fcntl
 import os
 import time
 from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any, Optional, TypedDict
 
 from .files import make_directory, read_json, write_json
 from .text import duration
@@ -39,6 +39,13 @@ class ProgressState(TypedDict):
     updated: float
 
 
+def _private(path: str, flags: int) -> int:
+    """Open a lock, also one that was made for all: whoever can read a file can lock it, and keep a job waiting."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 class Progress:
     """The progress of this job. Use as a context manager: entering waits for the lock.
 
@@ -54,7 +61,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         make_directory(os.path.dirname(self.path))
-        self._lock = open(f"{self.path}.lock", "a", encoding="utf-8")
+        self._lock = open(f"{self.path}.lock", "a", opener=_private, encoding="utf-8")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._forget()  # what a job told that was killed
         return self
@@ -104,13 +111,15 @@ def disk_problem(directory: str, error: OSError) -> str:
     )
 
 
-def running(path: str) -> bool:
-    """Whether a job holds the lock."""
+def running(path: str) -> Optional[bool]:
+    """Whether a job holds the lock; None for who may not know: locks are their owner's, and root's."""
     try:
         with open(f"{path}.lock", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except PermissionError:
+        return None
     except OSError:
         return False
     return False

@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 running:
-  description: Whether a job holds the lock.
+  description: Whether a job holds the lock; null where it is another user's, and who asks is not root.
   type: bool
   returned: always
 finished:

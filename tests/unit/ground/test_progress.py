@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,25 @@ def test_a_command_that_outlives_the_job_keeps_the_lock(tmp_path: Path) -> None:
     assert running(path)
     command.communicate()
     assert not running(path)
+
+
+def as_nobody(repo: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"import os; os.setgid(65534); os.setuid(65534)\n{code}"
+    command = [sys.executable, "-c", f"import plugins.module_utils.progress\n{code}", *arguments]
+    return subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_cannot_take_the_lock_nor_know_of_it(repo: Path) -> None:
+    # pytest's own directories are closed to others.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        path = f"{directory}/progress.json"
+        Path(f"{path}.lock").touch(0o644)  # as an earlier version made it
+        with Progress(path):
+            assert os.stat(f"{path}.lock").st_mode & 0o777 == 0o600
+            assert running(path)
+        locked = as_nobody(repo, "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX)", f"{path}.lock")
+        assert "PermissionError" in locked.stderr
+        asked = as_nobody(repo, "import sys; print(plugins.module_utils.progress.running(sys.argv[1]))", path)
+        assert asked.stdout.strip() == "None", asked.stderr
