@@ -41,7 +41,9 @@ options:
     type: bool
     default: false
   keep:
-    description: How many releases are kept, the current one among them. Older ones are removed after a switch.
+    description:
+      - How many releases are kept, the current one among them. Older ones are removed after a switch, but none that a
+        process still runs a program of.
     type: int
     default: 2
 attributes:

@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -279,16 +279,31 @@ def switch(root: Path, key: str) -> None:
     point(str(root / "current"), os.path.join("releases", key))
 
 
-def superfluous(keys: list[str], current: str, previous: str | None, keep: int) -> list[str]:
-    """Which of the releases, youngest first, go when ``keep`` stay: never the current one, the previous one last."""
-    order = sorted(keys, key=lambda key: (key != current, key != previous))
-    return order[max(keep, 1) :]
+def running(releases: Path, proc: str = "/proc") -> set[str]:
+    """The releases that a process runs a program of, such as a server that was not restarted since."""
+    top, found = os.path.realpath(releases), set()
+    for process in Path(proc).glob("[0-9]*"):
+        # Processes end, and kernel threads have no program.
+        with contextlib.suppress(OSError):
+            program = os.readlink(process / "exe")
+            if program.startswith(f"{top}/"):
+                found.add(program[len(top) + 1 :].split("/")[0])
+    return found
+
+
+def superfluous(
+    keys: list[str], current: str, previous: str | None, keep: int, needed: Collection[str] = ()
+) -> list[str]:
+    """Which of the releases, youngest first, go when ``keep`` stay: never the current one and those that are needed,
+    the previous one last."""
+    order = sorted(keys, key=lambda key: (key != current, key not in needed, key != previous))
+    return [key for key in order[max(keep, 1) :] if key not in needed]
 
 
 def prune(releases: Path, current: str, previous: str | None, keep: int) -> list[str]:
-    """Remove the oldest releases, and return their keys."""
+    """Remove the oldest releases that nobody runs, and return their keys."""
     youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    removed = superfluous([path.name for path in youngest_first], current, previous, keep)
+    removed = superfluous([path.name for path in youngest_first], current, previous, keep, running(releases))
     for name in removed:
         # Half a release must not count as one of those that are kept.
         gone = releases / f".{name}.removed"

@@ -8,7 +8,9 @@ import io
 import json
 import os
 import pwd
+import shutil
 import signal
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -392,3 +394,22 @@ def test_a_failed_trial_becomes_one_sentence(code: int, output: str, words: str)
 )
 def test_the_current_release_is_never_removed_and_the_previous_one_last(keep: int, removed: list[str]) -> None:
     assert superfluous(["young", "current", "old", "previous"], "current", "previous", keep) == removed
+
+
+@pytest.mark.parametrize(("keep", "removed"), [(1, ["previous", "young"]), (2, ["previous", "young"]), (3, ["young"])])
+def test_a_release_that_is_needed_stays_whatever_is_kept(keep: int, removed: list[str]) -> None:
+    keys = ["young", "current", "old", "previous"]
+    assert superfluous(keys, "current", "previous", keep, {"old"}) == removed
+
+
+def test_a_release_whose_server_runs_is_not_removed(tmp_path: Path) -> None:
+    for key in ("a", "b", "c"):
+        (tmp_path / "releases" / key / "bin").mkdir(parents=True)
+    server = tmp_path / "releases" / "a" / "bin" / "llama-server"
+    shutil.copy("/bin/sleep", server)
+    with subprocess.Popen([server, "60"]) as process:
+        try:
+            assert prune(tmp_path / "releases", "c", "b", 1) == ["b"]
+        finally:
+            process.kill()
+    assert prune(tmp_path / "releases", "c", None, 1) == ["a"]
