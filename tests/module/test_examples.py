@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.documented import ACTIONS, FILTERS, MODULES, argument_spec, block, returned
@@ -26,6 +27,7 @@ PREFIX = "llamatower.tower."
 # Examples that are not run, by plugin and name of the task, and why. What is not here must run.
 NEEDS: dict[str, dict[str, str]] = {
     "hugepage_pool": {"Reserve 300 GB on two nodes": "a kernel of its own with two nodes"},
+    "llama_api_keys": {"Let two people in": "the keys of a vault"},
     "llama_server_check": {"Ask the main server one question": "a server that runs"},
     "llama_tune": {
         "Find the fastest settings": "a service that runs",
@@ -140,7 +142,8 @@ def options_of(name: str) -> dict[str, Any]:
     if name in ACTIONS:
         documented = yaml.safe_load(block(name, "DOCUMENTATION")).get("options", {})
         return {each: {key: option.get(key) for key in ("type",)} for each, option in documented.items()}
-    return argument_spec(name)[0]
+    spec, more = argument_spec(name)
+    return {**(FILE_COMMON_ARGUMENTS if more.get("add_file_common_args") else {}), **spec}
 
 
 def problems(spec: dict[str, Any], values: dict[str, Any]) -> list[str]:
