@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import io
 import json
 import os
@@ -211,25 +212,32 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases, "try_out", lambda _binaries: None)
 
 
-def test_current_is_whole_wherever_an_install_is_killed(made: Any, tmp_path: Path, untried: None) -> None:
-    def change(key: str) -> None:
-        with locked(tmp_path):
-            if not whole(tmp_path / "releases" / key):
-                install(made["archive"], made["manifest"], tmp_path / "releases" / key)
-            before = current_key(tmp_path)
-            switch(tmp_path, key)
-            prune(tmp_path / "releases", key, before, 1)
+def test_current_is_whole_wherever_a_change_is_killed_and_the_next_run_ends_it(
+    made: Any, tmp_path: Path, untried: None
+) -> None:
+    def change(root: Path, key: str) -> None:
+        with locked(root):
+            if not whole(root / "releases" / key):
+                install(made["archive"], made["manifest"], root / "releases" / key)
+            before = current_key(root)
+            switch(root, key)
+            prune(root / "releases", key, before, 1)
 
-    change("a")
-    step = 0
-    while killed_at(step, lambda: change("b")):
-        assert whole(tmp_path / "current"), f"step {step}"
-        assert all(whole(release) for release in (tmp_path / "releases").glob("[!.]*")), f"step {step}"
+    seen, killed, step = set(), True, 0
+    while killed:
+        root = tmp_path / str(step)
+        change(root, "a")
+        killed = killed_at(step, functools.partial(change, root, "b"))
+        assert whole(root / "current"), f"step {step}"
+        assert all(whole(release) for release in (root / "releases").glob("[!.]*")), f"step {step}"
+        seen.add((current_key(root), *sorted(path.name for path in (root / "releases").glob("[!.]*"))))
+        change(root, "b")
+        change(root, "c")
+        assert current_key(root) == "c"
+        assert sorted(path.name for path in root.iterdir()) == [".lock", "current", "releases"]
+        assert [path.name for path in (root / "releases").iterdir()] == ["c"]
         step += 1
-    assert step > 20
-    assert current_key(tmp_path) == "b"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "current", "releases"]
-    assert [path.name for path in (tmp_path / "releases").iterdir()] == ["b"]
+    assert seen == {("a", "a"), ("a", "a", "b"), ("b", "a", "b"), ("b", "b")}
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_install(made: Any, tmp_path: Path, untried: None) -> None:
