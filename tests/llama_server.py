@@ -32,7 +32,7 @@ HELP = """\
 --other N                               (env: LLAMA_ARG_MODEL) (env: LLAMA_ARG_ALIAS) (env: LLAMA_ARG_HOST)
 --other N                               (env: LLAMA_ARG_PORT) (env: LLAMA_ARG_API_KEY_FILE) (env: LLAMA_ARG_CTX_SIZE)
 --other N                               (env: LLAMA_ARG_N_PARALLEL) (env: LLAMA_ARG_CACHE_RAM)
---other N                               (env: LLAMA_ARG_CORS_ORIGINS)
+--other N                               (env: LLAMA_ARG_CORS_ORIGINS) (env: LLAMA_ARG_TIMEOUT)
 """
 OLD_HELP = HELP.replace("LLAMA_ARG_LOAD_MODE", "LLAMA_ARG_MMAP").replace("--load-mode", "--mmap")
 
@@ -50,6 +50,7 @@ def intent(url: str = "http://127.0.0.1:8080") -> Intent:
         "tolerance": 0.01,
         "least_share": None,
         "warm_up_tokens": 0,
+        "placement_failure": "fail",
     }
 
 
@@ -81,6 +82,7 @@ def settings(**changes: Any) -> Any:
         "reserve_bytes": 4 * GB,
         "bytes_per_second": 100_000_000,
         "tolerance": 0.01,
+        "placement_failure": "warn",
         "extra": {},
     } | changes
 

@@ -119,6 +119,10 @@ options:
         description: How far the bytes on the nodes may be apart, as a part of their mean.
         type: float
         required: true
+      placement_failure:
+        description: Whether a start whose memory lies elsewhere than intended fails, or is a warning.
+        type: str
+        required: true
       extra:
         description: Further settings in the names of C(llama-server --help).
         type: dict
@@ -166,6 +170,7 @@ EXAMPLES = r"""
       reserve_bytes: 4294967296
       bytes_per_second: 100000000
       tolerance: 0.01
+      placement_failure: warn
       extra: {}
   register: decided
 
@@ -229,6 +234,7 @@ plan:
             tolerance: {description: How far the nodes may be apart; null for any., type: float, returned: always}
             least_share: {description: How much of the mean each node has at least; null for any., type: float, returned: always}
             warm_up_tokens: {description: Tokens that are generated before it counts as started., type: int, returned: always}
+            placement_failure: {description: Whether memory that lies elsewhere makes the start V(fail) or is a warning (V(warn))., type: str, returned: always}
     problems: {description: "Why it cannot be carried out, one sentence each.", type: list, elements: str, returned: always}
 build:
   description: The manifest of the installed build, with the keys of RV(llamatower.tower.llama_build#module:manifest); empty without one.

@@ -293,7 +293,11 @@ def test_a_second_run_of_the_service_changes_nothing_and_one_changed_variable_re
 
 
 def test_transparent_huge_pages_are_used_and_missed_when_they_are_off(site: Site) -> None:
-    variables = {"hugepages_mode": "thp", "llama_service_placement_tolerance": 0.1}
+    variables = {
+        "hugepages_mode": "thp",
+        "llama_service_placement_tolerance": 0.1,
+        "llama_service_placement_failure": "fail",
+    }
     serve(site, **variables)
     huge = site.ssh(f"sudo grep AnonHugePages /proc/{pid(site)}/smaps_rollup").split()[1]
     assert int(huge) * 1024 > 250e6
@@ -311,6 +315,7 @@ def test_a_pool_is_as_computed_used_released_and_its_shortage_told(site: Site) -
         "hugepages_mode": "hugetlb",
         "hugepages_bytes": 640 * 2**20,
         "llama_service_placement_tolerance": 0.1,
+        "llama_service_placement_failure": "fail",
     }
     numbers = "cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages"
     assert site.playbook("playbooks/prepare.yml", **variables).code == 0

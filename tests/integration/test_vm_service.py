@@ -15,24 +15,29 @@ from tests.integration.vm_site import MODEL, UNIT, Site, cache_on_one_node, last
 WRONG = "/etc/systemd/system/llama-server@main.service.d/wrong.conf"
 
 
-def test_a_start_outside_of_the_preparation_fails_with_the_sentence(site: Site) -> None:
+def test_a_start_outside_of_the_preparation_is_a_warning_or_fails_with_the_sentence(site: Site) -> None:
     command = site.ssh("systemctl cat llama-server@main | sed -n 's/^ExecStart=.*--interleave=\\S* //p'")
     site.ssh(
         f"sudo mkdir -p {os.path.dirname(WRONG)}; "
         f"printf '[Service]\\nExecStart=\\nExecStart={command}\\n' | sudo tee {WRONG} > /dev/null; "
         "sudo systemctl daemon-reload"
     )
+    assert restart(site) == "", last_words(site)
+    assert re.search("has the policy default.* serves all the same", last_words(site))
+    intent = "/etc/llama-server/main.json"
+    site.ssh(f"sudo cp {intent} {intent}.before; sudo sed -i '/placement_failure/s/warn/fail/' {intent}")
     assert "FAILED" in restart(site)
     assert "has the policy default" in last_words(site)
     assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
-    site.ssh(f"sudo rm {WRONG}; sudo systemctl daemon-reload")
+    site.ssh(f"sudo rm {WRONG}; sudo cp -p {intent}.before {intent}; sudo rm {intent}.before")
+    site.ssh("sudo systemctl daemon-reload")
     assert restart(site) == "", last_words(site)
 
 
 def test_memory_that_wanders_is_reported_by_the_timer(site: Site) -> None:
     record = "/var/lib/llama-server/main.json"
     process = pid(site)
-    site.ssh(f"sudo migratepages {process} 0 1; sudo rm -f {record}")
+    site.ssh(f"sudo migratepages {process} 0 1; sudo rm -f /run/llama-server/main.json {record}")
     wait_until(lambda: not site.tower.fails(f"sudo test -s {record}"), "the timer has recorded the placement", 180)
     found = json.loads(site.ssh(f"sudo cat {record}"))
     assert "not spread evenly" in found["problem"]

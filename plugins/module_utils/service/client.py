@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -69,7 +70,7 @@ def healthy(url: str, timeout: float = SHORT_SECONDS, loading: bool = False) -> 
         request(f"{url}/health", None, timeout=timeout)
     except urllib.error.HTTPError:
         return loading
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     return True
 

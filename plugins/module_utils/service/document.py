@@ -15,8 +15,8 @@ class Settings(TypedDict):
 
     ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
     ``reserve_bytes`` stays free beside model and KV cache, ``bytes_per_second`` is the slowest disk that is waited for,
-    ``tolerance`` a part of the mean of the nodes, and ``huge_page_bytes`` the size of the pool's pages. Null is what
-    somebody else decides: the tuner, a benchmark, or the server.
+    ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail or warn, and ``huge_page_bytes`` the
+    size of the pool's pages. Null is what somebody else decides: the tuner, a benchmark, or the server.
     """
 
     instance: str
@@ -44,6 +44,7 @@ class Settings(TypedDict):
     reserve_bytes: int
     bytes_per_second: int
     tolerance: float
+    placement_failure: str
     extra: dict[str, Any]
     weights: dict[int, int]
 
@@ -55,7 +56,8 @@ class Intent(TypedDict):
     the policy as numa_maps says it (null where policies do not decide), ``huge_pages`` is thp, hugetlb or none, and
     ``page_bytes`` the size of a pool's pages (null without one). ``tolerance`` is how far the nodes may be apart as a
     part of their mean, ``least_share`` how much of the mean each has at least; both are null where it does not matter.
-    ``warm_up_tokens`` are generated before the service counts as started.
+    ``warm_up_tokens`` are generated before the service counts as started. ``placement_failure`` is whether memory that
+    lies elsewhere makes the start ``fail``, or is a ``warn``ing.
     """
 
     url: str
@@ -68,6 +70,7 @@ class Intent(TypedDict):
     tolerance: float | None
     least_share: float | None
     warm_up_tokens: int
+    placement_failure: str
 
 
 class Instance(TypedDict):

@@ -27,7 +27,6 @@ from .settings import (
     setting_problems,
     unknown_settings,
 )
-from .supervise import LONGEST_WAIT_SECONDS
 from .tuned import stored_winner
 from .unit import unit_of
 
@@ -36,9 +35,9 @@ from .unit import unit_of
 WARM_UP_TOKENS = 32
 # So much of its even share each node has under the policy distribute, at least.
 LEAST_SHARE = 0.25
-# What a start takes besides reading the model: the wait before an automatic one, and starting the server, the first
-# pass over the weights and the check.
-START_SECONDS = LONGEST_WAIT_SECONDS + 300
+# What a start takes besides reading the model: starting the server, the first pass over the weights and the check. The
+# wait before an automatic one comes on top (supervise.extend_start).
+START_SECONDS = 600
 
 
 class Place(NamedTuple):
@@ -159,6 +158,7 @@ def _instance(
         # node of the thread that cleared it.
         "least_share": LEAST_SHARE if policy == "distribute" else None,
         "warm_up_tokens": WARM_UP_TOKENS if policy == "distribute" else 0,
+        "placement_failure": settings["placement_failure"],
     }
     return {
         "name": place.name,

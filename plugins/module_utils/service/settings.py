@@ -27,7 +27,7 @@ OLD_LOAD_MODES = {
 # have a heap of at least a page, and each of 128 kB or more a page of its own, of 1 GB maybe.
 POOL = "{}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432"
 # What a variable decides is not decided a second time: names of the server's environment, with those of the same thing
-# in other words (a model behind a URL is a model), and the variable. Only the two in FREE are set and no variable's.
+# in other words (a model behind a URL is a model), and the variable. Only those in FREE are set and no variable's.
 OWNERS = {
     **dict.fromkeys(("LLAMA_ARG_MODEL", "LLAMA_ARG_ALIAS", "LLAMA_ARG_MODEL_URL"), "llama_service_model"),
     **dict.fromkeys(("LLAMA_ARG_HF_REPO", "LLAMA_ARG_HF_FILE", "LLAMA_ARG_DOCKER_REPO"), "llama_service_model"),
@@ -50,9 +50,14 @@ OWNERS = {
     "LLAMA_ARG_SSL_CERT_FILE": "llama_service_tls_certificate",
     "LLAMA_ARG_SSL_KEY_FILE": "llama_service_tls_key",
 }
-FREE = frozenset({"LLAMA_ARG_CACHE_RAM", "LLAMA_ARG_ENDPOINT_SLOTS"})
+FREE = frozenset({"LLAMA_ARG_CACHE_RAM", "LLAMA_ARG_ENDPOINT_SLOTS", "LLAMA_ARG_TIMEOUT"})
 # What the unit does not see: it has ProtectHome and PrivateTmp.
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+# Seconds after which the server drops a connection whose client sends or takes nothing while it should. Its own default
+# is an hour, in which 1,100 connections with half a request hold all of its threads. It is not the time of a request:
+# a prompt and a generation may take hours (llama.cpp, server-http.cpp; 3,000 tokens came whole after more than it).
+# Shorter than supervise asks for an answer.
+CLIENT_SECONDS = 20
 
 
 def server_settings(text: str) -> set[str]:
@@ -108,6 +113,7 @@ def environment(settings: Settings, chosen: Choice, threads: int, file: str, por
         "LLAMA_ARG_CTX_SIZE": str(settings["context"]),
         "LLAMA_ARG_N_PARALLEL": str(settings["parallel"]),
         "LLAMA_ARG_THREADS": str(threads),
+        "LLAMA_ARG_TIMEOUT": str(CLIENT_SECONDS),
         # The default is a prompt cache of 8 GiB beside the KV cache, which no check of the memory has counted.
         "LLAMA_ARG_CACHE_RAM": "0",
         # /slots shows everybody's prompts to everybody who has a key.

@@ -3,19 +3,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import os
+import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugins.module_utils.service import supervise
-from plugins.module_utils.service.supervise import answers, before, check_start, due, restart_wait, updated, watch
+from plugins.module_utils.service.client import healthy
+from plugins.module_utils.service.settings import CLIENT_SECONDS
+from plugins.module_utils.service.supervise import (
+    answers,
+    before,
+    check_health,
+    check_placement,
+    check_start,
+    due,
+    restart_wait,
+    updated,
+)
 from tests import llama_server
 
 EVEN: Any = {
@@ -69,6 +85,87 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         child.kill()
 
 
+# What a server is to its check, without a model. After so many connections it has no descriptors for more.
+PROGRAM = """
+import resource, socket, sys, threading
+descriptors, computes = int(sys.argv[1]), sys.argv[2] == "computes"
+resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+listener = socket.create_server(("127.0.0.1", 0), backlog=2000)
+def serve():
+    unfinished = []
+    while True:
+        try:
+            connection = listener.accept()[0]
+        except OSError:
+            threading.Event().wait()
+        if b"\\r\\n\\r\\n" in connection.recv(4096):
+            connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n{}")
+            connection.close()
+        else:
+            unfinished.append(connection)
+threading.Thread(target=serve, daemon=True).start()
+print(listener.getsockname()[1], flush=True)
+while computes:
+    pass
+threading.Event().wait()
+"""
+
+
+class Program:
+    """Such a server, as a process."""
+
+    def __init__(self, descriptors: int, work: str) -> None:
+        command = [sys.executable, "-c", PROGRAM, str(descriptors), work]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        self.port = int(self.process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.pid = self.process.pid
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def state(self) -> str:
+        return supervise.stat_fields(self.pid)[0]
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], Program]]:
+    """Servers, which are asked for half a second only."""
+    monkeypatch.setattr(supervise, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(supervise, "ATTEMPTS", 1)
+    programs: list[Program] = []
+
+    def start(descriptors: int, work: str) -> Program:
+        programs.append(Program(descriptors, work))
+        return programs[-1]
+
+    yield start
+    for each in programs:
+        each.process.kill()
+        each.process.communicate()
+
+
+@pytest.fixture
+def half_open() -> Iterator[Callable[[int, int], None]]:
+    """Opens so many connections to a port, each with half a request."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(port: int, count: int) -> None:
+            for _number in range(count):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+                connection.sendall(b"GET /health HTTP/1.1\r\nX")
+
+        yield connect
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def intent(server: Server, **changes: Any) -> Any:
     return llama_server.intent(server.url) | changes
 
@@ -84,7 +181,16 @@ def test_a_start_waits_until_the_model_is_loaded(process: subprocess.Popen[bytes
 
 
 def test_a_wrong_placement_fails_the_start(process: subprocess.Popen[bytes]) -> None:
-    assert "200.0% apart" in str(start(Server(200), process.pid, UNEVEN))
+    assert "200.0% apart" in str(start(Server(200), process.pid, UNEVEN, placement_failure="fail"))
+
+
+def test_a_wrong_placement_is_a_warning_where_a_setting_says_so(
+    process: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(Server(200), process.pid, UNEVEN, placement_failure="warn") is None
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "200.0% apart" in said
+    assert "serves all the same" in said
 
 
 def test_a_server_that_ends_while_it_loads_fails_the_start(process: subprocess.Popen[bytes]) -> None:
@@ -113,31 +219,165 @@ def test_a_server_that_loads_answers() -> None:
     assert answers(Server(503).url)
 
 
-def test_a_hanging_server_is_killed(
-    process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervise, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(supervise, "ATTEMPTS", 1)
-    server = Server(200)
-    server.http.shutdown()  # connections are still accepted by the kernel, as for a stopped process
-    problem = watch(intent(server), process.pid, tmp_path / "main.json")
-    assert "gave no answer on /health" in str(problem)
-    assert process.wait(10) == -9
+def test_a_server_that_neither_answers_nor_computes_is_killed(program: Callable[[int, str], Program]) -> None:
+    server = program(4, "stands")  # which are its own: none is left for a connection
+    assert "stands still: killed" in str(check_health(server.url, server.pid))
+    assert server.process.wait(10) == -9
 
 
-def test_drift_is_recorded_with_the_time_since_when(
-    process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_server_is_killed_whatever_it_was_doing(program: Callable[[int, str], Program]) -> None:
+    server = program(64, "computes")
+    assert check_health(server.url, server.pid) is None
+    server.process.send_signal(signal.SIGSTOP)
+    until(lambda: server.state() == "T")
+    assert "stands still: killed" in str(check_health(server.url, server.pid))
+    assert server.process.wait(10) == -9
+
+
+def test_a_server_that_computes_is_left_alone_however_many_clients_keep_it_from_answering(
+    program: Callable[[int, str], Program], half_open: Callable[[int, int], None]
 ) -> None:
-    monkeypatch.setattr(supervise, "read_process", lambda _pid: UNEVEN)
-    path = tmp_path / "main.json"
-    problem = watch(intent(Server(200)), process.pid, path)
-    record = json.loads(path.read_text())
+    server = program(64, "computes")
+    half_open(server.port, 1200)
+    until(lambda: server.descriptors() == 64)
+    assert "is left alone" in str(check_health(server.url, server.pid))
+    assert server.process.poll() is None
+
+
+def test_what_is_no_http_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"not HTTP\r\n\r\n")
+
+        threading.Thread(target=talk, daemon=True).start()
+        assert not healthy(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+
+def test_a_server_that_ended_is_not_killed_but_told(
+    program: Callable[[int, str], Program], tower: Callable[[int], list[str]]
+) -> None:
+    server = program(64, "stands")
+    server.process.kill()
+    server.process.wait()
+    assert "ended meanwhile" in tower(server.pid)[0]
+
+
+def test_it_is_asked_for_longer_than_a_connection_may_say_nothing() -> None:
+    assert supervise.ATTEMPTS * supervise.ANSWER_SECONDS > CLIENT_SECONDS
+
+
+class Walks:
+    """The placement as it is read, counted; the tower's clocks are set by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.count, self.found, self.booted, self.clock = 0, EVEN, 1000.0, 1.8e9
+        self.note, self.record = directory / "run" / "main.json", directory / "var" / "main.json"
+        for path in (self.note, self.record):
+            path.parent.mkdir()
+        monkeypatch.setattr(supervise, "read_process", lambda _pid: self.read())
+        monkeypatch.setattr(supervise, "boot_seconds", lambda: self.booted)
+        monkeypatch.setattr(supervise.time, "time", lambda: self.clock)
+
+    def read(self) -> Any:
+        self.count += 1
+        return self.found
+
+    def round(self, pid: int = 7) -> str | None:
+        self.booted += 30
+        self.clock += 30
+        return check_placement(intent(Server(200)), pid, self.note, self.record)
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Walks:
+    return Walks(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def tower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the check of a process as its unit does; what it says, which is no traceback."""
+    monkeypatch.setattr(supervise, "CONFIG", tmp_path)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "var"))
+    (tmp_path / "main.json").write_text(json.dumps(intent(Server(200))))
+
+    def run(pid: int) -> list[str]:
+        monkeypatch.setattr(supervise, "show", lambda *_names: {"ActiveState": "active", "MainPID": str(pid)})
+        assert supervise.main(["supervise", "watch", "main"]) == 1
+        return capsys.readouterr().err.splitlines()
+
+    return run
+
+
+def test_drift_is_recorded_with_the_time_since_when(walks: Walks) -> None:
+    walks.found = UNEVEN
+    problem = walks.round()
+    record = json.loads(walks.record.read_text())
     assert record["problem"] == problem
     assert "200.0% apart" in str(problem)
     assert [entry["problem"] for entry in record["history"]] == [problem]
     # Within the hour the page tables are left alone, and the problem stays told.
-    monkeypatch.setattr(supervise, "read_process", lambda _pid: EVEN)
-    assert watch(intent(Server(200)), process.pid, path) == problem
+    walks.found = EVEN
+    assert walks.round() == problem
+    assert walks.count == 1
+
+
+@pytest.mark.parametrize("jump", [1e9, -1e9])
+def test_the_clock_may_be_set_and_the_placement_is_read_once_an_hour(walks: Walks, jump: float) -> None:
+    walks.round()
+    walks.clock += jump
+    for _round in range(240):
+        walks.round()
+        if walks.count == 2:
+            walks.clock -= jump
+    assert walks.count == 3
+
+
+def test_a_full_var_changes_nothing_and_is_told(walks: Walks) -> None:
+    walks.record.parent.rmdir()
+    assert [str(walks.round()).count("cannot be written") for _round in range(3)] == [1, 1, 1]
+    assert walks.count == 1
+    walks.found = UNEVEN
+    walks.booted += 3600
+    assert "200.0% apart" in str(walks.round())
+    walks.record.parent.mkdir()
+    walks.round()
+    assert len(json.loads(walks.record.read_text())["history"]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, b"", b"[]", b"\xff", b'{"schema_version": 1}', b'{"schema_version": 1, "problem": 1, "history": [1]}'],
+)
+def test_a_missing_or_broken_record_is_written_again_without_a_walk(walks: Walks, text: bytes | None) -> None:
+    walks.round()
+    whole = walks.record.read_text()
+    walks.record.unlink()
+    if text is not None:
+        walks.record.write_bytes(text)
+    assert walks.round() is None
+    assert (walks.record.read_text(), walks.count) == (whole, 1)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'"x"', b'{"pid": 7, "boot_seconds": "x"}'])
+def test_a_broken_note_is_none(walks: Walks, text: bytes) -> None:
+    walks.round()
+    walks.note.write_bytes(text)
+    assert walks.round() is None
+    assert walks.count == 2
+
+
+def test_what_cannot_be_noted_is_not_read_and_is_one_sentence(
+    walks: Walks, tower: Callable[[int], list[str]], process: subprocess.Popen[bytes]
+) -> None:
+    walks.note.parent.rmdir()
+    (said,) = tower(process.pid)
+    assert "cannot go on" in said
+    assert str(walks.note) in said
+    assert walks.count == 0
 
 
 def test_history_has_changes_only_and_an_end() -> None:
@@ -151,16 +391,20 @@ def test_history_has_changes_only_and_an_end() -> None:
 
 
 def test_the_placement_is_read_again_of_another_process_and_after_an_hour() -> None:
-    record = updated(None, 7, EVEN, None, 0)
-    assert not due(record, 7, 3599)
-    assert due(record, 7, 3600)
-    assert due(record, 8, 1)
+    note = {"pid": 7, "boot_seconds": 100.0, "record": None}
+    assert not due(note, 7, 100 + 3599)
+    assert due(note, 7, 100 + 3600)
+    assert due(note, 8, 101)
 
 
-def test_automatic_restarts_wait_longer_each_time_and_end() -> None:
+def test_automatic_restarts_wait_longer_each_time_up_to_an_hour_and_do_not_end() -> None:
     waits = [restart_wait([0.0] * count, 1.0) for count in range(12)]
-    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, None, None]
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
     assert restart_wait([0.0] * 12, 24 * 3600) == 5
+
+
+def test_crashes_of_the_future_do_not_count() -> None:
+    assert restart_wait([1e9] * 12, 1.0) == 5
 
 
 def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
@@ -171,12 +415,21 @@ def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
     monkeypatch.setattr(supervise, "RUNTIME", tmp_path / "run")
     monkeypatch.setattr(supervise, "show", lambda *_names: {"NRestarts": next(restarts)})
     for _start in range(4):
-        assert before("main", waited.append) is None
+        before("main", waited.append)
     assert waited == [5, 10, 5]
 
 
-def test_after_ten_crashes_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_twelve_crashes_it_is_started_again_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(supervise, "RUNTIME", tmp_path)
-    monkeypatch.setattr(supervise, "show", lambda *_names: {"NRestarts": "11"})
-    (tmp_path / "main.restarts").write_text(" ".join([str(time.time())] * 10))
-    assert "journalctl -u llama-server@main" in str(before("main"))
+    monkeypatch.setattr(supervise, "show", lambda *_names: {"NRestarts": "12"})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        waits = []
+        for _crash in range(12):
+            before("main", lambda _seconds: None)
+            waits.append(int(systemd.recv(100).decode().removeprefix("EXTEND_TIMEOUT_USEC=")) / 1e6 - 60)
+    assert waits[-2:] == [3600, 3600]
+    assert "started again in 60 min: journalctl -u llama-server@main" in capsys.readouterr().err.splitlines()[-1]
