@@ -13,14 +13,7 @@ from ..module_utils.report.terminal import report_text
 from ..module_utils.service.account import account_problem
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
-from ..module_utils.service.numa_policy import policy_problem
 from ..module_utils.sysfs import format_cpu_list
-from ..module_utils.tower_document import Tower
-
-
-def numa_policy_problem(tower: Tower, policy: str, needed_bytes: int) -> str | None:
-    """What policy_problem says; ``auto`` takes a policy that can work."""
-    return None if policy == "auto" else policy_problem(policy, tower, needed_bytes)
 
 
 class FilterModule:
@@ -34,7 +27,6 @@ class FilterModule:
             "hugepage_plan": pool_plan,
             "kernel_differences": kernel_differences,
             "memory_board": draw,
-            "numa_policy_problem": numa_policy_problem,
             "report_text": report_text,
             "tower_problems": tower_problems,
             "tower_report": build_report,

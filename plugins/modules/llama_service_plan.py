@@ -13,6 +13,7 @@ description:
     the memory nodes, and what C(llama-server --help) and C(numactl --help) say, and decides NUMA policy, load mode,
     threads and all other settings.
   - Refuses, in one sentence for each reason, what cannot work on this tower or with the installed build.
+  - With O(models), decides the same before anything is installed, of what is known then.
   - Changes nothing. What is not installed yet is not checked.
 extends_documentation_fragment:
   - llamatower.tower.attributes
@@ -127,6 +128,13 @@ options:
         description: Further settings in the names of C(llama-server --help).
         type: dict
         required: true
+  models:
+    description:
+      - C(model_store_plan), as the entry point C(validate) of the role model_store hands it on. The model is then taken
+        from it, and not from what is installed, and C(llama-server --help) is not asked, since another build may come.
+      - Null decides of what is installed.
+    type: list
+    elements: dict
   config_dir:
     description: Where environments of instances are; those of former plans are listed in RV(stale).
     type: path
@@ -241,11 +249,11 @@ build:
   returned: always
   type: dict
 model:
-  description: The manifest of the installed model, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest); empty without one.
+  description: The manifest of the installed model, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest), or its entry of O(models); empty without one.
   returned: always
   type: dict
 missing:
-  description: The manifests that are not there.
+  description: The manifests that are not there; empty with O(models).
   returned: always
   type: list
   elements: str
@@ -263,6 +271,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.benchmark.history import node_weights, read_history
 from ..module_utils.files import read_json
+from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
 from ..module_utils.service.document import Settings
 from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
@@ -282,6 +291,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
+            "models": {"type": "list", "elements": "dict"},
             "config_dir": {"type": "path", "default": "/etc/llama-server"},
             "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
             "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
@@ -290,7 +300,9 @@ def main() -> None:
     )
     settings = module.params["settings"]
     current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
-    build, model = read_json(str(current / "manifest.json")), read_manifest(str(store))
+    build, declared = read_json(str(current / "manifest.json")), module.params["models"]
+    model = read_manifest(str(store)) if declared is None else named(declared, settings["model"])
+    server_help = output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None
     tower = read_tower("/")
     wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
     wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
@@ -300,17 +312,20 @@ def main() -> None:
         build,
         model,
         read_json(module.params["tuning_path"]),
-        output(module, [str(current / "bin/llama-server"), "--help"]),
+        server_help,
         output(module, ["/usr/bin/numactl", "--help"]),
     )
     found = sorted(path.stem for path in Path(module.params["config_dir"]).glob("*.env"))
     missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
+    undeclared = undeclared_problem(declared, settings["model"]) if declared is not None else None
+    if undeclared:
+        plan["problems"].insert(0, undeclared)
     module.exit_json(
         changed=False,
         plan={**plan, "weights": wanted if plan["numa_policy"] == "weighted" else {}},
         build=build or {},
         model=model or {},
-        missing=missing,
+        missing=missing if declared is None else [],
         stale=stale_instances(settings["instance"], plan, found),
     )
 

@@ -59,6 +59,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 MODEL: Any = {
+    "name": "a-model",
     "bytes": 10**9,
     "gguf": {"kv": None},
     "files": [{"file": "m-00001-of-00002.gguf", "sha256": "0" * 64}, {"file": "m-2.gguf", "sha256": "1" * 64}],

@@ -21,37 +21,23 @@ def disk_problem(plan: list[PlanEntry], directory: str, free_bytes: int, reserve
     )
 
 
-def _named(plan: list[PlanEntry], name: str | None) -> PlanEntry | None:
+def named(plan: list[PlanEntry], name: str | None) -> PlanEntry | None:
+    """The model of that name, None where it is not declared."""
     return next((model for model in plan if model["name"] == name), None)
+
+
+def undeclared_problem(plan: list[PlanEntry], name: str | None) -> str | None:
+    """One sentence where no model of that name is declared, else None."""
+    if named(plan, name):
+        return None
+    declared = ", ".join(entry["name"] for entry in plan) or "none"
+    return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
 
 
 def model_memory(plan: list[PlanEntry], name: str | None, context: int, parallel: int = 1) -> int:
     """Bytes of the weights of a model and of its KV cache for so many tokens; 0 where it is not declared."""
-    model = _named(plan, name)
+    model = named(plan, name)
     return model["bytes"] + kv_bytes(model["gguf"]["kv"], context, parallel=parallel) if model else 0
-
-
-def memory_problem(
-    plan: list[PlanEntry],
-    name: str | None,
-    memory_bytes: int,
-    context: int,
-    reserve_bytes: int,
-    parallel: int = 1,
-) -> str | None:
-    """One sentence where the model of that name is not declared or does not fit the memory, else None."""
-    model = _named(plan, name)
-    if model is None:
-        declared = ", ".join(entry["name"] for entry in plan) or "none"
-        return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
-    cache = kv_bytes(model["gguf"]["kv"], context, parallel=parallel)
-    if model["bytes"] + cache + reserve_bytes <= memory_bytes:
-        return None
-    return (
-        f"Model {name} does not fit the memory: {size(model['bytes'])} of weights, {size(cache)} of KV cache "
-        f"for {context} tokens and {size(reserve_bytes)} of reserve are more than {size(memory_bytes)}: "
-        "choose a smaller model or quantization, or a smaller llama_service_context."
-    )
 
 
 def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ import re
 from typing import Any, NamedTuple, Optional
 
 from ..build.document import BuildManifest
-from ..model.document import Manifest
+from ..model.document import Manifest, PlanEntry
 from ..tower_document import Tower
 from .client import reachable
 from .document import Choice, Instance, Intent, Plan, Settings, Why, Winner
-from .memory_budget import anonymous_problem, needed_bytes
+from .memory_budget import anonymous_problem, memory_problem, needed_bytes
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
     ANONYMOUS,
@@ -176,13 +176,14 @@ def make_plan(
     settings: Settings,
     tower: Tower,
     build: Optional[BuildManifest],
-    model: Optional[Manifest],
+    model: Manifest | PlanEntry | None,
     tuning: Any = None,
     server_help: Optional[str] = None,
     numactl_help: Optional[str] = None,
 ) -> Plan:
-    """The whole plan. ``build`` and ``model`` are None where they are not installed yet, ``tuning`` is what tuning.json
-    holds, and what is not given is not checked. ``problems`` is [] where the plan can be carried out."""
+    """The whole plan, for validate as for serve. ``model`` is the manifest of what is installed or the entry of what is
+    to be, ``tuning`` what tuning.json holds. What is not given is not there yet, and not checked. ``problems`` is []
+    where the plan can be carried out."""
     files = model["files"] if model else []
     needed = needed_bytes(model, settings["context"], settings["parallel"])
     tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)
@@ -194,7 +195,8 @@ def make_plan(
     fewest, node = min(threads, batch), settings["numa_node"]
     problems = [
         *setting_problems(settings),
-        policy_problem(policy, tower, beside, fewest, server_help, numactl_help, node),
+        memory_problem(model, settings, tower)
+        or policy_problem(policy, tower, beside, fewest, server_help, numactl_help, node),
         combination_problem(policy, mode, chosen["huge_pages"]),
         weights_problem(settings["weights"], tower) if policy == "weighted" else None,
     ]

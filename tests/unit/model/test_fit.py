@@ -11,7 +11,7 @@ import yaml
 
 from plugins.module_utils.forecast.roofline import model_of
 from plugins.module_utils.model.declaration import declaration_problems
-from plugins.module_utils.model.fit import disk_problem, memory_problem, models_that_fit, suggestion
+from plugins.module_utils.model.fit import disk_problem, models_that_fit, suggestion, undeclared_problem
 from plugins.module_utils.model.kv_cache import kv_bytes
 
 GB = 10**9
@@ -29,23 +29,9 @@ def test_the_disk_must_hold_what_is_missing_and_the_reserve() -> None:
     )
 
 
-def test_the_memory_must_hold_weights_cache_and_reserve() -> None:
-    assert memory_problem(PLAN, "tiny", 106 * GB, 8192, GB) is None
-    assert memory_problem(PLAN, "tiny", 105 * GB, 8192, GB) == (
-        "Model tiny does not fit the memory: 100.0 GB of weights, 4.1 GB of KV cache for 8192 tokens and 1.0 GB of "
-        "reserve are more than 105.0 GB: choose a smaller model or quantization, or a smaller llama_service_context."
-    )
-
-
-def test_a_windowed_cache_is_no_larger_than_its_window() -> None:
-    windowed: Any = [{**PLAN[0], "gguf": {"kv": KV | {"elements": 0, "window_elements": 250_000, "window": 1024}}}]
-    assert memory_problem(windowed, "tiny", 102 * GB, 131_072, GB) is None
-    # Four requests have a window each: 4 x 1024 + 512 tokens.
-    assert "2.3 GB of KV cache" in str(memory_problem(windowed, "tiny", 102 * GB, 131_072, GB, parallel=4))
-
-
 def test_a_model_that_is_not_declared_cannot_be_served() -> None:
-    assert memory_problem(PLAN, "other", 10**15, 1, 0) == (
+    assert undeclared_problem(PLAN, "tiny") is None
+    assert undeclared_problem(PLAN, "other") == (
         "llama_service_model is other, and model_store_models declares tiny: name one of those."
     )
 

@@ -15,6 +15,7 @@ GB = 10**9
 
 BUILD: Any = {"key": "0123456789abcdef"}
 MODEL: Any = {
+    "name": "a-model",
     "bytes": 100 * GB,
     "files": [{"file": "m-00001-of-00002.gguf", "sha256": "0" * 64}, {"file": "m-00002-of-00002.gguf", "sha256": "1"}],
     "gguf": {"kv": {"elements": 500_000, "window_elements": 0, "window": None, "state_bytes": 0}},
