@@ -279,7 +279,7 @@ class Walks:
             path.parent.mkdir()
         monkeypatch.setattr(supervise, "read_process", lambda _pid: self.read())
         monkeypatch.setattr(supervise, "boot_seconds", lambda: self.booted)
-        monkeypatch.setattr(supervise.time, "time", lambda: self.clock)
+        monkeypatch.setattr(time, "time", lambda: self.clock)
 
     def read(self) -> Any:
         self.count += 1
