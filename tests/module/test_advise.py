@@ -109,3 +109,20 @@ def test_each_is_advised_and_nothing_changes(advised: Advised) -> None:
     said = " ".join(advised.text.split())
     assert "where: AMD CBS > DF Common Options > Memory Addressing > NUMA nodes per socket" in said, advised.text
     assert advised.after == advised.before
+
+
+def test_without_a_tower_it_says_what_the_inventory_lacks(tmp_path: Path) -> None:
+    """As somebody does who has installed the collection and not written an inventory yet."""
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/advise.yml"],
+        cwd=REPO,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0, said
+    assert "The inventory has no host in the group towers: add your machines to it" in said

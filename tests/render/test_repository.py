@@ -111,7 +111,7 @@ def yaml_files(*patterns: str) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "path", yaml_files("roles/*/tasks/*.yml", "playbooks/*.yml"), ids=lambda p: str(p.relative_to(REPO))
+    "path", yaml_files("roles/*/tasks/*.yml", "playbooks/**/*.yml"), ids=lambda p: str(p.relative_to(REPO))
 )
 def test_conditions_are_booleans_without_braces(path: Path) -> None:
     # ansible-core 2.19 takes a template or text in a condition for an error, some only when the task is reached.

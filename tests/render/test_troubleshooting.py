@@ -97,7 +97,7 @@ def sentences() -> dict[str, str]:
         for path in (REPO / "plugins").rglob("*.py")
         if path.parent.name != "report" and path.name not in {"thread_figures.py", "verdict.py"}
     )
-    tasks = sorted([*(REPO / "roles").glob("*/tasks/*.yml"), *(REPO / "playbooks").glob("*.yml")])
+    tasks = sorted([*(REPO / "roles").glob("*/tasks/*.yml"), *(REPO / "playbooks").rglob("*.yml")])
     for path in [*python, *tasks]:
         for said in of_python(path) if path.suffix == ".py" else of_tasks(yaml.safe_load(path.read_text())):
             said = " ".join(said.split())
