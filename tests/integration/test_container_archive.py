@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from plugins.module_utils.model.store import SCHEMA_VERSION
 from tests.integration.container_site import (
     CACHE,
     HUB,
@@ -137,10 +138,12 @@ STRANGERS_SERVICE = """
       ansible.builtin.apt:
         name: [libgomp1, openssl, libstdc++6]
         update_cache: true
+        cache_valid_time: 86400
     - name: Unpack the build
       ansible.builtin.unarchive:
         src: "{{ build_archive }}"
         dest: /srv/own/build/mine
+        creates: /srv/own/build/mine/bin/llama-server
     - name: Point to it
       ansible.builtin.file:
         src: mine
@@ -151,6 +154,10 @@ STRANGERS_SERVICE = """
         src: "{{ model_file }}"
         dest: /srv/own/models/own/own.gguf
         mode: "0644"
+    - name: Read what the model is
+      llamatower.tower.gguf_info:
+        path: /srv/own/models/own/own.gguf
+      register: read
     - name: Describe them
       ansible.builtin.copy:
         content: "{{ item.content | to_json }}"
@@ -160,9 +167,11 @@ STRANGERS_SERVICE = """
         - {dest: build/mine, content: {key: mine}}
         - dest: models/own
           content:
+            schema_version: %(schema)d
             name: own
             bytes: 253113024
             files: [{file: own.gguf, size: 253113024, sha256: "%(sha256)s"}]
+            gguf: "{{ read.gguf }}"
   roles:
     - role: llamatower.tower.llama_service
       vars:
@@ -202,7 +211,7 @@ def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere:
     model = Path(hub) / "demo/gemma-3-270m-GGUF" / MODEL_FILE
     sha256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
     play = elsewhere.directory / "service.yml"
-    play.write_text(STRANGERS_SERVICE % {"model": model, "build": build, "sha256": sha256})
+    play.write_text(STRANGERS_SERVICE % {"model": model, "build": build, "sha256": sha256, "schema": SCHEMA_VERSION})
     assert elsewhere.playbook("service.yml", inventory="stranger.yml").code == 0
     service = stranger.service("llama-server@main.service")
     assert service.is_running and service.is_enabled

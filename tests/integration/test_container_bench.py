@@ -96,7 +96,7 @@ class TestBench:
         # As if hashing had been ten times as fast before.
         run["results"]["hash"]["median"] *= 10
         host.run_expect([0], "printf %%s %s > %s", json.dumps(run), path)
-        again = playbook("playbooks/bench.yml", "--limit", NAME, **small)
+        again = playbook("playbooks/bench.yml", "--limit", NAME, host=NAME, **small)
         assert again.code == 0
         assert again.recap("changed") == 0
         assert again.finds("SLOWER hash fell by [89]")
@@ -140,7 +140,7 @@ class TestTune:
         assert "llamatower-guard" not in host.check_output("systemctl list-units --all --plain --no-legend")
 
     def test_what_is_known_is_not_measured_again(self, host: Any) -> None:
-        run = playbook("playbooks/tune.yml", "--limit", NAME, **SEARCH)
+        run = playbook("playbooks/tune.yml", "--limit", NAME, host=NAME, **SEARCH)
         assert run.code == 0
         assert run.recap("changed") == 0
         assert run.finds("FASTEST policy interleave")
