@@ -15,6 +15,9 @@ def copy(repo: Path, tmp_path: Path) -> Path:
     """The plugins and the settings of the tools, to break something in."""
     shutil.copytree(repo / "plugins", tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(repo / "pyproject.toml", tmp_path)
+    extension = tmp_path / "tests/lint"
+    extension.mkdir(parents=True)
+    shutil.copy(repo / "tests/lint/typed_get.py", extension)
     return tmp_path
 
 
@@ -48,15 +51,18 @@ def test_a_wing_that_no_contract_knows_breaks_it(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "right", "wrong"),
+    ("document", "access", "right", "wrong"),
     [
-        ("model.document.Manifest", '"commit"', '"comit"'),
-        ("tower_document.Node", '"cpus"', '"cpu"'),
+        ("model.document.Manifest", "[{}]", '"commit"', '"comit"'),
+        ("model.document.Manifest", ".get({})", '"commit"', '"comit"'),
+        ("tower_document.Node", "[{}]", '"cpus"', '"cpu"'),
     ],
 )
-def test_a_misspelt_key_of_a_document_is_an_error_of_types(copy: Path, document: str, right: str, wrong: str) -> None:
+def test_a_misspelt_key_of_a_document_is_an_error_of_types(
+    copy: Path, document: str, access: str, right: str, wrong: str
+) -> None:
     module, _, name = document.rpartition(".")
-    code = f"from .{module} import {name}\n\n\ndef read(found: {name}) -> object:\n    return found[{{}}]\n"
+    code = f"from .{module} import {name}\n\n\ndef read(found: {name}) -> object:\n    return found{access}\n"
     reader = copy / "plugins/module_utils/reader.py"
     command = ["mypy", "--cache-dir", str(copy / "cache"), str(reader)]
     reader.write_text(code.format(right))
