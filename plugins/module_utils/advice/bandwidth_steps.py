@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ..benchmark.document import Run
+from ..memory.bandwidth import channels_in_use
 from ..text import moment, number, size
 from .document import Findings, Step
-from .facts import channels_in_use
 
 # Quantities of a benchmark's run (benchmark/document.py): reads by all cores, and tokens by llama-bench.
 READ_WHOLE, BENCH_DECODE, SERVICE_DECODE = "read_whole", "bench_decode", "service_steady"

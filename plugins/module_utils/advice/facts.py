@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
+from ..memory.bandwidth import channels_in_use
 from ..memory.cpus import ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
 from ..sysfs import parse_cpu_list
@@ -156,20 +157,6 @@ def _hwp(tower: Tower) -> Optional[str]:
     if _cpu(tower) != "Intel" or not tower["cpu"]["flags"]:
         return None
     return "yes" if "hwp" in tower["cpu"]["flags"] and not _has(tower["command_line"], "intel_pstate=no_hwp") else "no"
-
-
-def channels_in_use(channels: Optional[MemoryChannels]) -> tuple[Optional[int], Optional[int]]:
-    """Channels with DIMMs, and all channels of the CPUs; each is None where it is unknown of a socket."""
-    sockets = [socket for socket in (channels and channels["sockets"]) or [] if socket["populated"]]
-    return (
-        _total([socket["channels_populated"] for socket in sockets]),
-        _total([socket["channels_total"] for socket in sockets]),
-    )
-
-
-def _total(counts: list[Optional[int]]) -> Optional[int]:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _memory_facts(channels: Optional[MemoryChannels]) -> dict[str, Any]:

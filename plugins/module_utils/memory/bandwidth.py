@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Optional
 
 from .cpus import DRAM_EFFICIENCY, GMI_GB_S, CpuMemory, ccd_links
-from .document import Bandwidth, Dimm, Socket
+from .document import Bandwidth, Dimm, MemoryChannels, Socket
 from .smbios import MemoryDevice, Processor
 
 # Bytes that a channel of 64 bits moves a transfer.
@@ -34,9 +34,16 @@ def channel_gb_s(mts: int) -> float:
     return mts * CHANNEL_BYTES / 1000
 
 
-def channels_in_use(sockets: list[Socket]) -> Optional[int]:
-    """Of all CPUs; None where one of them does not know, or there is none."""
-    counts = [socket["channels_populated"] for socket in sockets if socket["populated"]]
+def channels_in_use(channels: Optional[MemoryChannels]) -> tuple[Optional[int], Optional[int]]:
+    """Channels with DIMMs, and all channels of the CPUs; each is None where it is unknown of a socket."""
+    filled = [socket for socket in (channels and channels["sockets"]) or [] if socket["populated"]]
+    return (
+        _total([socket["channels_populated"] for socket in filled]),
+        _total([socket["channels_total"] for socket in filled]),
+    )
+
+
+def _total(counts: list[Optional[int]]) -> Optional[int]:
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
 
@@ -61,7 +68,7 @@ def bandwidth_of(
     fastest = max((memory and memory.mts_1dpc) or 0, speed or 0)
     if memory and fastest:
         result["theoretical_gb_s"] = round(len(filled) * memory.channels * fastest * CHANNEL_BYTES / 1000, 1)
-    channels = channels_in_use(sockets)
+    channels = _total([socket["channels_populated"] for socket in filled])
     if speed and channels is not None:
         result["populated_gb_s"] = round(channels * speed * CHANNEL_BYTES / 1000, 1)
     links = ccd_links(cpu.family, cpu.model, cpu.version) if cpu else None

@@ -33,7 +33,7 @@ def channel_advice(
             advice += _absent_cpu(socket, sockets, channel)
     advice += _unbalanced_sockets(sockets, channel)
     advice += _mixed(dimms)
-    advice += _below_rated(dimms, memory, channels_in_use(sockets))
+    advice += _below_rated(dimms, memory, channels_in_use(found)[0])
     advice += _ccd_links(found["bandwidth"])
     advice += _single_rank(dimms)
     advice += _lost(slots, previous, channel)

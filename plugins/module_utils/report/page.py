@@ -16,9 +16,9 @@ from typing import Any, Optional
 
 from ..advice.bandwidth_steps import KINDS, served_speed, steps
 from ..advice.document import OddTower
-from ..advice.facts import channels_in_use
 from ..advice.verdict import verdict
 from ..benchmark.text import arm_text
+from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
 from ..service.document import PlacementInfo
 from ..service.placement import imbalance

@@ -6,9 +6,9 @@ from __future__ import annotations
 import textwrap
 
 from ..advice.bandwidth_steps import steps
-from ..advice.facts import channels_in_use
 from ..build.document import BuildManifest
 from ..forecast.roofline import sensitivity_text
+from ..memory.bandwidth import channels_in_use
 from ..model.document import Manifest
 from ..service.document import ServiceResult
 from ..text import LABEL, WIDTH, clean, number, printable, size, wrapped
