@@ -265,12 +265,14 @@ stale:
 """
 
 from pathlib import Path
-from typing import Optional, cast
+from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.benchmark.history import node_weights, read_history
+from ..module_utils.build.document import BuildManifest
 from ..module_utils.files import read_json
+from ..module_utils.model.document import PlanEntry
 from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
 from ..module_utils.service.document import Settings
@@ -298,16 +300,18 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    settings = module.params["settings"]
+    # All but the weights, which are added below.
+    settings: Settings = module.params["settings"]
     current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
-    build, declared = read_json(str(current / "manifest.json")), module.params["models"]
+    build: Optional[BuildManifest] = read_json(str(current / "manifest.json"))
+    declared: Optional[list[PlanEntry]] = module.params["models"]
     model = read_manifest(str(store)) if declared is None else named(declared, settings["model"])
     server_help = output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None
     tower = read_tower("/")
     wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
     wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
     plan = make_plan(
-        cast(Settings, {**settings, "weights": {**kernel_weights(tower), **wanted}}),
+        {**settings, "weights": {**kernel_weights(tower), **wanted}},
         tower,
         build,
         model,
