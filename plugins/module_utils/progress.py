@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Optional, TypedDict
 
 from .files import make_directory, read_json, write_json
-from .text import duration
+from .text import duration, size
 
 # The file is for people who watch; more often than this is wasted work.
 WRITE_SECONDS = 0.5
@@ -142,7 +142,7 @@ def describe(state: ProgressState) -> str:
     if unit == "bytes":
         scale, name = next(((scale, name) for scale, name in ((1e9, "GB"), (1e6, "MB")) if total >= scale), (1e3, "kB"))
         line = f"{label} {done / scale:.1f} of {total / scale:.1f} {name}"
-        line += f", {rate / 1e6:.0f} MB/s" if rate > 0 else ""
+        line += f", {size(rate)}/s" if rate > 0 else ""
     else:
         line = f"{label} {done} of {total}, {done / total:.0%}".replace("%", " %")
     if rate > 0 and done < total:

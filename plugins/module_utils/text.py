@@ -61,6 +61,12 @@ def number(value: Optional[float], digits: int = 3) -> str:
     return f"{rounded:,.{max(0, places)}f}"
 
 
+def rate(low: float, high: Optional[float] = None, *, unit: str = "GB/s") -> str:
+    """How fast something is, or between what, to three figures: ``38.4 GB/s``, ``1.20 to 1.60 tokens/s``."""
+    ends = [number(end) for end in (low, high) if end is not None]
+    return f"{' to '.join(dict.fromkeys(ends))} {unit}"
+
+
 def whole(value: Optional[float]) -> str:
     """A sum of money or watts, as it is: ``1,999``; ``-`` for what is unknown."""
     return "-" if value is None else f"{value:,.0f}"

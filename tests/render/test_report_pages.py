@@ -113,7 +113,7 @@ def document(root: Path, host: str, hostile: bool = False, served: bool = True) 
     write(root, files({"board": board}))
     machine = read_table((root / "sys/firmware/dmi/tables/DMI").read_bytes())
     channels = describe(machine, "dmi-table", l3_domains(root / "sys"))
-    parts: dict[str, Any] = {"tower": read_tower(root), "memory_channels": channels}
+    parts: Any = {"tower": read_tower(root), "memory_channels": channels}
     if served:
         parts |= {"build": BUILD, "model": MODEL, "service": SERVICE, "benchmarks": benchmarks(), "tuning": TUNING}
     if hostile:
@@ -237,6 +237,17 @@ def test_nothing_is_drawn_outside_or_over_another(pages: Reports, browser: Brows
         assert edges[0][0] >= 0
         assert edges[-1][1] <= 360
         assert all(left[1] < right[0] for left, right in pairwise(edges)), edges
+
+
+def test_what_advice_is_worth_reads_the_same_in_every_rendering(pages: Reports) -> None:
+    document = json.loads((pages / "tower1.json").read_text())
+    (empty,) = {entry["worth"] for entry in document["advice"] if entry["code"] == "empty-channel"}
+    assert f"which costs {empty}." in " ".join(pages.shown.split())
+    priced = [entry for entry in document["advice"] if entry["gb_s"]]
+    page, markdown = (pages / "tower1.html").read_text(), (pages / "tower1.md").read_text()
+    for entry in priced:
+        assert f'<span class="worth">worth {entry["worth"]}</span>' in page
+        assert f"**{entry['severity']}** ({entry['worth']}): " in markdown
 
 
 def test_each_step_down_has_its_figure_and_its_reason(pages: Reports, browser: Browser) -> None:

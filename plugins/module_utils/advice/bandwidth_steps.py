@@ -12,7 +12,7 @@ from typing import Optional
 
 from ..benchmark.document import Run
 from ..memory.bandwidth import channels_in_use
-from ..text import moment, number, size
+from ..text import moment, rate, size
 from .document import Findings, Step
 
 # Quantities of a benchmark's run (benchmark/document.py): reads by all cores, and tokens by llama-bench.
@@ -72,18 +72,12 @@ def steps(document: Findings) -> list[Step]:
     bytes_read = active_bytes(document)
     for step in found:
         low, high = step["low"], step["high"]
-        step["said"] = _range(low, high, "GB/s")
-        if bytes_read and low is not None and high is not None:
-            step["tokens"] = _range(low * 1e9 / bytes_read, high * 1e9 / bytes_read, "tokens/s")
+        if low is None or high is None:
+            continue
+        step["said"] = rate(low, high)
+        if bytes_read:
+            step["tokens"] = rate(low * 1e9 / bytes_read, high * 1e9 / bytes_read, unit="tokens/s")
     return found
-
-
-def _range(low: Optional[float], high: Optional[float], unit: str) -> Optional[str]:
-    """Three figures each: ``50.0 GB/s``, ``1.20 to 1.60 tokens/s``."""
-    if low is None or high is None:
-        return None
-    texts = [number(value) for value in (low, high)]
-    return f"{' to '.join(dict.fromkeys(texts))} {unit}"
 
 
 def _step(code: str, kind: Optional[str], ends: Sequence[Optional[float]], why: str, fix: Optional[str] = None) -> Step:
@@ -119,7 +113,7 @@ def _ceilings(document: Findings) -> list[Step]:
         why = "every channel of the CPUs, at their highest speed"
         if total:
             cpus = f"{sockets} CPU{'s' if sockets > 1 else ''}"
-            why = f"{total} channels of {cpus}, {whole / total:.1f} GB/s each"
+            why = f"{total} channels of {cpus}, {rate(whole / total)} each"
         found.append(_step("theoretical", "calculated", (whole, whole), why))
     if populated:
         found.append(_step("populated", "calculated", (populated, populated), _lost(whole, populated, used, total)))
@@ -140,7 +134,7 @@ def _lost(whole: Optional[float], populated: float, used: Optional[int], total: 
     if total and used is not None and used < total:
         reasons.append(f"{total - used} of {total} channels {'are' if total - used > 1 else 'is'} empty")
     if total and used and populated / used < 0.995 * whole / total:
-        reasons.append(f"a channel gives {populated / used:.1f} GB/s with these DIMMs at their speed")
+        reasons.append(f"a channel gives {rate(populated / used)} with these DIMMs at their speed")
     return f"{1 - populated / whole:.0%} less: {', and '.join(reasons) or 'channels are empty, or DIMMs slower'}"
 
 

@@ -17,8 +17,9 @@ from typing import Any, Optional
 
 from ..memory.document import Advice as MemoryAdvice
 from ..memory.document import MemoryChannels
+from ..text import rate
 from ..tower_document import Tower
-from .document import SettingAdvice
+from .document import Advice, SettingAdvice
 from .facts import FACTS, facts, vendor_of
 
 SEVERITIES = ("problem", "advice", "info")
@@ -113,11 +114,8 @@ def advise(
     return sorted(found, key=lambda entry: (SEVERITIES.index(entry["severity"]), -(entry["gb_s"] or 0)))
 
 
-def _explained(entry: MemoryAdvice, table: dict[str, Any], vendor: Optional[str]) -> SettingAdvice:
-    """Advice of the memory with the table's reason and setting."""
-    about = (table.get("memory") or {}).get(entry["code"]) or {}
-    # What is only told, such as DIMMs faster than their CPU, has nothing to set.
-    mend = about if entry["severity"] != "info" else {}
+def memory_advice(entry: MemoryAdvice) -> Advice:
+    """What memory_channels_info advises, as all other advice is."""
     return {
         "severity": entry["severity"],
         "code": entry["code"],
@@ -125,13 +123,26 @@ def _explained(entry: MemoryAdvice, table: dict[str, Any], vendor: Optional[str]
         "fix": entry["fix"],
         "command": False,
         "gb_s": entry["gb_s"],
+        "worth": rate(entry["gb_s"]) if entry["gb_s"] else None,
+        "where": None,
+        "why": None,
+        "source": None,
+    }
+
+
+def _explained(entry: MemoryAdvice, table: dict[str, Any], vendor: Optional[str]) -> SettingAdvice:
+    """Advice of the memory with the table's reason and setting."""
+    about = (table.get("memory") or {}).get(entry["code"]) or {}
+    # What is only told, such as DIMMs faster than their CPU, has nothing to set.
+    mend = about if entry["severity"] != "info" else {}
+    return {
+        **memory_advice(entry),
         "visible": True,
         "current": None,
         "recommended": mend.get("recommended"),
         "why": _words(about.get("why")),
         "source": about.get("source"),
         "where": _where(mend.get("setting"), table, vendor),
-        "worth": f"{entry['gb_s']:.1f} GB/s" if entry["gb_s"] else None,
     }
 
 

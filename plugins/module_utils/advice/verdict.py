@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..benchmark.document import name_of
 from ..benchmark.history import regressions
@@ -29,26 +28,26 @@ def _do(severity: Severity, code: str, message: str, playbook: str) -> Advice:
     }
 
 
-def _of_hardware(entry: Mapping[str, Any]) -> Advice:
-    """Advice of the memory or of a rule, as the report keeps it."""
+def _of_hardware(entry: Advice) -> Advice:
+    """Advice of the memory or of a rule as the report keeps it, without what the setting is now."""
     return {
         "severity": entry["severity"],
-        "code": entry.get("code") or "",
+        "code": entry["code"],
         "message": entry["message"],
-        "fix": entry.get("fix"),
-        "command": False,
-        "gb_s": entry.get("gb_s"),
-        "worth": entry.get("worth"),
-        "where": entry.get("where"),
-        "why": entry.get("why"),
-        "source": entry.get("source"),
+        "fix": entry["fix"],
+        "command": entry["command"],
+        "gb_s": entry["gb_s"],
+        "worth": entry["worth"],
+        "where": entry["where"],
+        "why": entry["why"],
+        "source": entry["source"],
     }
 
 
-def next_steps(found: Findings, hardware: Sequence[Mapping[str, Any]], unlocked: list[str]) -> list[Advice]:
+def next_steps(found: Findings, hardware: Sequence[Advice], unlocked: list[str]) -> list[Advice]:
     """What to do next, the most severe first and then what is worth most.
 
-    ``hardware`` is what advise() or the memory alone says, ``unlocked`` are models that follow a branch or tag.
+    ``hardware`` is what advise() or memory_advice() says, ``unlocked`` are models that follow a branch or tag.
     """
     missing = {"build": found["build"], "model": found["model"], "service": found["service"]}
     playbooks = {"build": "build", "model": "models", "service": "serve"}
@@ -66,7 +65,7 @@ def next_steps(found: Findings, hardware: Sequence[Mapping[str, Any]], unlocked:
         said = f"Slower than in the benchmark before, under the same conditions: {'; '.join(fell)}."
         entries.append(_do("advice", "slower", said, "bench"))
     # Within a severity, what keeps a tower from serving at all comes first.
-    entries += [_of_hardware(entry) for entry in sorted(hardware, key=lambda entry: -(entry.get("gb_s") or 0))]
+    entries += [_of_hardware(entry) for entry in sorted(hardware, key=lambda entry: -(entry["gb_s"] or 0))]
     for name in unlocked:
         said = f"Model {name} follows a branch or tag: another tower may get another commit."
         entries.append(_do("info", "unlocked", said, "lock"))

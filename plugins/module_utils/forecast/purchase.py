@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Optional
 from ..memory.cpus import ccd_links, cpu_memory
 from ..model.kv_cache import TYPES, context_that_fits, kv_bytes
 from ..service.numa_policy import POLICIES
-from ..text import clean, size
+from ..text import clean, rate, size
 from .catalog import PlanError
 from .document import (
     Answer,
@@ -148,9 +148,9 @@ def _gpu(entry: GpuEntry, model: ModelEntry, cache: int) -> Fit:
         room=count * int(entry["memory_bytes"] * entry["usable"] - GPU_RESERVE) - model["bytes"],
         speed=_read_at(entry["gb_s"], GPU_SHARE, model["active_bytes"] + cache),
         limited_by="gpu-memory",
-        why=f"each of {count} reads its part in turn at up to {entry['gb_s']} GB/s"
+        why=f"each of {count} reads its part in turn at up to {rate(entry['gb_s'])}"
         if count > 1
-        else f"its memory is read at up to {entry['gb_s']} GB/s",
+        else f"its memory is read at up to {rate(entry['gb_s'])}",
         watts=count * entry["watts"] + entry["host"]["watts"],
         gpus=count,
     )
@@ -161,7 +161,7 @@ def _disk(entry: DiskEntry, model: ModelEntry) -> Fit:
         room=None,
         speed=_read_at(entry["gb_s"], DISK_SHARE, model["active_bytes"]),
         limited_by="disk",
-        why=f"the weights are read from a disk of {entry['gb_s']} GB/s",
+        why=f"the weights are read from a disk of {rate(entry['gb_s'])}",
         watts=entry["watts"],
     )
 

@@ -23,6 +23,7 @@ from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links
 from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
 from ..model.kv_cache import kv_bytes
+from ..text import rate
 from .document import Ceiling, Change, Forecast, Speed
 
 Range = tuple[float, float]
@@ -158,12 +159,12 @@ def ceilings(machine: Machine, policy: str = "interleave") -> list[Ceiling]:
         low, high = (value * memory for value in machine.read_gb_s)
         return [{"name": "measured", "low": low, "high": high, "why": machine.source or "measured on this machine"}]
     low, high = (populated * share for share in DRAM_EFFICIENCY)
-    why = f"memory controllers reach {DRAM_EFFICIENCY[0]:.0%} to {DRAM_EFFICIENCY[1]:.0%} of {populated:.0f} GB/s"
+    why = f"memory controllers reach {DRAM_EFFICIENCY[0]:.0%} to {DRAM_EFFICIENCY[1]:.0%} of {rate(populated)}"
     found.append({"name": "channels", "low": low, "high": high, "why": why})
     if machine.dies and machine.generation:
         low, high = (machine.dies * cores * link for link in GMI_GB_S[machine.generation])
-        each = "{:.0f} to {:.0f} GB/s".format(*GMI_GB_S[machine.generation])
-        why = f"{machine.dies * cores:.0f} dies of {machine.generation.replace('zen', 'Zen ')} read {each} each"
+        zen, each = machine.generation.replace("zen", "Zen "), rate(*GMI_GB_S[machine.generation])
+        why = f"{machine.dies * cores:.0f} dies of {zen} read {each} each"
         found.append({"name": "ccd-links", "low": low, "high": high, "why": why})
     links = SOCKET_LINK_GB_S.get(machine.generation or "")
     if links and machine.sockets == 2 and policy in ("interleave", "weighted", "none"):

@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple, Optional
 
 from ..model.kv_cache import kv_bytes
-from ..text import size
+from ..text import rate, size
 from .catalog import BITS
 from .document import CpuEntry, DiskEntry, GpuEntry, MachineEntry, ModelEntry, ThreadFigure
 from .purchase import answer, cost_of, gpus_needed
@@ -64,7 +64,7 @@ def _gb_s(machine: CpuEntry) -> float:
 
 def _reading(subjects: Subjects) -> list[ThreadFigure]:
     model, disk, desktop = subjects.model, subjects.disk, subjects.desktop
-    rate = _gb_s(desktop)
+    channels = _gb_s(desktop)
     return [
         {
             "what": "weights of a model of 400B at 6 bits",
@@ -82,7 +82,7 @@ def _reading(subjects: Subjects) -> list[ThreadFigure]:
         {
             "what": "a token from two channels",
             "told": "80 GB/s, 4 s",
-            "found": f"{rate:.0f} GB/s, {TOLD_BYTES / rate / 1e9:.2f} s",
+            "found": f"{rate(channels)}, {TOLD_BYTES / channels / 1e9:.2f} s",
             "say": f"The desktop's {desktop['memory_bytes'] / 2**30:.0f} GiB do not hold the model.",
         },
     ]
@@ -93,7 +93,7 @@ def _bandwidths(subjects: Subjects) -> list[ThreadFigure]:
         {
             "what": f"bandwidth of {machine['channels']} channels",
             "told": told,
-            "found": f"{_gb_s(machine):.1f} GB/s",
+            "found": rate(_gb_s(machine)),
             "say": f"It counts 40 GB/s a channel; DDR5-{machine['mts']} has {machine['mts'] * 8 / 1000:.1f}.",
         }
         for machine, told in ((subjects.one_socket, "480 GB/s"), (subjects.sample, "960 GB/s"))
@@ -146,7 +146,7 @@ def _speed(subjects: Subjects) -> ThreadFigure:
     said = answer(subjects.sample, subjects.model)
     speed, found = said["tokens_per_second"], "it does not fit"
     if speed:
-        found = f"{speed['low']:.2f} to {speed['high']:.2f} tokens/s"
+        found = rate(speed["low"], speed["high"], unit="tokens/s")
     return {
         "what": "speed of the sample build",
         "told": "1 to 2 tokens/s",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
+from ..text import rate
 from ..tower_document import Edac
 from .bandwidth import CHANNEL_BYTES, channel_gb_s, channels_in_use, running_speed
 from .cpus import CpuMemory
@@ -147,7 +148,7 @@ def _empty_channels(slots: _Slots, where: str, empty: list[str], channel: float)
     if len(crowded) >= len(empty):
         spare = ", ".join(map(slots.name, crowded[: len(empty)]))
         fix = f"Move the DIMM{several} in {spare}, which share{'' if several else 's'} a channel, to {targets}."
-    price = f", which costs {cost:.1f} GB/s." if cost else "."
+    price = f", which costs {rate(cost)}." if cost else "."
     return _advice(
         "problem", "empty-channel", f"Channel{several} {', '.join(empty)} of {where} {are} empty{price}", fix, cost
     )
@@ -212,14 +213,13 @@ def _below_rated(dimms: list[Dimm], memory: Optional[CpuMemory], channels: Optio
 def _ccd_links(bandwidth: Bandwidth) -> Iterator[Advice]:
     reachable, populated = bandwidth["reachable_gb_s"], bandwidth["populated_gb_s"]
     if bandwidth["limited_by"] == "ccd-links" and reachable and populated:
-        low, high = reachable
         yield _advice(
             "advice",
             "ccd-links",
-            f"The links of the CPU's dies let about {low:.0f} to {high:.0f} GB/s through (estimate), "
-            f"of {populated:.0f} that the DIMMs give.",
+            f"The links of the CPU's dies let about {rate(*reachable)} through (estimate), "
+            f"of {rate(populated)} that the DIMMs give.",
             "Faster DIMMs will not help; a CPU with eight or more CCDs will.",
-            max(populated - high, 0.0),
+            max(populated - reachable[1], 0.0),
         )
 
 

@@ -14,7 +14,7 @@ from ..advice.document import Machine
 from ..memory.cpus import GMI_GB_S, ccd_links
 from ..memory.document import Dimm, Socket
 from ..memory.drawing import short_name
-from ..text import clean
+from ..text import clean, rate
 
 WIDTH = 360
 # A socket: DIMMs as bars on both sides of the CPU, like on the board, with the channel's name below.
@@ -48,7 +48,7 @@ def picture(document: Machine) -> Optional[dict[str, Any]]:
         "limited": bool(found["bandwidth"]) and found["bandwidth"]["limited_by"] == "ccd-links",
         "said": "; ".join(f"socket {socket['socket']}: {socket['said']}" for socket in sockets),
         "states": sorted({slot["state"] for socket in sockets for c in socket["channels"] for slot in c["slots"]}),
-        "link_gb_s": next((socket["link_gb_s"] for socket in sockets if socket["link_gb_s"]), None),
+        "link": next((socket["link"] for socket in sockets if socket["link"]), None),
     }
 
 
@@ -150,11 +150,10 @@ def _chips(document: Machine, socket: Socket, top: float) -> dict[str, Any]:
     domains = socket["l3_domains"] if socket["populated"] else None
     found = ccd_links(cpu.get("family"), cpu.get("model_number"), socket["cpu"] or cpu.get("model") or "")
     if not domains:
-        return {"io_die": None, "dies": [], "link_gb_s": None}
+        return {"io_die": None, "dies": [], "link": None}
     if not found:
-        return {"io_die": None, "dies": _grid(domains, top), "link_gb_s": None}
+        return {"io_die": None, "dies": _grid(domains, top), "link": None}
     generation, share = found
-    low, high = GMI_GB_S[generation]
     count = -(-domains // share)
     center, width, height = WIDTH / 2, 26, 76
     rows = -(-count // 2)
@@ -172,7 +171,7 @@ def _chips(document: Machine, socket: Socket, top: float) -> dict[str, Any]:
         inner, edge = (x + 22, center - width / 2) if on_left else (center + width / 2, x)
         dies.append({**side, "x": x, "link": {"x1": inner, "x2": edge, "y": round(side["y"] + side["height"] / 2, 1)}})
     io_die = {"x": center - width / 2, "y": top + (CPU_HEIGHT - height) / 2, "width": width, "height": height}
-    return {"io_die": io_die, "dies": dies, "link_gb_s": [low, high]}
+    return {"io_die": io_die, "dies": dies, "link": rate(*GMI_GB_S[generation])}
 
 
 def _grid(count: int, top: float) -> list[dict[str, Any]]:

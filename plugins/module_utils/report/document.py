@@ -6,13 +6,20 @@ What the terminal says and what the files say so cannot differ.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import Optional, TypedDict
 
 from ..advice.bandwidth_steps import runs_of_model
+from ..advice.bios_rules import memory_advice
 from ..advice.document import Advice, Findings
 from ..advice.verdict import next_steps
+from ..benchmark.document import Run, Tuning
+from ..build.document import BuildManifest
 from ..forecast.document import Forecast
 from ..forecast.roofline import Use, calibrated, forecast, machine_of, model_of
+from ..memory.document import MemoryChannels
+from ..model.document import Manifest
+from ..service.document import ServiceResult
 from ..tower_document import Tower
 
 # Raised when a key is renamed, removed or changes its meaning, and when a page cannot do without a new one.
@@ -41,12 +48,30 @@ class Report(Findings):
     distribution: Optional[str]
 
 
-def build_report(parts: dict[str, Any], host: str, generated: str) -> Report:
-    """The document from what the roles and modules returned; a part that is not there yet is None.
+class _Read(TypedDict):
+    """The only part that is needed."""
 
-    ``parts`` are those of Findings and, beside these, ``advice``: what advise() says of the tower and its memory, the
-    memory's own advice included, ``unlocked``: models that follow a branch or tag, and ``distribution``.
-    """
+    tower: Tower
+
+
+class Parts(_Read, total=False):
+    """What the roles and modules returned, as the Findings have it and beside these ``advice``: what advise() says of
+    the tower and its memory, the memory's own advice included; ``unlocked``: models that follow a branch or tag; and
+    ``distribution``: how models came to the towers. A part that is not there yet is None or left out."""
+
+    memory_channels: Optional[MemoryChannels]
+    build: Optional[BuildManifest]
+    model: Optional[Manifest]
+    service: Optional[ServiceResult]
+    benchmarks: Optional[list[Run]]
+    tuning: Optional[Tuning]
+    advice: Optional[Sequence[Advice]]
+    unlocked: Optional[list[str]]
+    distribution: Optional[str]
+
+
+def build_report(parts: Parts, host: str, generated: str) -> Report:
+    """The document; a part that is not there yet is None in it."""
     found: Findings = {
         "host": host,
         "tower": parts["tower"],
@@ -59,7 +84,8 @@ def build_report(parts: dict[str, Any], host: str, generated: str) -> Report:
     }
     hardware = parts.get("advice")
     if hardware is None:
-        hardware = found["memory_channels"]["advice"] if found["memory_channels"] else []
+        memory = found["memory_channels"]
+        hardware = [memory_advice(entry) for entry in memory["advice"]] if memory else []
     return {
         "schema_version": SCHEMA_VERSION,
         "generated": generated,

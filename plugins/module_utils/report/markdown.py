@@ -93,7 +93,7 @@ def tower_markdown(document: Report) -> str:
 def _advice(entries: list[Advice]) -> list[str]:
     lines = []
     for number, entry in enumerate(entries, 1):
-        worth = f" ({entry['gb_s']:.0f} GB/s)" if entry["gb_s"] else ""
+        worth = f" ({escape(entry['worth'])})" if entry["worth"] else ""
         lines.append(f"{number}. **{entry['severity']}**{worth}: {escape(entry['message'])}")
         lines += [f"   → {code(entry['fix']) if entry['command'] else escape(entry['fix'])}"] if entry["fix"] else []
         lines += [f"   In the BIOS: {escape(entry['where'])}"] if entry["where"] else []

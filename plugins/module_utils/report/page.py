@@ -22,7 +22,7 @@ from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
 from ..service.document import PlacementInfo
 from ..service.placement import imbalance
-from ..text import clean, moment, number, size
+from ..text import clean, moment, number, rate, size
 from ..tower_document import Node, Tower
 from .benchmark_history import history, nice
 from .board_picture import natural, picture
@@ -90,9 +90,9 @@ def forecast(document: Report) -> Optional[dict[str, Any]]:
     compared = None
     if measured:
         where = "above" if measured > speed["high"] else "below" if measured < speed["low"] else "within"
-        compared = f"{number(measured)} tokens/s {when}, {where} the forecast"
+        compared = f"{rate(measured, unit='tokens/s')} {when}, {where} the forecast"
     return {
-        "said": f"{number(speed['low'])} to {number(speed['high'])} tokens/s, {number(speed['expected'])} expected",
+        "said": f"{rate(speed['low'], speed['high'], unit='tokens/s')}, {number(speed['expected'])} expected",
         "measured": compared,
         "limit": f"{found['limited_by'].replace('-', ' ')}: {found['why']}",
         "token": f"{number(1000 * seconds['reading'])} ms of reading, {number(1000 * seconds['fixed'])} ms of waiting",
@@ -100,7 +100,7 @@ def forecast(document: Report) -> Optional[dict[str, Any]]:
             {
                 "change": entry["change"],
                 "gain": f"{entry['gain']:+.0%}",
-                "speed": f"about {number((measured or speed['expected']) * (1 + entry['gain']))} tokens/s",
+                "speed": f"about {rate((measured or speed['expected']) * (1 + entry['gain']), unit='tokens/s')}",
                 "note": "at a quality cost" if entry["costs_quality"] else "",
             }
             for entry in (found["calibrated"] or found)["sensitivity"]
@@ -255,7 +255,7 @@ def _bandwidths(document: Report) -> Optional[Bandwidth]:
 def _populated(document: Report) -> Optional[str]:
     """What the DIMMs give, as text."""
     known = _bandwidths(document)
-    return f"{known['populated_gb_s']:.0f} GB/s" if known and known["populated_gb_s"] else None
+    return rate(known["populated_gb_s"]) if known and known["populated_gb_s"] else None
 
 
 def figures(document: Report) -> list[dict[str, str]]:
@@ -264,6 +264,7 @@ def figures(document: Report) -> list[dict[str, str]]:
     model, known, populated = document["model"], _bandwidths(document), _populated(document)
     used, total = channels_in_use(document["memory_channels"])
     reachable = known["reachable_gb_s"] if known else None
+    reached, _, unit = rate(*reachable).rpartition(" ") if reachable else ("unknown", "", "")
     limits = {"channels": "limited by the channels", "ccd-links": "limited by the dies' links"}
     return [
         {
@@ -280,8 +281,8 @@ def figures(document: Report) -> list[dict[str, str]]:
         },
         {
             "name": "Reachable",
-            "value": f"{reachable[0]:.0f} to {reachable[1]:.0f}" if reachable else "unknown",
-            "unit": "GB/s" if reachable else "",
+            "value": reached,
+            "unit": unit,
             "against": limits.get(known["limited_by"], "") if known else "",
         },
         {

@@ -11,7 +11,7 @@ from ..forecast.roofline import sensitivity_text
 from ..memory.bandwidth import channels_in_use
 from ..model.document import Manifest
 from ..service.document import ServiceResult
-from ..text import LABEL, WIDTH, clean, number, printable, size, wrapped
+from ..text import LABEL, WIDTH, clean, printable, rate, size, wrapped
 from .advice_text import advice_lines
 from .document import Report, ReportForecast, cpu_name, machine_name
 from .page import apart, huge_pages
@@ -46,8 +46,9 @@ def _bandwidth(document: Report) -> list[str]:
 
 
 def _forecast(found: ReportForecast) -> list[str]:
-    low, high = number(found["tokens_per_second"]["low"]), number(found["tokens_per_second"]["high"])
-    text = f"{low} to {high} tokens a second, limited by {found['limited_by']} ({found['why']})"
+    speed = found["tokens_per_second"]
+    said = rate(speed["low"], speed["high"], unit="tokens a second")
+    text = f"{said}, limited by {found['limited_by']} ({found['why']})"
     changes = sensitivity_text((found["calibrated"] or found)["sensitivity"])
     return wrapped("FORECAST", text) + (wrapped("", changes) if changes else [])
 
@@ -79,7 +80,7 @@ def _service(document: Report, service: ServiceResult) -> list[str]:
     huge = huge_pages(document)
     lines += wrapped("HUGE PAGES", f"{huge} of weights and buffers" if huge else "nothing is loaded")
     speed = completion["tokens_per_second"]
-    lines += wrapped("SPEED", f"{speed:.2f} tokens a second" if speed else "not told by the server")
+    lines += wrapped("SPEED", rate(speed, unit="tokens a second") if speed else "not told by the server")
     return lines + wrapped("ANSWER", completion["text"])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.advice.bios_rules import memory_advice
 from plugins.module_utils.advice.document import Advice
 from plugins.module_utils.advice.verdict import next_steps, verdict
 
@@ -47,8 +48,8 @@ def test_what_the_project_can_do_is_a_command(changes: Any, unlocked: list[str],
 
 @pytest.mark.parametrize("fix", ["Put a DIMM there.", "ansible-playbook is what this sentence begins with."])
 def test_what_hands_must_do_is_a_sentence_whatever_its_words(fix: str) -> None:
-    hardware = {"severity": "problem", "code": "empty-channel", "message": "m", "fix": fix, "gb_s": 38.4}
-    (entry,) = next_steps(found(), [hardware], [])
+    hardware: Any = {"severity": "problem", "code": "empty-channel", "message": "m", "fix": fix, "gb_s": 38.4}
+    (entry,) = next_steps(found(), [memory_advice(hardware)], [])
     assert (entry["fix"], entry["command"]) == (fix, False)
     assert entry.keys() == Advice.__required_keys__
 

@@ -12,9 +12,9 @@ from tests.forecast_inputs import MACHINES, MODELS
 FIGURES = {
     "weights of a model of 400B at 6 bits": ("300 GB", "300 GB", "332.9 GB"),
     "a token from an M.2 drive": ("30 s", "30 s", "full rate"),
-    "a token from two channels": ("80 GB/s, 4 s", "80 GB/s, 3.75 s", "192 GiB do not hold the model"),
-    "bandwidth of 12 channels": ("480 GB/s", "460.8 GB/s", "40 GB/s a channel"),
-    "bandwidth of 24 channels": ("960 GB/s", "921.6 GB/s", "40 GB/s a channel"),
+    "a token from two channels": ("80 GB/s, 4 s", "80.0 GB/s, 3.75 s", "192 GiB do not hold the model"),
+    "bandwidth of 12 channels": ("480 GB/s", "461 GB/s", "40 GB/s a channel"),
+    "bandwidth of 24 channels": ("960 GB/s", "922 GB/s", "40 GB/s a channel"),
     "consumer GPUs of 24 GB (3090, 4090)": (
         "about 16, more than $30,000",
         "13 to 16, $24,375 to $30,000",

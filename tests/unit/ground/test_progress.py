@@ -49,6 +49,10 @@ def state(**changes: Any) -> Any:
             {"unit": "bytes", "done": 1e6, "total": 77e6, "updated": 1001.0},
             "compiling 1.0 of 77.0 MB, 1 MB/s, 76 s left",
         ),
+        (
+            {"label": "fetching", "unit": "bytes", "done": 12e9, "total": 283e9, "updated": 1010.0},
+            "fetching 12.0 of 283.0 GB, 1.2 GB/s, 4 min left",
+        ),
         # Too early to tell: nearly nothing in nearly no time.
         (
             {"label": "fetching", "unit": "bytes", "done": 2e6, "total": 283e9, "updated": 1001.0},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils.text import number
+from plugins.module_utils.text import number, rate
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ from plugins.module_utils.text import number
 )
 def test_numbers_have_three_figures_and_no_exponent(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((38.4,), "38.4 GB/s"),
+        ((921.6,), "922 GB/s"),
+        ((400, 530.0), "400 to 530 GB/s"),
+        ((480.0, 480.1), "480 GB/s"),
+    ],
+)
+def test_a_rate_is_a_number_and_its_unit(ends: tuple[float, ...], text: str) -> None:
+    assert rate(*ends) == text
+    assert rate(1.2, 1.6, unit="tokens/s") == "1.20 to 1.60 tokens/s"

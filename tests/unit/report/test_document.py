@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from plugins.module_utils.advice.document import Advice
-from plugins.module_utils.report.document import build_report
+from plugins.module_utils.report.document import Parts, build_report
 from plugins.module_utils.report.terminal import report_text
 from plugins.module_utils.text import size
 
-TOWER: dict[str, Any] = {
+REPO = Path(__file__).resolve().parents[3]
+TOWER: Any = {
     "board": {"vendor": "Giga Computing", "name": "MZ73-LM1-000"},
     "cpu": {"model": "AMD EPYC 9124 16-Core Processor"},
     "sockets": 2,
@@ -22,7 +25,7 @@ TOWER: dict[str, Any] = {
         {"node": 1, "memory_bytes": 203_000_000_000, "cpus": list(range(16, 32))},
     ],
 }
-CHANNELS: dict[str, Any] = {
+CHANNELS: Any = {
     "sockets": [
         {"populated": True, "channels_total": 12, "channels_populated": 12},
         {"populated": True, "channels_total": 12, "channels_populated": 11},
@@ -34,9 +37,16 @@ CHANNELS: dict[str, Any] = {
         "limited_by": "ccd-links",
     },
     "advice": [
-        {"severity": "info", "code": "single-rank", "message": "The DIMMs are single-rank.", "fix": "Nothing."},
+        {
+            "severity": "info",
+            "code": "single-rank",
+            "message": "The DIMMs are single-rank.",
+            "fix": "Nothing.",
+            "gb_s": 0.0,
+        },
         {
             "severity": "problem",
+            "gb_s": 38.4,
             "code": "empty-channel",
             "message": "Channel N of socket 1 is empty, which costs 38.4 GB/s.",
             "fix": "Put a DIMM like the others into DIMM_P1_N0.",
@@ -67,8 +77,21 @@ SERVICE: dict[str, Any] = {
 
 
 def report(**parts: Any) -> Any:
-    whole = {"tower": TOWER, "memory_channels": CHANNELS, "build": BUILD, "model": MODEL, "service": SERVICE} | parts
+    whole: Any = {
+        "tower": TOWER,
+        "memory_channels": CHANNELS,
+        "build": BUILD,
+        "model": MODEL,
+        "service": SERVICE,
+    } | parts
     return build_report(whole, "tower1", "2026-01-01T00:00:00Z")
+
+
+def test_every_part_is_documented_and_given_by_the_role() -> None:
+    documented = yaml.safe_load((REPO / "plugins/filter/tower_report.yml").read_text())["DOCUMENTATION"]
+    given = yaml.safe_load((REPO / "roles/report/vars/main.yml").read_text())["__report_document"]
+    assert documented["options"]["_input"]["suboptions"].keys() == Parts.__annotations__.keys()
+    assert [part for part in Parts.__annotations__ if f'"{part}": ' not in given] == []
 
 
 def test_the_document_has_a_schema_version_and_every_part() -> None:
@@ -222,7 +245,8 @@ def test_what_became_slower_is_advice() -> None:
 
 
 def test_advice_is_sorted_by_what_it_is_worth() -> None:
-    worth = [{"severity": "problem", "message": str(gb_s), "fix": "", "gb_s": gb_s} for gb_s in (0.0, 38.4, 76.8)]
-    found = report(advice=worth)["advice"]
+    entry = CHANNELS["advice"][0] | {"severity": "problem"}
+    worth = [entry | {"message": str(gb_s), "gb_s": gb_s} for gb_s in (0.0, 38.4, 76.8)]
+    found = report(memory_channels=CHANNELS | {"advice": worth})["advice"]
     assert [entry["message"] for entry in found] == ["76.8", "38.4", "0.0"]
     assert all(entry.keys() == Advice.__required_keys__ for entry in found)
