@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 TEMPLATES = [ROLES / "report" / "templates", ROLES / "forecast" / "templates"]
 
 
-def _render(name: str, view: dict[str, Any]) -> str:
+def _render(name: str, view: Mapping[str, object]) -> str:
     # Ansible's own templating does not escape, and names of DIMMs and models are whatever somebody wrote there.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -7,7 +7,7 @@ Lengths are SVG user units; every axis begins at zero.
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any, Optional, TypedDict
 
 from ..benchmark.document import CELL, NAMES, Quantity, Run, name_of
 from ..benchmark.history import changed_conditions, comparable, regressions, sentence
@@ -19,16 +19,107 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 132, 40, 352, 10, 108
 SHOWN = 12
 
 
-def history(runs: list[Run]) -> Optional[dict[str, Any]]:
+class QuantityRow(TypedDict):
+    """A quantity of the last run in words, and ``before`` in the last one under the same conditions, if any."""
+
+    title: str
+    unit: str
+    now: str
+    before: Optional[str]
+    change: Optional[str]
+    slower: bool
+
+
+class RunRow(TypedDict):
+    """What happened in a run: what became ``slower``, in words, and a note of what changed."""
+
+    started: str
+    slower: list[str]
+    note: str
+
+
+class Point(TypedDict):
+    """A median, and the ends of its samples."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    slower: bool
+    text: str
+
+
+class Level(TypedDict):
+    """A mark of the upright axis."""
+
+    y: float
+    text: str
+
+
+class Mark(TypedDict):
+    """A place between two runs where conditions changed."""
+
+    x: float
+    text: str
+
+
+class Box(TypedDict):
+    """The size of a chart, and the edges of its plot."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+class Chart(TypedDict):
+    """A quantity over all runs; ``line`` goes through its points, ``first`` and ``last`` are days."""
+
+    name: str
+    title: str
+    unit: str
+    points: list[Point]
+    line: str
+    ticks: list[Level]
+    changes: list[Mark]
+    box: Box
+    first: str
+    last: str
+
+
+class Matrix(TypedDict):
+    """GB/s of the cores of each node from the memory of each node, which are the columns."""
+
+    columns: list[int]
+    rows: list[tuple[int, list[str]]]
+
+
+class History(TypedDict):
     """``quantities`` of the last run beside the run before under the same conditions, ``charts`` of all runs, ``rows``:
-    the runs, newest first, with what happened in them, ``matrix`` of the last run that read node by node,
-    ``regressions`` of the last run, its ``conditions``, and what was ``skipped``. None where there is no run."""
+    the runs, newest first, with what happened in them, and their whole ``count``, ``matrix`` of the last run that read
+    node by node, ``regressions`` of the last run, its ``conditions``, and what was ``skipped``, with the reason."""
+
+    started: str
+    quantities: list[QuantityRow]
+    charts: list[Chart]
+    rows: list[RunRow]
+    count: int
+    matrix: Optional[Matrix]
+    regressions: list[str]
+    conditions: list[tuple[str, str]]
+    skipped: list[tuple[str, str]]
+
+
+def history(runs: list[Run]) -> Optional[History]:
+    """None where there is no run."""
     if not runs:
         return None
     *earlier, last = runs
     seen = {name for run in runs for name in run["results"] if not CELL.fullmatch(name)}
     names = [name for name in NAMES if name in seen] + sorted(seen - NAMES.keys())
-    rows = []
+    rows: list[RunRow] = []
     for index, run in enumerate(runs):
         fell, note = slower(run, runs[:index]), _note(run, runs[:index])
         rows.append({"started": moment(run["started"]), "slower": [name_of(name) for name in fell], "note": note})
@@ -45,7 +136,7 @@ def history(runs: list[Run]) -> Optional[dict[str, Any]]:
     }
 
 
-def _quantity(name: str, run: Run, earlier: list[Run]) -> dict[str, Any]:
+def _quantity(name: str, run: Run, earlier: list[Run]) -> QuantityRow:
     now = run["results"][name]
     like = [old["results"][name] for old in earlier if comparable(run, old) and name in old["results"]]
     return {
@@ -95,7 +186,7 @@ def _high(quantity: Quantity) -> float:
     return float(quantity["median"] * (1 + quantity["spread"] / 2))
 
 
-def _chart(name: str, runs: list[Run]) -> dict[str, Any]:
+def _chart(name: str, runs: list[Run]) -> Chart:
     """A line through the medians, a stroke as long as the samples' spread, a mark where conditions changed."""
     measured = [(index, run) for index, run in enumerate(runs) if name in run["results"]]
     top = max(_high(run["results"][name]) for _index, run in measured)
@@ -108,7 +199,7 @@ def _chart(name: str, runs: list[Run]) -> dict[str, Any]:
     def up(value: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * value / ceiling, 1)
 
-    points = []
+    points: list[Point] = []
     for index, run in measured:
         quantity = run["results"][name]
         fell = name in slower(run, runs[:index])
@@ -145,8 +236,8 @@ def _ticks(step: float, ceiling: float) -> list[float]:
     return [step * number for number in range(round(ceiling / step) + 1)]
 
 
-def _matrix(runs: list[Run]) -> Optional[dict[str, Any]]:
-    """GB/s of the cores of each node (rows) from the memory of each node (columns)."""
+def _matrix(runs: list[Run]) -> Optional[Matrix]:
+    """Of the last run that has one."""
     for run in reversed(runs):
         cells = {
             (int(found[1]), int(found[2])): quantity

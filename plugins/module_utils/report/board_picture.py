@@ -8,7 +8,7 @@ is as wide as a telephone, where one unit is one pixel.
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any, Optional, TypedDict
 
 from ..advice.document import Machine
 from ..memory.cpus import GMI_GB_S, ccd_links
@@ -22,16 +22,89 @@ CPU_WIDTH, CPU_HEIGHT, TITLE, LABELS, GAP = 104, 96, 18, 18, 22
 SLOT_WIDTH, MARGIN = 9.0, 6
 
 
+class Box(TypedDict):
+    """A rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Slot(Box):
+    """A slot, which is ``populated``, ``empty`` like its channel, or ``spare`` in one that is in use."""
+
+    state: str
+    locator: str
+    text: str
+
+
+class Channel(TypedDict):
+    """A channel by its short name, whose middle is at ``x``; without a name where it is unknown whose a slot is."""
+
+    name: str
+    empty: bool
+    slots: list[Slot]
+    x: float
+
+
+class Link(TypedDict):
+    """The line from a die to the one that has the memory controllers."""
+
+    x1: float
+    x2: float
+    y: float
+
+
+class Die(Box):
+    """A die with cores, or an L3 cache, which has no link."""
+
+    link: Optional[Link]
+
+
+class Chips(TypedDict):
+    """What is inside a CPU; ``link`` is what the link of each die lets through, in words."""
+
+    io_die: Optional[Box]
+    dies: list[Die]
+    link: Optional[str]
+
+
+class SocketPicture(Chips):
+    """A socket; the names of its channels stand at ``label_y``, ``said`` is its channels in words."""
+
+    socket: int
+    cpu: str
+    populated: bool
+    box: Box
+    y: float
+    channels: list[Channel]
+    label_y: float
+    said: str
+
+
+class Board(TypedDict):
+    """The whole board: all its sockets, the ``links`` between them as pairs of y at the ``middle``, whether its dies'
+    links are what limits it, the board in words, and the ``states`` of slots and the ``link`` that its key explains."""
+
+    width: int
+    height: float
+    sockets: list[SocketPicture]
+    links: list[tuple[float, float]]
+    middle: float
+    limited: bool
+    said: str
+    states: list[str]
+    link: Optional[str]
+
+
 def natural(text: Any) -> list[Any]:
     """A key that puts P2 before P10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(text))]
 
 
-def picture(document: Machine) -> Optional[dict[str, Any]]:
-    """The whole board: ``width``, ``height``, ``sockets`` with all that is in them, ``link`` and ``said``.
-
-    None where nothing is known of the memory.
-    """
+def picture(document: Machine) -> Optional[Board]:
+    """None where nothing is known of the memory."""
     found = document["memory_channels"]
     sockets = []
     for index, socket in enumerate((found["sockets"] if found else None) or []):
@@ -52,7 +125,7 @@ def picture(document: Machine) -> Optional[dict[str, Any]]:
     }
 
 
-def _socket(document: Machine, socket: Socket, dimms: list[Dimm], top: float) -> dict[str, Any]:
+def _socket(document: Machine, socket: Socket, dimms: list[Dimm], top: float) -> SocketPicture:
     y = top + TITLE
     channels = _channels(socket, dimms)
     half = (len(channels) + 1) // 2
@@ -83,18 +156,23 @@ def _said(socket: Socket) -> str:
     return f"{used} of {total or 'an unknown number of'} channels in use"
 
 
-def _slot(dimm: Optional[Dimm], state: str, locator: Optional[str]) -> dict[str, Any]:
+def _slot(dimm: Optional[Dimm], state: str, locator: Optional[str]) -> Slot:
     name = clean(locator or "unnamed")
     if dimm is None or state != "populated":
-        said = "empty" if state == "empty" else "free, its channel is in use"
-        return {"state": state, "locator": name, "text": f"{name}: {said}"}
+        text = "empty" if state == "empty" else "free, its channel is in use"
+    else:
+        text = _content(dimm)
+    return {"state": state, "locator": name, "text": f"{name}: {text}", "x": 0.0, "y": 0.0, "width": 0.0, "height": 0.0}
+
+
+def _content(dimm: Dimm) -> str:
     speed = dimm["configured_mts"]
     kind = clean(" ".join(str(dimm[key]) for key in ("type", "manufacturer", "part_number") if dimm[key]))
     parts = [f"{(dimm['size_bytes'] or 0) / 2**30:.0f} GiB", kind, f"{speed} MT/s" if speed else ""]
-    return {"state": state, "locator": name, "text": f"{name}: {', '.join(part for part in parts if part)}"}
+    return ", ".join(part for part in parts if part)
 
 
-def _channels(socket: Socket, dimms: list[Dimm]) -> list[dict[str, Any]]:
+def _channels(socket: Socket, dimms: list[Dimm]) -> list[Channel]:
     """The channels of a socket with their slots; those of one that cannot be known stand alone, without a name."""
     named: dict[str, list[Dimm]] = {}
     alone = []
@@ -105,7 +183,7 @@ def _channels(socket: Socket, dimms: list[Dimm]) -> list[dict[str, Any]]:
             named.setdefault(dimm["channel"], []).append(dimm)
     for name in socket["empty_channels"] or []:
         named.setdefault(name, [])
-    channels = []
+    channels: list[Channel] = []
     for name in sorted(named, key=natural):
         members = sorted(named[name], key=lambda dimm: (dimm["slot"] or 0, natural(dimm["locator"])))
         empty = not any(dimm["populated"] for dimm in members)
@@ -118,15 +196,16 @@ def _channels(socket: Socket, dimms: list[Dimm]) -> list[dict[str, Any]]:
                 "name": clean(short_name(name)),
                 "empty": empty,
                 "slots": slots or [_slot(None, "empty", f"channel {name}")],
+                "x": 0.0,
             }
         )
     for dimm in sorted(alone, key=lambda dimm: natural(dimm["locator"])):
         state = "populated" if dimm["populated"] else "spare"
-        channels.append({"name": "", "empty": False, "slots": [_slot(dimm, state, dimm["locator"])]})
+        channels.append({"name": "", "empty": False, "slots": [_slot(dimm, state, dimm["locator"])], "x": 0.0})
     return channels
 
 
-def _place(channels: list[dict[str, Any]], left: float, right: float, top: float) -> None:
+def _place(channels: list[Channel], left: float, right: float, top: float) -> None:
     """Give channels and slots their place between two edges, with a gap of half a slot between channels."""
     slots = sum(len(channel["slots"]) for channel in channels)
     steps = max(1.0, slots + 0.5 * len(channels))
@@ -136,12 +215,13 @@ def _place(channels: list[dict[str, Any]], left: float, right: float, top: float
     for channel in channels:
         channel["x"] = round(position + step * len(channel["slots"]) / 2, 1)
         for slot in channel["slots"]:
-            slot.update(x=round(position + step / 2 - width / 2, 1), y=top, width=width, height=CPU_HEIGHT)
+            slot["x"], slot["y"] = round(position + step / 2 - width / 2, 1), top
+            slot["width"], slot["height"] = width, CPU_HEIGHT
             position += step
         position += step / 2
 
 
-def _chips(document: Machine, socket: Socket, top: float) -> dict[str, Any]:
+def _chips(document: Machine, socket: Socket, top: float) -> Chips:
     """What is inside a CPU: its compute dies, each linked to the die that has the memory controllers.
 
     Only where the CPU is built so; of any other, the L3 caches.
@@ -158,23 +238,21 @@ def _chips(document: Machine, socket: Socket, top: float) -> dict[str, Any]:
     center, width, height = WIDTH / 2, 26, 76
     rows = -(-count // 2)
     pitch = (CPU_HEIGHT - 8) / rows
-    dies = []
+    dies: list[Die] = []
     for index in range(count):
         on_left = index < rows
         y = top + 4 + pitch * ((index if on_left else index - rows) + 0.1)
-        side = {
-            "width": 22,
-            "height": round(min(18, pitch * 0.8), 1),
-            "y": round(y + (pitch * 0.8 - min(18, pitch * 0.8)) / 2, 1),
-        }
+        tall = round(min(18, pitch * 0.8), 1)
+        y = round(y + (pitch * 0.8 - min(18, pitch * 0.8)) / 2, 1)
         x = center - CPU_WIDTH / 2 + 5 if on_left else center + CPU_WIDTH / 2 - 5 - 22
         inner, edge = (x + 22, center - width / 2) if on_left else (center + width / 2, x)
-        dies.append({**side, "x": x, "link": {"x1": inner, "x2": edge, "y": round(side["y"] + side["height"] / 2, 1)}})
-    io_die = {"x": center - width / 2, "y": top + (CPU_HEIGHT - height) / 2, "width": width, "height": height}
+        link: Link = {"x1": inner, "x2": edge, "y": round(y + tall / 2, 1)}
+        dies.append({"x": x, "y": y, "width": 22, "height": tall, "link": link})
+    io_die: Box = {"x": center - width / 2, "y": top + (CPU_HEIGHT - height) / 2, "width": width, "height": height}
     return {"io_die": io_die, "dies": dies, "link": rate(*GMI_GB_S[generation])}
 
 
-def _grid(count: int, top: float) -> list[dict[str, Any]]:
+def _grid(count: int, top: float) -> list[Die]:
     across = next(number for number in range(1, count + 1) if number * number >= count)
     inner = CPU_HEIGHT - 20
     step = inner / across

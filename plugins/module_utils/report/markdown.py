@@ -18,6 +18,7 @@ from ..memory.drawing import draw
 from ..text import clean, printable
 from .document import Report
 from .page import tower_view
+from .view import BandwidthView, ForecastView, TowerView
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "~": "&#126;", "$": "&#36;", "@": "&#64;"}
 
@@ -101,7 +102,7 @@ def _advice(entries: list[Advice]) -> list[str]:
     return lines or ["Nothing to mend was found."]
 
 
-def _board(memory: Optional[MemoryChannels], view: dict[str, Any]) -> list[list[str]]:
+def _board(memory: Optional[MemoryChannels], view: TowerView) -> list[list[str]]:
     if not memory or not view["board"]:
         return [["What is in the slots is not known: the machine shows no SMBIOS table."]]
     rule = f"Read from SMBIOS, by the rule {escape(view['rule'] or 'none')}, confidence {escape(view['confidence'])}."
@@ -109,7 +110,7 @@ def _board(memory: Optional[MemoryChannels], view: dict[str, Any]) -> list[list[
     return [block(draw(memory).split("\n")), kinds, [rule]]
 
 
-def _bandwidth(found: Optional[dict[str, Any]]) -> list[str]:
+def _bandwidth(found: Optional[BandwidthView]) -> list[str]:
     if not found:
         return [f"Neither the DIMMs nor a measurement tell anything of it: {code(BENCH)}"]
     rows = [
@@ -119,7 +120,7 @@ def _bandwidth(found: Optional[dict[str, Any]]) -> list[str]:
     return table(["Step", "Bandwidth", "Speed it allows", "Why"], rows)
 
 
-def _forecast(found: Optional[dict[str, Any]]) -> list[list[str]]:
+def _forecast(found: Optional[ForecastView]) -> list[list[str]]:
     if not found:
         return []
     lines = [f"- Forecast: {escape(found['said'])}", f"- Limited by {escape(found['limit'])}"]
@@ -128,7 +129,7 @@ def _forecast(found: Optional[dict[str, Any]]) -> list[list[str]]:
     return [["## Forecast"], lines, table(["What would change it", "Gain", "Speed", "Note"], rows) if rows else []]
 
 
-def _placement(view: dict[str, Any]) -> list[list[str]]:
+def _placement(view: TowerView) -> list[list[str]]:
     if not view["placement"]:
         return [["No server answered when this report was made."]]
     policies = ", ".join(view["policies"]) or "none"
@@ -138,7 +139,7 @@ def _placement(view: dict[str, Any]) -> list[list[str]]:
     return [[escape(text)], table(["Node", "Holds", "Share"], rows), answer]
 
 
-def _history(view: dict[str, Any]) -> list[list[str]]:
+def _history(view: TowerView) -> list[list[str]]:
     found = view["history"]
     if not found:
         return [[f"Nothing was measured yet: {code(BENCH)}"]]
@@ -165,15 +166,15 @@ def _history(view: dict[str, Any]) -> list[list[str]]:
     return parts
 
 
-def _origin(view: dict[str, Any]) -> list[list[str]]:
+def _origin(view: TowerView) -> list[list[str]]:
     build, model = view["build"], view["model"]
     lines = [f"- System: {escape(view['system'])}"]
     if build:
         version = f"{build.get('llama_version')}, for {build.get('cpu')} CPUs, {build.get('compiler')}"
         lines += [f"- llama.cpp: {escape(version)}", f"- Build key: {escape(build['key'])}"]
     if model:
-        commit = f", commit {model['commit']}" if model.get("commit") else ""
-        lines.append(f"- Model: {escape(model['name'] + ', ' + view['model_size'] + commit)}")
+        commit = f"commit {model['commit']}" if model.get("commit") else None
+        lines.append(f"- Model: {escape(', '.join(filter(None, [model['name'], view['model_size'], commit])))}")
         lines += [f"- {escape(file['file'])}: SHA-256 {escape(file.get('sha256'))}" for file in model["files"]]
     lines += [f"- Shared by: {escape(view['distribution'])}"] if view["distribution"] else []
     declared = [

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from typing import Any, Optional
+from typing import Optional
 
 from ..advice.bandwidth_steps import KINDS, served_speed, steps
 from ..advice.document import OddTower
@@ -27,24 +27,35 @@ from ..tower_document import Node, Tower
 from .benchmark_history import history, nice
 from .board_picture import natural, picture
 from .document import Report, cpu_name, machine_name
+from .view import (
+    BandwidthView,
+    Dimms,
+    Figure,
+    FleetRow,
+    FleetView,
+    ForecastView,
+    NodeBar,
+    NodeView,
+    SlotRow,
+    StepBar,
+    Title,
+    TowerView,
+)
 
 
-def bandwidth(document: Report) -> Optional[dict[str, Any]]:
-    """The steps with their bars in percent of the axis, and the ``ticks`` of the axis; None where nothing is known.
-
-    ``lost`` is how far the bar of the last step before reaches that was known.
-    """
+def bandwidth(document: Report) -> Optional[BandwidthView]:
+    """None where nothing is known."""
     found = steps(document)
     longest = max((step["high"] or 0.0 for step in found), default=0.0)
     if not longest:
         return None
     tick = nice(longest / 4)
     axis = tick * math.ceil(longest / tick - 1e-9)
-    bars = []
+    bars: list[StepBar] = []
     before = 0.0
     for step in found:
         start, end = (round(100 * (value or 0.0) / axis, 2) for value in (step["low"], step["high"]))
-        bars.append({**step, "from": start, "to": end, "lost": before})
+        bars.append({**step, "start": start, "end": end, "lost": before})
         before = end if step["kind"] else before
     return {
         "steps": bars,
@@ -66,7 +77,7 @@ def _held(document: Report) -> dict[str, int]:
     return (placed["nodes"] if placed else None) or {}
 
 
-def placement(document: Report) -> list[dict[str, Any]]:
+def placement(document: Report) -> list[NodeBar]:
     """The memory of the service on each node, as parts of the largest."""
     nodes = _held(document)
     largest, total = max(nodes.values(), default=0), sum(nodes.values())
@@ -75,13 +86,13 @@ def placement(document: Report) -> list[dict[str, Any]]:
             "node": node,
             "said": size(count),
             "share": f"{count / total:.1%}" if total else "",
-            "to": round(100 * count / largest, 2) if largest else 0,
+            "bar": round(100 * count / largest, 2) if largest else 0,
         }
         for node, count in sorted(nodes.items(), key=lambda item: int(item[0]))
     ]
 
 
-def forecast(document: Report) -> Optional[dict[str, Any]]:
+def forecast(document: Report) -> Optional[ForecastView]:
     """The forecast of the speed, how the measured one compares with it, and what would change that one."""
     found = document["forecast"]
     if not found:
@@ -144,12 +155,12 @@ def _kind(dimm: Dimm) -> str:
     return " ".join(part for part in parts if part)
 
 
-def dimms(document: Report) -> dict[str, Any]:
-    """``kinds``: how many DIMMs there are of each kind; ``slots``: a row a slot, for the table under the board."""
+def dimms(document: Report) -> Dimms:
+    """What the table under the board shows."""
     memory = document["memory_channels"]
     found = (memory["dimms"] if memory else None) or []
     kinds = Counter(_kind(dimm) for dimm in found if dimm["populated"])
-    slots = [
+    slots: list[SlotRow] = [
         {
             "locator": clean(dimm["locator"] or "unnamed"),
             "socket": "unknown" if dimm["socket"] is None else dimm["socket"],
@@ -180,7 +191,7 @@ def declarations(document: Report) -> list[str]:
     return lines
 
 
-def tower_view(document: Report) -> dict[str, Any]:
+def tower_view(document: Report) -> TowerView:
     """All that the page of one tower shows."""
     tower, memory, model = document["tower"], document["memory_channels"], document["model"]
     service, placed = document["service"], _placed(document)
@@ -213,8 +224,8 @@ def tower_view(document: Report) -> dict[str, Any]:
     }
 
 
-def title(document: Report) -> dict[str, str]:
-    """What both pages say of a tower: its name, what it is, when that was read, and what stands in its way."""
+def title(document: Report) -> Title:
+    """What both pages say."""
     return {
         "host": clean(document["host"]),
         "machine": clean(machine_name(document["tower"])),
@@ -224,7 +235,7 @@ def title(document: Report) -> dict[str, str]:
     }
 
 
-def _node(node: Node) -> dict[str, Any]:
+def _node(node: Node) -> NodeView:
     pools = sorted((node.get("hugepages") or {}).items(), key=lambda item: int(item[0]))
     return {
         "node": node["node"],
@@ -258,8 +269,8 @@ def _populated(document: Report) -> Optional[str]:
     return rate(known["populated_gb_s"]) if known and known["populated_gb_s"] else None
 
 
-def figures(document: Report) -> list[dict[str, str]]:
-    """The four numbers to see first: ``name``, ``value``, ``unit`` and what to hold it ``against``, if anything."""
+def figures(document: Report) -> list[Figure]:
+    """The four numbers to see first."""
     speed, _when = served_speed(document)
     model, known, populated = document["model"], _bandwidths(document), _populated(document)
     used, total = channels_in_use(document["memory_channels"])
@@ -294,12 +305,12 @@ def figures(document: Report) -> list[dict[str, str]]:
     ]
 
 
-def fleet_view(documents: list[Report], odd: list[OddTower]) -> dict[str, Any]:
+def fleet_view(documents: list[Report], odd: list[OddTower]) -> FleetView:
     """All that the page of the fleet shows: a row a tower, and who is not like the others."""
     different = {entry["host"] for entry in odd}
     speeds = {document["host"]: served_speed(document)[0] or 0.0 for document in documents}
     fastest = max(speeds.values(), default=0.0)
-    rows = []
+    rows: list[FleetRow] = []
     for document in sorted(documents, key=lambda document: natural(document["host"])):
         host, (used, total) = document["host"], channels_in_use(document["memory_channels"])
         counted = used is not None and total is not None

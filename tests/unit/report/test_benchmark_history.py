@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.benchmark.results import quantity as quantity_of
-from plugins.module_utils.report.benchmark_history import BOTTOM, TOP, history, nice
+from plugins.module_utils.report.benchmark_history import BOTTOM, TOP, History, history, nice
 
 
 def run(started: str, results: dict[str, list[float]], conditions: str = "a") -> Any:
@@ -19,7 +19,7 @@ def run(started: str, results: dict[str, list[float]], conditions: str = "a") ->
     return {"started": started, "conditions": {"kernel": conditions}, "results": quantities, "skipped": {}}
 
 
-def shown(*runs: Any) -> dict[str, Any]:
+def shown(*runs: Any) -> History:
     found = history(list(runs))
     assert found
     return found

@@ -23,9 +23,9 @@ def test_bars_are_parts_of_a_round_axis() -> None:
     assert found
     assert [tick["text"] for tick in found["ticks"]] == ["0", "200", "400", "600"]
     whole, populated, reachable = found["steps"][:3]
-    assert whole["to"] == pytest.approx(76.8)
-    assert populated["lost"] == whole["to"]
-    assert (reachable["from"], reachable["to"]) == (pytest.approx(30.67), pytest.approx(36.5))
+    assert whole["end"] == pytest.approx(76.8)
+    assert populated["lost"] == whole["end"]
+    assert [reachable["start"], reachable["end"]] == pytest.approx([30.67, 36.5])
 
 
 def test_nothing_is_known_of_a_machine_that_shows_nothing() -> None:
