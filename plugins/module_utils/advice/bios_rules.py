@@ -13,6 +13,7 @@ is never claimed. Facts, settings and sentences are checked by ``rule_problems``
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from ..memory.document import Advice as MemoryAdvice
@@ -20,7 +21,7 @@ from ..memory.document import MemoryChannels
 from ..text import rate
 from ..tower_document import Tower
 from .document import Advice, SettingAdvice
-from .facts import FACTS, facts, vendor_of
+from .facts import FACTS, Facts, facts, vendor_of
 
 SEVERITIES = ("problem", "advice", "info")
 
@@ -28,7 +29,7 @@ CONDITION = re.compile(r"(?P<fact>\w+) (?P<operator>is not|is|in|contains|>|<) (
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-def holds(condition: str, known: dict[str, Any]) -> bool:
+def holds(condition: str, known: Mapping[str, object]) -> bool:
     """Whether a condition is true of the facts. Nothing but ``is unknown`` is true of an unknown one."""
     match = CONDITION.fullmatch(condition)
     if not match:
@@ -39,15 +40,17 @@ def holds(condition: str, known: dict[str, Any]) -> bool:
     if have is None:
         return False
     if operator in (">", "<"):
-        return float(have) > float(value) if operator == ">" else float(have) < float(value)
+        number = float(str(have))
+        return number > float(value) if operator == ">" else number < float(value)
     if operator == "contains":
         return value in str(have).split(",")
     among = [part.strip() for part in value.split(",")] if operator == "in" else [value]
     return (str(have) in among) != (operator == "is not")
 
 
-def _filled(text: Optional[str], known: dict[str, Any]) -> Optional[str]:
-    return PLACEHOLDER.sub(lambda match: str(known[match[1]]), text) if text else text
+def _filled(text: Optional[str], known: Facts) -> Optional[str]:
+    named: Mapping[str, object] = known
+    return PLACEHOLDER.sub(lambda match: str(named[match[1]]), text) if text else text
 
 
 def _words(text: Optional[str]) -> Optional[str]:
@@ -89,7 +92,7 @@ def rule_problems(table: dict[str, Any]) -> list[str]:
                 named.add(fact)
                 if fact in FACTS and fact not in sure:
                     problems.append(f"{name}: its {key} names {{{fact}}}, which no condition makes sure of.")
-        problems += [f"{name}: there is no fact {fact}." for fact in sorted(named - FACTS.keys())]
+        problems += [f"{name}: there is no fact {fact}." for fact in sorted(named - set(FACTS))]
     return problems
 
 
@@ -146,7 +149,7 @@ def _explained(entry: MemoryAdvice, table: dict[str, Any], vendor: Optional[str]
     }
 
 
-def _ruled(rule: dict[str, Any], table: dict[str, Any], vendor: Optional[str], known: dict[str, Any]) -> SettingAdvice:
+def _ruled(rule: dict[str, Any], table: dict[str, Any], vendor: Optional[str], known: Facts) -> SettingAdvice:
     """What a rule says of a tower for which it holds."""
     return {
         "severity": rule["severity"],

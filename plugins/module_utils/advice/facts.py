@@ -4,53 +4,81 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Optional, TypedDict
 
 from ..memory.bandwidth import channels_in_use
 from ..memory.cpus import ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
 from ..sysfs import parse_cpu_list
-from ..tower_document import Frequency, L3Cache, Tower
+from ..tower_document import Hsmp, L3Cache, Tower
 
-# What can be asked of a tower; a fact that Linux does not show is None.
-FACTS = {
-    "machine": "real, guest or container",
-    "architecture": "as uname -m says it",
-    "cpu": "AMD, Intel, ARM or other",
-    "cpu_name": "brand of the CPU",
-    "cpu_kind": "its row in memory/cpus.py, such as EPYC 9004 (Genoa); other where it is in none",
-    "server": "yes where its boards are servers' or workstations'",
-    "fabric": "generation of the fabric of an EPYC or Threadripper that has the NPS setting: zen2 to zen5",
-    "sockets": "CPU packages",
-    "cpus": "logical CPUs online",
-    "cores": "physical cores online",
-    "smt": "on, off, or none where the CPU has none",
-    "nodes": "all memory nodes of Linux",
-    "nodes_per_socket": "nodes with CPUs in each socket; 0 where one node spans the sockets",
-    "empty_nodes": "nodes with CPUs and without memory",
-    "memory_only_nodes": "nodes with memory and without CPUs",
-    "distances": "distances of the SLIT, each once: in a node, in a socket, beyond",
-    "l3_per_socket": "L3 caches of each socket",
-    "l3_as_numa": "yes where the nodes are L3 caches, no where they are not, unknown where both fit",
-    "nps": "nodes per socket where they are those of AMD's NPS setting: not of guests, nor with a numa_option",
-    "command_line": "of the kernel",
-    "numa_option": "off or fake where numa= or acpi= of the kernel command line hides or makes up nodes, else none",
-    "frequency_mode": "active where the CPU picks its clocks by a preference, passive where Linux does",
-    "frequency_driver": "cpufreq driver",
-    "hwp": "yes or no: hardware P-states of Intel, which Linux uses unless intel_pstate=no_hwp",
-    "governor": "governors in use",
-    "governors": "governors the driver has",
-    "epp": "energy/performance preferences in use",
-    "boost": "on or off",
-    "iommu": "on or off",
-    "x2apic": "yes or no",
-    "fabric_mhz": "clock of the data fabric now, by HSMP",
-    "configured_mts": "the slowest DIMM's speed, MT/s",
-    "rated_mts": "the fastest DIMM's rating, MT/s",
-    "channels": "channels of all CPUs",
-    "channels_populated": "channels with a DIMM",
-    "memory_advice": "codes of what memory_channels_info advises",
-}
+
+class MachineFacts(TypedDict):
+    """The machine and its CPUs."""
+
+    machine: Optional[str]  # real, guest or container
+    architecture: Optional[str]  # as uname -m says it
+    cpu: Optional[str]  # AMD, Intel, ARM or other
+    cpu_name: Optional[str]  # brand of the CPU
+    cpu_kind: Optional[str]  # its row in memory/cpus.py, such as EPYC 9004 (Genoa); other where it is in none
+    server: Optional[str]  # yes where its boards are servers' or workstations'
+    fabric: Optional[str]  # generation of the fabric of an EPYC or Threadripper that has the NPS setting: zen2 to zen5
+    sockets: Optional[int]  # CPU packages
+    cpus: Optional[int]  # logical CPUs online
+    cores: Optional[int]  # physical cores online
+    smt: Optional[str]  # on, off, or none where the CPU has none
+    iommu: Optional[str]  # on or off
+    x2apic: Optional[str]  # yes or no
+    command_line: Optional[str]  # of the kernel
+
+
+class NodeFacts(TypedDict):
+    """Its memory nodes and L3 caches."""
+
+    nodes: Optional[int]  # all memory nodes of Linux
+    nodes_per_socket: Optional[int]  # nodes with CPUs in each socket; 0 where one node spans the sockets
+    empty_nodes: Optional[int]  # nodes with CPUs and without memory
+    memory_only_nodes: Optional[int]  # nodes with memory and without CPUs
+    distances: Optional[str]  # distances of the SLIT, each once: in a node, in a socket, beyond
+    l3_per_socket: Optional[int]  # L3 caches of each socket
+    l3_as_numa: Optional[str]  # yes where the nodes are L3 caches, no where they are not, unknown where both fit
+    nps: Optional[
+        int
+    ]  # nodes per socket where they are those of AMD's NPS setting: not of guests, nor with numa_option
+    # off or fake where numa= or acpi= of the kernel command line hides or makes up nodes, else none
+    numa_option: Optional[str]
+
+
+class FrequencyFacts(TypedDict):
+    """How Linux sets the clocks of the CPUs."""
+
+    frequency_mode: Optional[str]  # active where the CPU picks its clocks by a preference, passive where Linux does
+    frequency_driver: Optional[str]  # cpufreq driver
+    hwp: Optional[str]  # yes or no: hardware P-states of Intel, which Linux uses unless intel_pstate=no_hwp
+    governor: Optional[str]  # governors in use
+    governors: Optional[str]  # governors the driver has
+    epp: Optional[str]  # energy/performance preferences in use
+    boost: Optional[str]  # on or off
+
+
+class MemoryFacts(TypedDict):
+    """The way to the memory, and its DIMMs; a sum is None where a part of it is."""
+
+    fabric_mhz: Optional[str]  # clock of the data fabric now, by HSMP
+    configured_mts: Optional[int]  # the slowest DIMM's speed, MT/s
+    rated_mts: Optional[int]  # the fastest DIMM's rating, MT/s
+    channels: Optional[int]  # channels of all CPUs
+    channels_populated: Optional[int]  # channels with a DIMM
+    memory_advice: Optional[str]  # codes of what memory_channels_info advises
+
+
+class Facts(MachineFacts, NodeFacts, FrequencyFacts, MemoryFacts):
+    """What can be asked of a tower; a fact that Linux does not show is None, and of several values there is a list with
+    commas."""
+
+
+# Their names, in this order.
+FACTS = tuple(Facts.__annotations__)
 
 # Names of boards, systems and firmware -> the column of menus; the first that fits.
 VENDORS = (
@@ -119,7 +147,7 @@ def _l3_as_numa(tower: Tower) -> Optional[str]:
 
 
 def _l3_per_socket(tower: Tower) -> Optional[int]:
-    counts: dict[Any, int] = {}
+    counts: dict[Optional[int], int] = {}
     for cache in tower["l3"] or []:
         counts[cache["package"]] = counts.get(cache["package"], 0) + 1
     return counts.popitem()[1] if len(set(counts.values())) == 1 else None
@@ -153,17 +181,76 @@ def _cpu(tower: Tower) -> Optional[str]:
     return "ARM" if (tower["architecture"] or "").startswith(("aarch64", "arm")) else vendor and "other"
 
 
+def _fabric(tower: Tower) -> Optional[str]:
+    cpu = tower["cpu"]
+    links = ccd_links(cpu["family"], cpu["model_number"], cpu["model"] or "") if _cpu(tower) == "AMD" else None
+    return links[0] if links else None
+
+
 def _hwp(tower: Tower) -> Optional[str]:
     if _cpu(tower) != "Intel" or not tower["cpu"]["flags"]:
         return None
     return "yes" if "hwp" in tower["cpu"]["flags"] and not _has(tower["command_line"], "intel_pstate=no_hwp") else "no"
 
 
-def _memory_facts(channels: Optional[MemoryChannels]) -> dict[str, Any]:
-    """What memory_channels_info says; a sum is None where a part of it is."""
+def _machine_facts(tower: Tower) -> MachineFacts:
+    cpu, brand, control, iommu = tower["cpu"], tower["cpu"]["model"], tower["smt_control"], tower["iommu"]
+    memory = cpu_memory(brand or "", cpu["family"], cpu["model_number"])
+    guest = {True: "guest", False: "real", None: None}[tower["hypervisor"]]
+    return {
+        "machine": "container" if tower["container"] else guest,
+        "architecture": tower["architecture"],
+        "cpu": _cpu(tower),
+        "cpu_name": brand,
+        "cpu_kind": memory.name if memory else "other" if brand else None,
+        "server": ("yes" if memory.server else "no") if memory else None,
+        "fabric": _fabric(tower),
+        "sockets": tower["sockets"],
+        "cpus": tower["cpus"],
+        "cores": tower["cores"],
+        "smt": "none" if control in ("notsupported", "notimplemented") else _switch(tower["smt_active"]),
+        "iommu": _switch(bool(iommu["units"]) if iommu else None),
+        "x2apic": {True: "yes", False: "no", None: None}[tower["x2apic"]],
+        "command_line": tower["command_line"],
+    }
+
+
+def _node_facts(tower: Tower) -> NodeFacts:
+    l3_as_numa, per_socket = _l3_as_numa(tower), tower["nodes_per_socket"]
+    numa_option = _option(tower["command_line"])
+    by_firmware = numa_option == "none" and not tower["hypervisor"]
+    return {
+        "nodes": len(tower["nodes"]) or None,
+        "nodes_per_socket": per_socket,
+        "empty_nodes": _empty_nodes(tower),
+        "memory_only_nodes": _memory_only_nodes(tower),
+        "distances": ", ".join(map(str, sorted({way for node in tower["nodes"] for way in node["distances"]}))) or None,
+        "l3_per_socket": _l3_per_socket(tower),
+        "l3_as_numa": l3_as_numa,
+        "nps": per_socket if _fabric(tower) and l3_as_numa == "no" and by_firmware else None,
+        "numa_option": numa_option,
+    }
+
+
+def _frequency_facts(tower: Tower) -> FrequencyFacts:
+    found = tower["frequency"]
+    driver = found["driver"] if found else None
+    return {
+        "frequency_mode": driver and ("active" if driver in ("intel_pstate", "amd-pstate-epp") else "passive"),
+        "frequency_driver": driver,
+        "hwp": _hwp(tower),
+        "governor": found["governor"] if found else None,
+        "governors": ",".join(found["governors"]) or None if found else None,
+        "epp": found["energy_performance_preference"] if found else None,
+        "boost": _switch(found["boost"]) if found else None,
+    }
+
+
+def _memory_facts(hsmp: Optional[Hsmp], channels: Optional[MemoryChannels]) -> MemoryFacts:
     dimms = [dimm for dimm in (channels and channels["dimms"]) or [] if dimm["populated"]]
     used, total = channels_in_use(channels)
     return {
+        "fabric_mhz": ", ".join(str(value) for value in (hsmp["fabric_mhz"] if hsmp else []) if value) or None,
         "configured_mts": min((dimm["configured_mts"] for dimm in dimms if dimm["configured_mts"]), default=None),
         "rated_mts": max((dimm["rated_mts"] for dimm in dimms if dimm["rated_mts"]), default=None),
         "channels": total,
@@ -172,59 +259,14 @@ def _memory_facts(channels: Optional[MemoryChannels]) -> dict[str, Any]:
     }
 
 
-def _frequency_facts(found: Optional[Frequency]) -> dict[str, Any]:
-    """How Linux sets the clocks."""
-    names = ("frequency_mode", "frequency_driver", "governor", "governors", "epp", "boost")
-    if not found:
-        return dict.fromkeys(names)
-    driver = found["driver"]
-    mode = driver and ("active" if driver in ("intel_pstate", "amd-pstate-epp") else "passive")
-    governors = ",".join(found["governors"]) or None
-    preference, boost = found["energy_performance_preference"], _switch(found["boost"])
-    return dict(zip(names, (mode, driver, found["governor"], governors, preference, boost)))
-
-
-def facts(tower: Tower, channels: Optional[MemoryChannels] = None) -> dict[str, Any]:
-    """The facts that FACTS names, from what tower_info and memory_channels_info return."""
-    cpu, brand = tower["cpu"], tower["cpu"]["model"]
-    memory = cpu_memory(brand or "", cpu["family"], cpu["model_number"])
-    links = ccd_links(cpu["family"], cpu["model_number"], brand or "") if _cpu(tower) == "AMD" else None
-    guest = {True: "guest", False: "real", None: None}[tower["hypervisor"]]
-    l3_as_numa, per_socket = _l3_as_numa(tower), tower["nodes_per_socket"]
-    numa_option = _option(tower["command_line"])
-    by_firmware = numa_option == "none" and guest != "guest"
-    control, iommu, hsmp = tower["smt_control"], tower["iommu"], tower["hsmp"]
-    found = {
-        "machine": "container" if tower["container"] else guest,
-        "architecture": tower["architecture"],
-        "cpu": _cpu(tower),
-        "cpu_name": brand,
-        "cpu_kind": memory.name if memory else "other" if brand else None,
-        "server": ("yes" if memory.server else "no") if memory else None,
-        "fabric": links[0] if links else None,
-        "sockets": tower["sockets"],
-        "cpus": tower["cpus"],
-        "cores": tower["cores"],
-        "smt": "none" if control in ("notsupported", "notimplemented") else _switch(tower["smt_active"]),
-        "nodes": len(tower["nodes"]) or None,
-        "nodes_per_socket": per_socket,
-        "empty_nodes": _empty_nodes(tower),
-        "memory_only_nodes": _memory_only_nodes(tower),
-        "distances": ", ".join(map(str, sorted({way for node in tower["nodes"] for way in node["distances"]}))) or None,
-        "l3_per_socket": _l3_per_socket(tower),
-        "l3_as_numa": l3_as_numa,
-        "nps": per_socket if links and l3_as_numa == "no" and by_firmware else None,
-        "command_line": tower["command_line"],
-        "numa_option": numa_option,
-        "hwp": _hwp(tower),
-        "iommu": _switch(bool(iommu["units"]) if iommu else None),
-        "x2apic": {True: "yes", False: "no", None: None}[tower["x2apic"]],
-        "fabric_mhz": ", ".join(str(value) for value in (hsmp["fabric_mhz"] if hsmp else []) if value) or None,
-        **_frequency_facts(tower["frequency"]),
-        **_memory_facts(channels),
+def facts(tower: Tower, channels: Optional[MemoryChannels] = None) -> Facts:
+    """The facts, from what tower_info and memory_channels_info return."""
+    return {
+        **_machine_facts(tower),
+        **_node_facts(tower),
+        **_frequency_facts(tower),
+        **_memory_facts(tower["hsmp"], channels),
     }
-    assert found.keys() == FACTS.keys()
-    return found
 
 
 def _switch(value: Optional[bool]) -> Optional[str]:

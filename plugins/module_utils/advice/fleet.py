@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Optional
 
 from .document import Difference, Machine, OddTower
-from .facts import facts
+from .facts import Facts, facts
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -25,7 +25,7 @@ NUMA_OPTIONS = {
 }
 
 
-def _nodes(known: dict[str, Any]) -> Optional[str]:
+def _nodes(known: Facts) -> Optional[str]:
     count = known["nodes_per_socket"]
     # Without the command line, nodes may be those of numa=fake as well as the BIOS's.
     if count is None or known["numa_option"] is None:
@@ -37,7 +37,7 @@ def _nodes(known: dict[str, Any]) -> Optional[str]:
     return f"{count} node{'s' if count > 1 else ''} a socket" if count else "one node for all sockets"
 
 
-def _channels(known: dict[str, Any]) -> Optional[str]:
+def _channels(known: Facts) -> Optional[str]:
     if known["channels_populated"] is None:
         return None
     return f"{known['channels_populated']} of {known['channels'] or 'unknown'} channels"
@@ -51,13 +51,13 @@ def traits(document: Machine) -> dict[str, Optional[str]]:
     sizes = sorted({dimm["size_bytes"] or 0 for dimm in dimms})
     each = len(dimms) / known["channels_populated"] if known["channels_populated"] else None
 
-    def said(template: str, value: Any) -> Optional[str]:
+    def said(template: str, value: object) -> Optional[str]:
         return None if value is None else template.format(value)
 
     return {
         "sockets": said("{} sockets in use", known["sockets"]),
         "nodes": _nodes(known),
-        "numa option": NUMA_OPTIONS.get(known["numa_option"]),
+        "numa option": NUMA_OPTIONS.get(known["numa_option"] or ""),
         "channels": _channels(known),
         "DIMM sizes": said("DIMMs of {} GiB", " and ".join(f"{size / 2**30:.0f}" for size in sizes) or None),
         "DIMMs a channel": said("{:g} DIMMs a channel", each),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Optional
 
 from ..advice.document import Advice, SettingAdvice
@@ -15,7 +16,7 @@ from ..tower_document import Tower
 
 def _seen(tower: Tower, channels: Optional[MemoryChannels]) -> list[str]:
     """All facts on the machine, as facts.py names them, and those that it does not show."""
-    known = facts(tower, channels)
+    known: Mapping[str, object] = facts(tower, channels)
     names = [name for name in FACTS if name != "memory_advice"]
     shown = [f"{name.replace('_', ' ')} {known[name]}" for name in names if known[name] is not None]
     unknown = [name.replace("_", " ") for name in names if known[name] is None]
