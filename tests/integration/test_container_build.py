@@ -88,5 +88,7 @@ def test_a_controller_that_went_away_finds_its_build_again(host: Any) -> None:
     second = playbook("playbooks/build.yml", "--limit", "bookworm", **options)
     assert second.code == 0
     # Either it waited for the build, or found it done; it started none.
-    assert second.finds(r"TASK \[llamatower\.tower\.llama_build : Build llama\.cpp\] \*+ (bookworm: \S[^*]* )?ok: \[bookworm\]")
+    assert second.finds(
+        r"TASK \[llamatower\.tower\.llama_build : Build llama\.cpp\] \*+ (bookworm: \S[^*]* )?ok: \[bookworm\]"
+    )
     assert is_whole(host)

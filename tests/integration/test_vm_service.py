@@ -25,7 +25,7 @@ def test_a_start_outside_of_the_preparation_is_a_warning_or_fails_with_the_sente
     assert restart(site) == "", last_words(site)
     assert re.search("has the policy default.* serves all the same", last_words(site))
     intent = "/etc/llama-server/main.json"
-    site.ssh(f"sudo cp {intent} {intent}.before; sudo sed -i '/placement_failure/s/warn/fail/' {intent}")
+    site.ssh(f"sudo cp -p {intent} {intent}.before; sudo sed -i '/placement_failure/s/warn/fail/' {intent}")
     assert "FAILED" in restart(site)
     assert "has the policy default" in last_words(site)
     assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
