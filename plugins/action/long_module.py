@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+if TYPE_CHECKING:
+    from ..module_utils.progress import ProgressInfo
 
 display = Display()
 
@@ -62,11 +65,12 @@ class ActionModule(ActionBase):
             time.sleep(pause(time.monotonic() - began))
             now = time.monotonic()
             try:
-                state: dict[str, Any] = self._execute_module(
+                answer: dict[str, Any] = self._execute_module(
                     module_name="llamatower.tower.progress_info", module_args=arguments, task_vars=task_vars
                 )
-                if state.get("failed"):
-                    return state
+                if answer.get("failed"):
+                    return answer
+                state = cast("ProgressInfo", answer)
                 if state["finished"]:
                     return self._result(name, job, task_vars)
             except AnsibleConnectionFailure as error:

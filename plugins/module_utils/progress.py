@@ -39,6 +39,16 @@ class ProgressState(TypedDict):
     updated: float
 
 
+class ProgressInfo(TypedDict):
+    """What progress_info returns: whether a job holds the lock (None for who may not know), whether the wrapper of one
+    has ended (None where it was not asked for), what the job last told, and the line for that."""
+
+    running: Optional[bool]
+    finished: Optional[bool]
+    progress: Optional[ProgressState]
+    line: Optional[str]
+
+
 def _private(path: str, flags: int) -> int:
     """Open a lock, also one that was made for all: whoever can read a file can lock it, and keep a job waiting."""
     descriptor = os.open(path, flags, 0o600)

@@ -68,7 +68,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.progress import describe, read, running
+from ..module_utils.progress import ProgressInfo, describe, read, running
 
 
 def finished(job_path: str) -> bool:
@@ -88,13 +88,13 @@ def main() -> None:
     # In this order: a job gives its lock back before the wrapper writes its result.
     is_running = running(path)
     state = read(path)
-    module.exit_json(
-        changed=False,
-        running=is_running,
-        finished=finished(job_path) if job_path else None,
-        progress=state,
-        line=describe(state) if state else None,
-    )
+    found: ProgressInfo = {
+        "running": is_running,
+        "finished": finished(job_path) if job_path else None,
+        "progress": state,
+        "line": describe(state) if state else None,
+    }
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,8 @@ class NodeFacts(TypedDict):
     distances: Optional[str]  # distances of the SLIT, each once: in a node, in a socket, beyond
     l3_per_socket: Optional[int]  # L3 caches of each socket
     l3_as_numa: Optional[str]  # yes where the nodes are L3 caches, no where they are not, unknown where both fit
-    nps: Optional[
-        int
-    ]  # nodes per socket where they are those of AMD's NPS setting: not of guests, nor with numa_option
+    # nodes per socket where they are those of AMD's NPS setting: not of guests, nor with a numa_option
+    nps: Optional[int]
     # off or fake where numa= or acpi= of the kernel command line hides or makes up nodes, else none
     numa_option: Optional[str]
 
