@@ -7,7 +7,7 @@ from typing import Any
 
 from ..module_utils.model.distribution import distribution_plan
 from ..module_utils.model.fit import disk_problem, model_memory, models_that_fit, suggestion
-from ..module_utils.model.store import make_plan
+from ..module_utils.model.store import model_plan
 
 
 class FilterModule:
@@ -18,7 +18,7 @@ class FilterModule:
             "disk_problem": disk_problem,
             "distribution_plan": distribution_plan,
             "model_memory": model_memory,
-            "model_plan": make_plan,
+            "model_plan": model_plan,
             "model_suggestion": suggestion,
             "models_that_fit": models_that_fit,
         }

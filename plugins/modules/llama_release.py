@@ -91,11 +91,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.build.cpu_features import refusal
 from ..module_utils.build.release import (
     ReleaseError,
+    archive_manifest,
     current_key,
     install,
     locked,
     prune,
-    read_manifest,
     switch,
     whole,
 )
@@ -119,7 +119,7 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
                 raise ReleaseError(
                     f"There is no release {key} in {releases}: run ansible-playbook llamatower.tower.build."
                 )
-            manifest = read_manifest(archive)
+            manifest = archive_manifest(archive)
             refuse(manifest["cpu_features"])
             install(archive, manifest, releases / key)
         removed = []

@@ -137,7 +137,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.bios.plan import BiosPlan, plan, plan_text, refusal, taken_over, to_reset
+from ..module_utils.bios.plan import BiosPlan, plan, refusal, settings_text, taken_over, to_reset
 from ..module_utils.bios.record import Record, after_write, before_write, keep, read_record, still_pending
 from ..module_utils.bios.redfish import Bios, Redfish, RedfishError
 
@@ -189,7 +189,7 @@ def run(module: AnsibleModule, bmc: Redfish, record: Record) -> None:
     state = module.params["state"]
     change = Change(module, bmc, record)
     found, planned = change.read()
-    result: dict[str, Any] = {"plan": planned, "text": plan_text(planned), "changed": False}
+    result: dict[str, Any] = {"plan": planned, "text": settings_text(planned), "changed": False}
     why = refusal(planned, state, module.params["accept_pending"], bmc.host)
     if why:
         module.fail_json(msg=why, **result)

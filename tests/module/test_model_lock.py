@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.model.store import make_plan
+from plugins.module_utils.model.store import model_plan
 from tests.controller import MODEL, ONE, REPO, SET, SOURCE, TOKEN, Tower, counts, said, tiny_hub
 from tests.gguf_builder import shards
 from tests.run_module import run_module
@@ -123,7 +123,7 @@ def test_what_is_locked_comes_from_a_mirror_and_follows_its_branch_only_when_it_
     moved = tower.lock()
     assert f"tiny: {before} -> {tower.commit()}, 1 of 2 files changed" in said(moved)
 
-    (plan,) = make_plan(tower.found()["models"], [])
+    (plan,) = model_plan(tower.found()["models"], [])
     assert plan["missing_bytes"] == len(list(SET.values())[1])
     tower.hub.log.clear()
     assert tower.fetch()["changed"] is True

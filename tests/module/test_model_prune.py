@@ -14,7 +14,7 @@ import pytest
 
 from plugins.module_utils.model.fit import disk_problem
 from plugins.module_utils.model.prune import found, prune_problem
-from plugins.module_utils.model.store import make_plan
+from plugins.module_utils.model.store import model_plan
 from tests.controller import MODEL, Tower, counts, said, tiny_hub
 from tests.run_module import run_module
 
@@ -138,5 +138,5 @@ def test_room_that_is_made_counts(tower: Tower) -> None:
         (tower.store / "old/model.gguf").unlink()
     assert counts(preview)["changed"] == 2 and "-old, 2.1 GB" in preview.stdout, preview.stdout
     resolved = run_module("model_source_info", models=[MODEL], endpoint=tower.hub.url)["models"]
-    problem = disk_problem(make_plan(found["models"], resolved), str(tower.store), free, reserve)
+    problem = disk_problem(model_plan(found["models"], resolved), str(tower.store), free, reserve)
     assert problem and "make room" in problem

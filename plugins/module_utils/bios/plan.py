@@ -173,7 +173,7 @@ def taken_over(planned: BiosPlan, before: Optional[str], now: Optional[str]) -> 
     return restarted and all(entry["state"] == "same" for entry in planned["settings"])
 
 
-def plan_text(planned: BiosPlan) -> str:
+def settings_text(planned: BiosPlan) -> str:
     """The plan as lines: current value, pending one, wanted one of each setting."""
     lines = []
     for entry in planned["settings"]:

@@ -99,7 +99,7 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def read_manifest(archive: str) -> BuildManifest:
+def archive_manifest(archive: str) -> BuildManifest:
     """The manifest in a build archive, its first member."""
     try:
         with tarfile.open(archive, "r:") as contents:

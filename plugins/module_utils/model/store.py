@@ -115,7 +115,7 @@ def find(store: str, model: Declaration, locked: ResolvedModel | None) -> Stored
     }
 
 
-def make_plan(stored: list[StoredModel], sources: list[ResolvedModel]) -> list[PlanEntry]:
+def model_plan(stored: list[StoredModel], sources: list[ResolvedModel]) -> list[PlanEntry]:
     """One entry a model, from what the store holds and, where it does not hold it, what the lock or its source says."""
     resolved = {entry["name"]: entry for entry in sources}
     plan: list[PlanEntry] = []

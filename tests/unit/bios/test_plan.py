@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.bios.plan import measured_problems, plan, plan_text, refusal, taken_over, to_reset
+from plugins.module_utils.bios.plan import measured_problems, plan, refusal, settings_text, taken_over, to_reset
 from plugins.module_utils.bios.settings import words
 
 REPO = Path(__file__).resolve().parents[3]
@@ -158,7 +158,7 @@ def test_hpe_asks_for_apbdis_the_other_way_around() -> None:
 def test_the_plan_as_text() -> None:
     bios, registry = board(("X0001", "NUMA nodes per socket", ["NPS1", "NPS4"], "NPS4"))
     planned = plan(bios, {"Attributes": {"X0001": "NPS1"}}, registry, {"nodes_per_socket": 1}, SPELLINGS)
-    assert plan_text(planned) == (
+    assert settings_text(planned) == (
         "nodes_per_socket: NUMA nodes per socket (X0001) is NPS4, pending NPS1, which the next reboot applies"
     )
 

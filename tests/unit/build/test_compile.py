@@ -11,14 +11,14 @@ import pytest
 
 from plugins.module_utils.build.compile import BuildError, failure, ninja_progress
 from plugins.module_utils.build.key import BINARIES
-from plugins.module_utils.build.release import read_manifest
+from plugins.module_utils.build.release import archive_manifest
 from tests.tiny_build import make, plan, source_archive
 
 
 def test_the_archive_is_a_manifest_and_the_binaries(made: Any) -> None:
     with tarfile.open(made["archive"]) as contents:
         assert sorted(contents.getnames()) == sorted(["manifest.json", *(f"bin/{name}" for name in BINARIES)])
-    assert read_manifest(made["archive"]) == made["manifest"]
+    assert archive_manifest(made["archive"]) == made["manifest"]
     assert made["manifest"]["llama_version"] == "0.5.0"
 
 

@@ -22,11 +22,11 @@ import pytest
 from plugins.module_utils.build import release as releases
 from plugins.module_utils.build.release import (
     ReleaseError,
+    archive_manifest,
     current_key,
     install,
     locked,
     prune,
-    read_manifest,
     superfluous,
     switch,
     trial_problem,
@@ -79,7 +79,7 @@ def test_half_an_archive_is_refused(made: Any, tmp_path: Path) -> None:
     half = tmp_path / "half.tar"
     half.write_bytes(Path(made["archive"]).read_bytes()[:700])
     with pytest.raises(ReleaseError, match=r"half.tar is no whole build archive"):
-        read_manifest(str(half))
+        archive_manifest(str(half))
 
 
 def archive_of(made: Any, path: Path, *more: tarfile.TarInfo, without: str = "") -> str:
@@ -115,7 +115,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o755, target: 
 def test_what_the_manifest_does_not_name_is_refused(made: Any, tmp_path: Path, added: tarfile.TarInfo) -> None:
     archive, release = archive_of(made, tmp_path / "x.tar", added), tmp_path / "releases" / "x"
     with pytest.raises(ReleaseError, match="that its manifest does not name, or twice"):
-        install(archive, read_manifest(archive), release)
+        install(archive, archive_manifest(archive), release)
     assert list(release.parent.iterdir()) == []
     assert not Path("/tmp/outside-of-the-release").exists()
 
@@ -134,14 +134,14 @@ def test_what_the_manifest_does_not_name_is_refused(made: Any, tmp_path: Path, a
 def test_a_binary_that_is_no_plain_file_is_refused(made: Any, tmp_path: Path, instead: tarfile.TarInfo) -> None:
     archive, release = archive_of(made, tmp_path / "x.tar", instead, without="bin/llama-cli"), tmp_path / "r" / "x"
     with pytest.raises(ReleaseError, match=r"bin/llama-cli in .*x\.tar is not a plain file"):
-        install(archive, read_manifest(archive), release)
+        install(archive, archive_manifest(archive), release)
     assert list(release.parent.iterdir()) == []
 
 
 def test_an_archive_without_one_of_its_binaries_is_refused(made: Any, tmp_path: Path) -> None:
     archive = archive_of(made, tmp_path / "x.tar", without="bin/llama-cli")
     with pytest.raises(ReleaseError, match=r"x\.tar lacks bin/llama-cli"):
-        install(archive, read_manifest(archive), tmp_path / "releases" / "x")
+        install(archive, archive_manifest(archive), tmp_path / "releases" / "x")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_manifest_that_names_no_such_files_is_refused(tmp_path: Path, manifest
         named.size = len(text)
         contents.addfile(named, io.BytesIO(text))
     with pytest.raises(ReleaseError, match=words):
-        read_manifest(str(path))
+        archive_manifest(str(path))
 
 
 # What each of these does is done, or not, when the power fails or the run is killed.

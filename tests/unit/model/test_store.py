@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.files import write_json
-from plugins.module_utils.model.store import find, intact_files, make_plan, partial_bytes, state_of
+from plugins.module_utils.model.store import find, intact_files, model_plan, partial_bytes, state_of
 
 SOURCE = {"repo": "acme/tiny-GGUF", "revision": "main", "files": "*Q6_K*"}
 
@@ -89,17 +89,17 @@ def test_the_plan_counts_what_is_missing(stored: tuple[Any, Path]) -> None:
     source: Any = [{**manifest, "commit": "d" * 40}]
 
     def missing(*arguments: Any) -> int:
-        return int(make_plan([entry(*arguments)], source)[0]["missing_bytes"])
+        return int(model_plan([entry(*arguments)], source)[0]["missing_bytes"])
 
     assert missing("present", manifest, names) == 0
     assert missing("absent", None, []) == 14
     assert missing("changed", manifest, names[:1]) == 7
     assert missing("changed", manifest, names) == 0
     assert missing("absent", None, [], 4) == 10
-    assert make_plan([entry("present", manifest, names)], [])[0]["commit"] == "c" * 40
-    assert make_plan([entry("changed", manifest, [])], source)[0]["commit"] == "d" * 40
+    assert model_plan([entry("present", manifest, names)], [])[0]["commit"] == "c" * 40
+    assert model_plan([entry("changed", manifest, [])], source)[0]["commit"] == "d" * 40
     locked: Any = {**entry("absent", None, []), "locked": source[0]}
-    plan = make_plan([locked], [])
+    plan = model_plan([locked], [])
     assert (plan[0]["commit"], plan[0]["locked"], plan[0]["missing_bytes"]) == ("d" * 40, True, 14)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from plugins.module_utils.model.fit import named
-from plugins.module_utils.model.store import make_plan as store_plan
+from plugins.module_utils.model.store import model_plan
 from plugins.module_utils.service.numa_policy import POLICIES
 from plugins.module_utils.service.plan import make_plan
 from plugins.module_utils.service.settings import OLD_LOAD_MODES, OWNERS
@@ -119,7 +119,7 @@ def test_validate_refuses_what_serve_would_refuse(data: Any) -> None:
     tuning = data.draw(measured(model, tower))
     absent: Any = {"name": "a-model", "state": "absent", "reason": None, "locked": model, "verified": None}
     absent |= {"source": model["source"], "manifest": None, "intact": [], "partial_bytes": 0}
-    before = make_plan(chosen, tower, BUILD, named(store_plan([absent], []), "a-model"), tuning)
+    before = make_plan(chosen, tower, BUILD, named(model_plan([absent], []), "a-model"), tuning)
 
     files = [{**entry, "file": entry["file"].rpartition("/")[2], "mtime_ns": 1} for entry in model["files"]]
     manifest: Any = {"schema_version": 1, **model, "files": files}
