@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
+from ansible.module_utils import _internal, basic
 from ansible.module_utils.common import warnings
 
 
@@ -21,6 +21,8 @@ def run_module(name: str, *, check: bool = False, diff: bool = False, **argument
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
         patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        # Where a test has imported what only a controller has, warnings would be shown instead of returned.
+        patch.setattr(_internal, "is_controller", False)
         # They are kept for a process, which is that of one module elsewhere.
         patch.setattr(warnings, "_global_warnings", {})
         with pytest.raises(SystemExit):
