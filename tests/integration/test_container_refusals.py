@@ -32,12 +32,12 @@ def host() -> Any:
         pytest.param({"model_store_models": [{**GEMMA, "repo": "demo/nothing"}]}, r"demo/nothing", id="unknown-repo"),
         pytest.param(
             {"llama_service_context": 100_000_000},
-            r"Model gemma-3-270m does not fit the memory: 0\.25 GB of weights, [\d.]+ GB of KV cache for 100000000",
+            r"Model gemma-3-270m does not fit the memory: 253 MB of weights, [\d.]+ [GT]B of KV cache for 100000000",
             id="larger-than-memory",
         ),
         pytest.param(
             {"model_store_dir": "/mnt/small/models"},
-            r"The disk of /mnt/small/models has 0\.07 GB free, and 0\.25 GB of models",
+            r"The disk of /mnt/small/models has 67 MB free, and 253 MB of models",
             id="disk-too-small",
         ),
         pytest.param({"model_store_models": []}, r"No model is declared; nothing was touched", id="no-model"),
