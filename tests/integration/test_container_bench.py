@@ -93,13 +93,13 @@ class TestBench:
         assert run["derived"]["active_bytes"] > 10**8
         assert all(len(run["results"][name]["samples"]) == 2 for name in wanted - {"service_first"})
 
-        # As if hashing had been ten times as fast before.
-        run["results"]["hash"]["median"] *= 10
+        # As if hashing had been a thousand times as fast before: beside other work it differs by a few times by itself.
+        run["results"]["hash"]["median"] *= 1000
         host.run_expect([0], "printf %%s %s > %s", json.dumps(run), path)
         again = playbook("playbooks/bench.yml", "--limit", NAME, host=NAME, **small)
         assert again.code == 0
         assert again.recap("changed") == 0
-        assert again.finds("SLOWER hash fell by [89]")
+        assert again.finds("SLOWER hash fell by (99|100)%")
         copied = json.loads((tmp_path / f"{NAME}.json").read_text())
         assert [entry["started"] for entry in copied["history"]] == [entry["started"] for _path, entry in runs(host)]
         assert copied["latest"]["started"] == copied["history"][-1]["started"]
