@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ..benchmark.document import Run
+from ..benchmark.history import latest
 from ..memory.bandwidth import channels_in_use
 from ..text import moment, rate, size
 from .document import Findings, Step
@@ -44,12 +45,10 @@ def runs_of_model(document: Findings) -> list[Run]:
     return [run for run in document["benchmarks"] if str(run["conditions"].get("model")).rsplit(" ", 1)[0] == name]
 
 
-def latest(runs: list[Run], name: str) -> tuple[Optional[float], str]:
+def _last_median(runs: list[Run], name: str) -> tuple[Optional[float], str]:
     """The median of a quantity in the last run of the benchmark that has it, and when that was."""
-    for run in reversed(runs):
-        if name in run["results"]:
-            return float(run["results"][name]["median"]), f"in the benchmark of {moment(run['started'])}"
-    return None, ""
+    found = latest(runs, name)
+    return (float(found[0]["median"]), f"in the benchmark of {moment(found[1])}") if found else (None, "")
 
 
 def served_speed(document: Findings) -> tuple[Optional[float], str]:
@@ -57,7 +56,7 @@ def served_speed(document: Findings) -> tuple[Optional[float], str]:
     since one short answer tells less."""
     runs, build = runs_of_model(document)[-1:], document["build"]
     if runs and (build.get("key") if build else None) == runs[0]["conditions"].get("build"):
-        speed, when = latest(runs, SERVICE_DECODE)
+        speed, when = _last_median(runs, SERVICE_DECODE)
         if speed:
             return speed, when
     completion = document["service"].get("completion") if document["service"] else None
@@ -142,8 +141,8 @@ def _measured(document: Findings) -> list[Step]:
     """What the tower really did: the read probe, llama-bench, and the service."""
     memory, bytes_read = document["memory_channels"], active_bytes(document)
     reachable = memory["bandwidth"]["reachable_gb_s"] if memory and memory["bandwidth"] else None
-    read, read_when = latest(document["benchmarks"], READ_WHOLE)
-    decode, decode_when = latest(runs_of_model(document), BENCH_DECODE)
+    read, read_when = _last_median(document["benchmarks"], READ_WHOLE)
+    decode, decode_when = _last_median(runs_of_model(document), BENCH_DECODE)
     speed, when = served_speed(document)
     benched = decode * bytes_read / 1e9 if decode and bytes_read else None
     served = speed * bytes_read / 1e9 if speed and bytes_read else None

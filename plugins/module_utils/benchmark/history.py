@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, cast
 
@@ -26,6 +27,11 @@ def comparable(run: Run, other: Run) -> bool:
 def run_before(run: Run, earlier: list[Run]) -> Optional[Run]:
     """The last of earlier runs that a run can be compared with."""
     return next((old for old in reversed(earlier) if comparable(run, old)), None)
+
+
+def latest(runs: Sequence[Run], name: str) -> Optional[tuple[Quantity, str]]:
+    """A quantity in the last run that has it, and when that run started."""
+    return next(((run["results"][name], run["started"]) for run in reversed(runs) if name in run["results"]), None)
 
 
 def changed_conditions(run: Run, other: Run) -> list[str]:

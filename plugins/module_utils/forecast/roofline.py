@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..benchmark.document import Quantity, Run
+from ..benchmark.document import Run
+from ..benchmark.history import latest
 from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
@@ -296,21 +297,16 @@ def calibrated(
     the estimate of the bandwidth, plus and minus its spread; ``bench_decode`` (tokens a second, llama-bench with
     ``model``) gives the factor for :func:`forecast`, which is 1.0 where there is none.
     """
-    measured = _latest(runs, "read_whole")
+    measured = latest(runs, "read_whole")
     if measured:
         whole, started = measured
         middle, half = whole["median"], whole["spread"] / 2
         when = f"read by all cores in the benchmark of {started}"
         machine = machine._replace(read_gb_s=(middle * (1 - half), middle * (1 + half)), source=when)
-    decode = _latest(runs, "bench_decode")
+    decode = latest(runs, "bench_decode")
     if not decode or not model:
         return machine, 1.0
     return machine, decode[0]["median"] / speed(machine, model, use)["expected"]
-
-
-def _latest(runs: Sequence[Run], name: str) -> Optional[tuple[Quantity, str]]:
-    """The quantity in the last run that has it, and when that was."""
-    return next(((run["results"][name], run["started"]) for run in reversed(runs) if name in run["results"]), None)
 
 
 def error_table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
