@@ -119,13 +119,22 @@ def _size(text: str | None) -> int | None:
     return int(match.group(1)) * 1024 ** " KMG".index(match.group(2) or " ") if match else None
 
 
+def _packages(system: Path) -> dict[int, int | None]:
+    """The package of each online CPU."""
+    online = parse_cpu_list(read_text(system / "cpu/online") or "")
+    return {cpu: read_int(system / f"cpu/cpu{cpu}/topology/physical_package_id") for cpu in online}
+
+
 def _l3_caches(system: Path, packages: dict[int, int | None]) -> list[L3Cache] | None:
     """Every L3 cache with its package, CPUs and size; None unless each online CPU shows one.
 
-    CPUs that an earlier one has named as sharing its cache are not asked: 24 reads instead of 768.
+    A core that is offline shows no cache, and there may be more caches than are seen: None, too. CPUs that an earlier
+    one has named as sharing its cache are not asked: 24 reads instead of 768.
     """
     caches: list[L3Cache] = []
     seen: set[int] = set()
+    if _cores_offline(system):
+        return None
     for cpu in packages:
         if cpu in seen:
             continue
@@ -139,13 +148,25 @@ def _l3_caches(system: Path, packages: dict[int, int | None]) -> list[L3Cache] |
     return caches or None
 
 
+def l3_counts(caches: list[L3Cache] | None) -> list[int] | None:
+    """How many L3 caches each CPU package has, in the order of the package numbers; None where that is unknown."""
+    packages = [cache["package"] for cache in caches or []]
+    known = [package for package in packages if package is not None]
+    return [known.count(package) for package in sorted(set(known))] if known and known == packages else None
+
+
+def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
+    """The same of what a copy of /sys shows."""
+    system = Path(sysfs) / "devices/system"
+    return l3_counts(_l3_caches(system, _packages(system)))
+
+
 def _topology(root: Path) -> Topology:
     system = root / "sys/devices/system"
-    packages: dict[int, int | None] = {}
+    packages = _packages(system)
     cores: set[str | None] = set()
-    for cpu in parse_cpu_list(read_text(system / "cpu/online") or ""):
+    for cpu in packages:
         topology = system / f"cpu/cpu{cpu}/topology"
-        packages[cpu] = read_int(topology / "physical_package_id")
         siblings = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
         cores.add(siblings)
     smt = read_int(system / "cpu/smt/active")
@@ -184,23 +205,6 @@ def _nodes_per_socket(root: Path, nodes: list[Node], sockets: int | None) -> int
     if count == 1 < sockets:
         return 0
     return None if count % sockets else count // sockets
-
-
-def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
-    """L3 caches of each CPU package, in the order of the package numbers; None where sysfs does not say.
-
-    A core that is offline shows no cache, and there may be more caches than are seen.
-    """
-    domains: dict[int, set[str]] = {}
-    system = Path(sysfs) / "devices/system"
-    if _cores_offline(system):
-        return None
-    for cpu in system.glob("cpu/cpu[0-9]*"):
-        package = read_int(cpu / "topology/physical_package_id")
-        shared = read_text(cpu / "cache/index3/shared_cpu_list")
-        if package is not None and shared:
-            domains.setdefault(package, set()).add(shared)
-    return [len(domains[package]) for package in sorted(domains)] or None
 
 
 def edac(sysfs: str | Path = "/sys") -> Edac | None:

@@ -145,7 +145,7 @@ class Identity(TypedDict):
 
 
 class Topology(TypedDict):
-    """Online CPUs, cores, packages and caches; ``l3`` is None unless each CPU shows one."""
+    """Online CPUs, cores, packages and caches; ``l3`` is None unless each CPU shows one and no core is offline."""
 
     cpus: int | None
     cores: int | None

@@ -103,7 +103,7 @@ tower:
       type: str
       returned: always
     l3:
-      description: Every L3 cache; null unless every CPU shows one.
+      description: Every L3 cache; null unless every CPU shows one and no core is offline.
       type: list
       elements: dict
       returned: always

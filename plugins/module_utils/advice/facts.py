@@ -10,6 +10,7 @@ from ..memory.bandwidth import channels_in_use
 from ..memory.cpus import ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
 from ..sysfs import parse_cpu_list
+from ..tower import l3_counts
 from ..tower_document import Hsmp, L3Cache, Tower
 
 
@@ -146,10 +147,8 @@ def _l3_as_numa(tower: Tower) -> Optional[str]:
 
 
 def _l3_per_socket(tower: Tower) -> Optional[int]:
-    counts: dict[Optional[int], int] = {}
-    for cache in tower["l3"] or []:
-        counts[cache["package"]] = counts.get(cache["package"], 0) + 1
-    return counts.popitem()[1] if len(set(counts.values())) == 1 else None
+    counts = set(l3_counts(tower["l3"]) or [])
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _empty_nodes(tower: Tower) -> Optional[int]:

@@ -145,7 +145,9 @@ def test_a_topology_with_a_hole_is_unknown(missing: str, tmp_path: Path) -> None
 def test_caches_are_unknown_where_a_cpu_shows_none(tmp_path: Path) -> None:
     whole = files({"threads": 1})
     rest = {path: text for path, text in whole.items() if "/cpu4/cache/" not in path}
-    assert read_tower(write(tmp_path, rest))["l3"] is None
+    root = write(tmp_path, rest)
+    assert read_tower(root)["l3"] is None
+    assert l3_domains(root / "sys") is None
 
 
 def test_memory_without_cpus_is_no_node_of_a_socket(tmp_path: Path) -> None:
@@ -230,8 +232,10 @@ def test_caches_are_not_counted_while_cores_are_offline_and_second_threads_are_n
     first = files({"threads": 1, "cores": 8}) | {f"{system}/present": "0-31"}
     some = write(tmp_path / "maxcpus", first | {f"{system}/smt/control": "on"})
     assert l3_domains(some / "sys") is None
+    assert read_tower(some)["l3"] is None
     nosmt = write(tmp_path / "nosmt", first | {f"{system}/smt/control": "forceoff"})
     assert l3_domains(nosmt / "sys") == [2, 2]
+    assert len(read_tower(nosmt)["l3"] or []) == 4
 
 
 @pytest.mark.parametrize(
