@@ -113,7 +113,7 @@ tuning:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.history import read_history, read_stored, summary, without_measurements
+from ..module_utils.benchmark.history import read_history, read_tuning, summary, without_measurements
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    tuning = read_stored(module.params["tuning_path"])
+    tuning = read_tuning(module.params["tuning_path"])
     module.exit_json(
         changed=False,
         benchmark=summary(read_history(module.params["directory"])),

@@ -278,6 +278,7 @@ from ..module_utils.model.store import read_manifest
 from ..module_utils.service.document import Settings
 from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
 from ..module_utils.service.plan import make_plan, stale_instances
+from ..module_utils.service.tuned import read_tuned
 from ..module_utils.tower import read_tower
 
 
@@ -315,7 +316,7 @@ def main() -> None:
         tower,
         build,
         model,
-        read_json(module.params["tuning_path"]),
+        read_tuned(module.params["tuning_path"]),
         server_help,
         output(module, ["/usr/bin/numactl", "--help"]),
     )

@@ -11,6 +11,7 @@ import re
 from typing import Any, TypedDict
 
 from ..service.document import Arm, Hardware, Winner
+from ..service.tuned import TunedModel
 
 # Raised when a key of a run is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
@@ -187,14 +188,6 @@ class Decision(TypedDict):
     winner: Winner
     confidence: str
     evidence: Evidence
-
-
-class TunedModel(TypedDict):
-    """A model that was measured: its name and the hashes of its files, or of one without a manifest its file's name and
-    sizes and times."""
-
-    name: str
-    sha256: list[str]
 
 
 class Tuning(Decision):

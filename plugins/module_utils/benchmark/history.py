@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Optional, cast
 
 from ..files import make_directory, read_json, write_json
-from ..service import tuned
 from ..service.numa_policy import weights
+from ..service.tuned import read_tuned
 from .document import CELL, SCHEMA_VERSION, Evidence, Quantity, Regression, Run, Summary, Tuning
 
 # Runs that are kept for one tower: a year of weekly ones.
@@ -130,11 +130,9 @@ def keep(directory: str, run: Run, kept: int = KEPT_RUNS) -> str:
     return path
 
 
-def read_stored(path: str) -> Optional[Tuning]:
-    """What tuning.json holds; None where it is not there or no document of this schema."""
-    document = read_json(path)
-    known = isinstance(document, dict) and document.get("schema_version") == tuned.SCHEMA_VERSION
-    return cast(Tuning, document) if known and "winner" in document else None
+def read_tuning(path: str) -> Optional[Tuning]:
+    """All that tuning.json holds; None where :func:`service.tuned.read_tuned` finds none."""
+    return cast(Optional[Tuning], read_tuned(path))
 
 
 def without_measurements(document: Tuning) -> Tuning:

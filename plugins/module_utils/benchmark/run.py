@@ -16,12 +16,13 @@ from ..service.client import ServerError
 from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
 from ..service.numa_policy import memory_nodes, node_cores
+from ..service.tuned import TunedModel
 from ..service.unit import UnitError, huge_pages, read_unit, stopped
 from ..sysfs import node_meminfo
 from ..text import utc
 from ..tower import read_tower
 from . import llama_bench, measure
-from .document import SCHEMA_VERSION, Quantity, Run, RunConditions, TunedModel
+from .document import SCHEMA_VERSION, Quantity, Run, RunConditions
 from .results import conditions_of, derived, misplaced, probe_results, quantity
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)

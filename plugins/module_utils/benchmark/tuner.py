@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Optional, cast
 
 from ..files import read_json, write_beside, write_json
@@ -26,7 +26,7 @@ from ..tower import read_tower
 from ..tower_document import Tower
 from . import llama_bench
 from .document import Measurement, Tuning
-from .history import node_weights, read_history
+from .history import node_weights, read_history, read_tuning
 from .results import conditions_of
 from .run import build_of, model_files, model_of
 from .search import (
@@ -188,17 +188,19 @@ class Tuner:
 
     def stored(self) -> Optional[Tuning]:
         """The stored result, where it is of this build, model, tower and space."""
-        return cast(Optional[Tuning], self._same(self.path))
+        found = read_tuning(self.path)
+        return found if found and self._same(found) else None
 
-    def _same(self, path: str) -> Any:
-        """The document in a file, where it is of this search; else None."""
-        document = read_json(path)
-        same = isinstance(document, dict) and all(document.get(key) == value for key, value in self.identity.items())
-        return document if same else None
+    def _same(self, document: Mapping[str, object]) -> bool:
+        """Whether a document is of this search."""
+        return all(document.get(key) == value for key, value in self.identity.items())
 
     def search(self) -> Tuning:
         """Measure until the search is over, store the result and return it. Raises TuneError where nothing ran."""
-        measurements: list[Measurement] = list((self._same(self.partial) or {}).get("measurements", []))
+        partial = read_json(self.partial)
+        measurements: list[Measurement] = []
+        if isinstance(partial, dict) and self._same(partial):
+            measurements = list(partial["measurements"])
         with self._room():
             while True:
                 step = next_step(self.space, measurements)

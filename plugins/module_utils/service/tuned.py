@@ -3,13 +3,40 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, cast
+from collections.abc import Mapping
+from typing import Optional, TypedDict, cast
 
+from ..files import read_json
 from ..tower_document import Tower
 from .document import Hardware, Winner
 
 # Raised when a key of tuning.json is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
+
+
+class TunedModel(TypedDict):
+    """A model that was measured: its name and the hashes of its files, or of one without a manifest its file's name and
+    sizes and times."""
+
+    name: str
+    sha256: list[str]
+
+
+class Tuned(TypedDict):
+    """What the service reads of tuning.json, all of which is :class:`benchmark.document.Tuning`: the key of the build,
+    the model, the tower (its hardware is compared, its kernel and BIOS are not), and the fastest settings."""
+
+    build: str
+    model: TunedModel
+    conditions: Hardware
+    winner: Winner
+
+
+def read_tuned(path: str) -> Optional[Tuned]:
+    """What tuning.json holds; None where it is not there or no document of this schema."""
+    document = read_json(path)
+    known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
+    return cast(Tuned, document) if known and Tuned.__required_keys__ <= document.keys() else None
 
 
 def hardware_of(tower: Tower) -> Hardware:
@@ -22,17 +49,14 @@ def hardware_of(tower: Tower) -> Hardware:
     }
 
 
-def stored_winner(document: Any, build: Optional[str], sha256: list[str], tower: Tower) -> Optional[Winner]:
+def stored_winner(found: Optional[Tuned], build: Optional[str], sha256: list[str], tower: Tower) -> Optional[Winner]:
     """The winner in what tuning.json holds, where it is of this build, this model and this hardware; else None.
 
     A new kernel or BIOS version does not make it void: that would change the service by itself, with the next update.
     """
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+    if not found or build is None or found["build"] != build or found["model"]["sha256"] != sha256:
         return None
-    if build is None or document.get("build") != build or (document.get("model") or {}).get("sha256") != sha256:
+    measured: Mapping[str, object] = found["conditions"]
+    if any(measured.get(name) != value for name, value in hardware_of(tower).items()):
         return None
-    conditions = document.get("conditions") or {}
-    if any(conditions.get(name) != value for name, value in hardware_of(tower).items()):
-        return None
-    winner = document.get("winner")
-    return cast(Winner, winner) if isinstance(winner, dict) else None
+    return found["winner"]

@@ -12,7 +12,7 @@ from plugins.module_utils.benchmark.history import (
     keep,
     node_weights,
     read_history,
-    read_stored,
+    read_tuning,
     regressions,
     sentence,
     summary,
@@ -106,11 +106,14 @@ def test_the_text_says_the_change_since_the_run_it_is_compared_with() -> None:
 
 def test_what_was_stored_is_read_or_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "tuning.json"
-    assert read_stored(str(path)) is None
+    assert read_tuning(str(path)) is None
     path.write_text("half a fi")
-    assert read_stored(str(path)) is None
-    path.write_text(json.dumps({"schema_version": 1, "winner": {"threads": 2}}))
-    assert dict(read_stored(str(path)) or {}) == {"schema_version": 1, "winner": {"threads": 2}}
+    assert read_tuning(str(path)) is None
+    stored = {"schema_version": 1, "build": "b", "model": {}, "conditions": {}, "winner": {"threads": 2}}
+    path.write_text(json.dumps(stored))
+    assert dict(read_tuning(str(path)) or {}) == stored
+    path.write_text(json.dumps({**stored, "schema_version": 2}))
+    assert read_tuning(str(path)) is None
 
 
 def test_what_is_told_of_the_tuner_has_no_measurements() -> None:
