@@ -32,6 +32,7 @@ HELP = """\
 --other N                               (env: LLAMA_ARG_MODEL) (env: LLAMA_ARG_ALIAS) (env: LLAMA_ARG_HOST)
 --other N                               (env: LLAMA_ARG_PORT) (env: LLAMA_ARG_API_KEY_FILE) (env: LLAMA_ARG_CTX_SIZE)
 --other N                               (env: LLAMA_ARG_N_PARALLEL) (env: LLAMA_ARG_CACHE_RAM)
+--other N                               (env: LLAMA_ARG_CTX_CHECKPOINTS)
 --other N                               (env: LLAMA_ARG_CORS_ORIGINS) (env: LLAMA_ARG_TIMEOUT)
 """
 OLD_HELP = HELP.replace("LLAMA_ARG_LOAD_MODE", "LLAMA_ARG_MMAP").replace("--load-mode", "--mmap")
@@ -69,6 +70,7 @@ def settings(**changes: Any) -> Any:
         "metrics": False,
         "context": 1000,
         "parallel": 1,
+        "checkpoints": 8,
         "threads": None,
         "threads_batch": None,
         "flash_attention": None,

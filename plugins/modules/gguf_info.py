@@ -70,6 +70,17 @@ gguf:
       type: dict
       returned: success
       sample: {f16: 507904, q8_0: 269824, q4_0: 142848}
+    compute:
+      description: What llama.cpp computes in for each token of a batch; null where the header does not tell.
+      type: dict
+      returned: success
+      contains:
+        heads: {description: Query heads of the layer with most., type: int, returned: success, sample: 96}
+        width: {description: Numbers that go from layer to layer., type: int, returned: success, sample: 5120}
+        feed_forward: {description: Numbers that the widest feed-forward has at once., type: int, returned: success, sample: 53248}
+        mixing: {description: Numbers that the widest attention or recurrent layer has at once., type: int, returned: success, sample: 38912}
+        vocabulary: {description: Tokens that there are., type: int, returned: success, sample: 151552}
+        flash_attention: {description: Whether the engine has flash attention for it., type: bool, returned: success, sample: true}
     metadata:
       description: All metadata by its keys; of long text and long arrays only C(bytes) or C(items).
       type: dict

@@ -73,6 +73,10 @@ options:
         description: Requests decoded at the same time.
         type: int
         required: true
+      checkpoints:
+        description: Context checkpoints of each request, at most.
+        type: int
+        required: true
       threads:
         description: Threads that decode; null for what was measured, else every physical core.
         type: int
@@ -109,7 +113,7 @@ options:
         type: int
         required: true
       reserve_bytes:
-        description: Bytes that model and KV cache must leave free.
+        description: Bytes that the budget must leave free for the system.
         type: int
         required: true
       bytes_per_second:
@@ -166,6 +170,7 @@ EXAMPLES = r"""
       metrics: false
       context: 8192
       parallel: 1
+      checkpoints: 8
       threads: null
       threads_batch: null
       flash_attention: null
@@ -207,7 +212,20 @@ plan:
     threads_batch: {description: Threads that read prompts., type: int, returned: always}
     flash_attention: {description: Whether flash attention is on; null leaves it to the server., type: bool, returned: always}
     options: {description: Words after the command., type: list, elements: str, returned: always}
-    needed_bytes: {description: Bytes of model and KV cache., type: int, returned: always}
+    needed_bytes: {description: Bytes that each instance takes at most., type: int, returned: always}
+    budget:
+      description: The parts of them.
+      type: dict
+      returned: always
+      contains:
+        weights: {description: Bytes of the model's files., type: int, returned: always}
+        kv_cache: {description: Bytes of the KV cache and of recurrent states., type: int, returned: always}
+        checkpoints: {description: Bytes of the context checkpoints of all requests., type: int, returned: always}
+        prompt_cache: {description: Bytes of the prompt cache; 0 unless O(settings.extra) sets one., type: int, returned: always}
+        compute: {description: Bytes of the compute buffers., type: int, returned: always}
+        process: {description: Bytes of the program and its tables., type: int, returned: always}
+        rounding: {description: Bytes that whole pages add., type: int, returned: always}
+        total: {description: The sum., type: int, returned: always}
     start_seconds: {description: Seconds that a start may take., type: int, returned: always}
     weights:
       description: Weights of the nodes to set before a start, by node; empty for other policies than weighted.

@@ -54,7 +54,7 @@ def test_what_is_declared_is_refused_as_what_is_installed(place: Path) -> None:
     after = run(place, None)
     assert "Model a-model does not fit the memory: 100.0 GB of weights" in " ".join(problems(before))
     assert problems(before) == problems(after)
-    assert before["plan"]["needed_bytes"] == after["plan"]["needed_bytes"] == 100 * GB
+    assert before["plan"]["needed_bytes"] == after["plan"]["needed_bytes"] > 100 * GB
 
 
 def test_before_anything_is_installed_nothing_is_missing_and_the_model_must_be_declared(place: Path) -> None:

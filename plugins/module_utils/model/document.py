@@ -43,12 +43,29 @@ class KvGeometry(TypedDict):
     state_bytes: int
 
 
+class ComputeGeometry(TypedDict):
+    """What llama.cpp computes in for each token of a batch, read from a header by :func:`compute_buffers.geometry`.
+
+    ``heads`` are the query heads of the layer with most, ``width`` the numbers that go from layer to layer,
+    ``feed_forward`` and ``mixing`` those that the widest feed-forward (of experts those in use) and the widest
+    attention or recurrent layer have at once, and ``vocabulary`` the tokens that there are. ``flash_attention`` is
+    whether the engine has it for this architecture.
+    """
+
+    heads: int
+    width: int
+    feed_forward: int
+    mixing: int
+    vocabulary: int
+    flash_attention: bool
+
+
 class Gguf(TypedDict):
     """What the headers of a model say, by :func:`gguf.summary`; null is what they do not tell.
 
     ``quantization`` is the tensor type of most bytes, ``file_type`` what the file calls itself; ``bytes_by_type`` has
     bytes by tensor type, ``active_bytes`` the bytes of weights that a token reads, and ``kv_bytes_per_token`` bytes by
-    the type of the KV cache.
+    the type of the KV cache. ``compute`` is not in what was written before it was counted.
     """
 
     architecture: str | None
@@ -64,6 +81,7 @@ class Gguf(TypedDict):
     expert_used_count: int | None
     kv: KvGeometry | None
     kv_bytes_per_token: dict[str, int] | None
+    compute: ComputeGeometry | None
 
 
 class GgufInfo(Gguf):

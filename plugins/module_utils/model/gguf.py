@@ -15,6 +15,7 @@ import re
 import struct
 from typing import Any, Callable, NamedTuple
 
+from .compute_buffers import geometry as compute_geometry
 from .document import Gguf
 from .kv_cache import bytes_per_token, geometry, positive, trunk
 
@@ -360,6 +361,7 @@ def summary(headers: list[Header]) -> Gguf:
         "expert_used_count": count_of("expert_used_count"),
         "kv": kv,
         "kv_bytes_per_token": bytes_per_token(kv) if kv else None,
+        "compute": compute_geometry(metadata, ((tensor.name, tensor.dimensions) for tensor in tensors)),
     }
 
 

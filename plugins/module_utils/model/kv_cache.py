@@ -168,10 +168,26 @@ def geometry(metadata: dict[str, Any]) -> Optional[KvGeometry]:
     return found if elements or window_elements else None
 
 
-def window_cells(window: int, context: int, parallel: int = 1, ubatch: int = UBATCH) -> int:
-    """Tokens that a layer with a sliding window keeps, all requests together."""
-    cells = min(context, window * parallel + ubatch)
+def padded(cells: int) -> int:
+    """Tokens that a cache has room for, where so many were asked for."""
     return -(-cells // PADDING) * PADDING
+
+
+def request_cells(context: int, parallel: int = 1) -> int:
+    """Tokens of the context that each of the requests has for itself (src/llama-context.cpp, n_ctx_seq)."""
+    return padded(padded(context) // max(1, parallel))
+
+
+def window_cells(window: int, context: int, ubatch: int = UBATCH) -> int:
+    """Tokens that a layer with a sliding window keeps for one request of so many tokens of context."""
+    return padded(min(context, window + ubatch))
+
+
+def cells(geometry: KvGeometry, context: int, parallel: int = 1, ubatch: int = UBATCH) -> tuple[int, int]:
+    """Tokens kept for each request by layers that see all of its context, and by those with a window."""
+    own = request_cells(context, parallel)
+    window = window_cells(geometry["window"], own, ubatch) if geometry["window_elements"] else 0
+    return own if geometry["elements"] else 0, window
 
 
 def bytes_per_token(geometry: KvGeometry) -> dict[str, int]:
@@ -180,13 +196,37 @@ def bytes_per_token(geometry: KvGeometry) -> dict[str, int]:
     return {kind: round(numbers * size) for kind, size in TYPES.items()}
 
 
-def kv_bytes(geometry: Optional[KvGeometry], context: int, kv_type: str = "f16", parallel: int = 1) -> int:
-    """Bytes that ``context`` tokens take, shared by ``parallel`` requests; 0 where the geometry is unknown."""
+def _parts(geometry: KvGeometry, seen: tuple[int, int], kv_type: str) -> list[int]:
+    """Bytes that so many cells take of layers that see all and of those with a window, and those of recurrent ones."""
+    numbers = (geometry["elements"] * seen[0], geometry["window_elements"] * seen[1])
+    return [*(round(each * TYPES[kv_type]) for each in numbers), geometry["state_bytes"]]
+
+
+def kv_bytes(geometry: Optional[KvGeometry], context: int, kv_type: str = "f16") -> int:
+    """Bytes that so many tokens of one request take; 0 where the geometry is unknown."""
     if not geometry or not context:
         return 0
-    cells = window_cells(geometry["window"], context, parallel) if geometry["window_elements"] else 0
-    numbers = geometry["elements"] * context + geometry["window_elements"] * cells
-    return round(numbers * TYPES[kv_type]) + geometry["state_bytes"] * parallel
+    return sum(_parts(geometry, (context, window_cells(geometry["window"], context)), kv_type))
+
+
+def kv_buffers(
+    geometry: Optional[KvGeometry], context: int, kv_type: str = "f16", parallel: int = 1, ubatch: int = UBATCH
+) -> list[int]:
+    """Bytes of each of the buffers that are made for ``context`` tokens, which ``parallel`` requests divide; [] where
+    the geometry is unknown."""
+    if not geometry or not context:
+        return []
+    each = _parts(geometry, cells(geometry, context, parallel, ubatch), kv_type)
+    return [parallel * part for part in each if part]
+
+
+def checkpoint_bytes(geometry: Optional[KvGeometry], context: int, kv_type: str = "f16", parallel: int = 1) -> int:
+    """Bytes of one checkpoint of a request: what cannot be rolled back, which is its windows and states as they were
+    (LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY); 0 for a model that has neither."""
+    if not geometry:
+        return 0
+    window = min(geometry["window"], request_cells(context, parallel))
+    return round(geometry["window_elements"] * window * TYPES[kv_type]) + geometry["state_bytes"]
 
 
 def context_that_fits(geometry: Optional[KvGeometry], room: int, most: int, kv_type: str = "f16") -> Optional[int]:

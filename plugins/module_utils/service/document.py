@@ -14,9 +14,10 @@ class Settings(TypedDict):
     """The variables of the role llama_service without their prefix, and what the role knows besides.
 
     ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
-    ``reserve_bytes`` stays free beside model and KV cache, ``bytes_per_second`` is the slowest disk that is waited for,
-    ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail or warn, and ``huge_page_bytes`` the
-    size of the pool's pages. Null is what somebody else decides: the tuner, a benchmark, or the server.
+    ``checkpoints`` are kept for each request at most, ``reserve_bytes`` stays free for the system, ``bytes_per_second``
+    is the slowest disk that is waited for, ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail
+    or warn, and ``huge_page_bytes`` the size of the pool's pages. Null is what somebody else decides: the tuner, a
+    benchmark, or the server.
     """
 
     instance: str
@@ -32,6 +33,7 @@ class Settings(TypedDict):
     metrics: bool
     context: int
     parallel: int
+    checkpoints: int
     threads: int | None
     threads_batch: int | None
     flash_attention: bool | None
@@ -105,10 +107,30 @@ class Choice(TypedDict):
     why: Why
 
 
+class MemoryBudget(TypedDict):
+    """Bytes that one server takes, by :func:`memory_budget.memory_budget`, at most: all parts, and their ``total``.
+
+    ``weights`` are the files; ``kv_cache`` keeps the context of all requests, recurrent states among it;
+    ``checkpoints`` are copies of windows and states, kept to go back to (llama_service_context_checkpoints for each
+    request); ``prompt_cache`` is LLAMA_ARG_CACHE_RAM; ``compute`` is what a batch is computed in, the larger without
+    flash attention; ``process`` is the program with its threads and the tables of the vocabulary; ``rounding`` is what
+    whole pages add. Sources are llama.cpp's, named at the functions that count each.
+    """
+
+    weights: int
+    kv_cache: int
+    checkpoints: int
+    prompt_cache: int
+    compute: int
+    process: int
+    rounding: int
+    total: int
+
+
 class Plan(Choice):
     """How llama-server is started, by :func:`plan.make_plan`; llama_service_plan returns it.
 
-    ``options`` are the words after the command, ``needed_bytes`` those of model and KV cache, ``start_seconds`` how
+    ``options`` are the words after the command, ``needed_bytes`` the total of the ``budget``, ``start_seconds`` how
     long a start may take, and ``problems`` the sentences why it cannot be carried out.
     """
 
@@ -116,6 +138,7 @@ class Plan(Choice):
     threads_batch: int
     options: list[str]
     needed_bytes: int
+    budget: MemoryBudget
     start_seconds: int
     instances: list[Instance]
     problems: list[str]

@@ -1,36 +1,186 @@
 # SPDX-License-Identifier: MIT
-"""How much memory a model needs to be served, and what there is for it."""
+"""All memory that a server takes, in one budget, and whether there is so much.
+
+The plan, the unit, the pool of huge pages, validate and the forecast read :func:`memory_budget` and count nothing
+themselves. What the engine really takes is held against it in tests/module/test_memory_budget.py.
+"""
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, NamedTuple, Optional
 
-from ..model.document import Manifest, PlanEntry
-from ..model.kv_cache import kv_bytes
+from ..model.compute_buffers import compute_bytes
+from ..model.document import ComputeGeometry, KvGeometry, Manifest, PlanEntry
+from ..model.kv_cache import TYPES, UBATCH, cells, checkpoint_bytes, kv_buffers
 from ..sysfs import parse_meminfo, read_text
 from ..text import size
 from ..tower_document import Tower
-from .document import Settings
+from .document import MemoryBudget, Settings
 
-# Room beside model and KV cache that anonymous weights leave for the kernel's tables and a page cache that works.
+# Room beside the budget that anonymous weights leave for the kernel's tables and a page cache that works.
 ROOM = 0.03
+# Of the memory that its modules have together a kernel manages 1/64 less: a struct page of 64 bytes for each 4096, and
+# what firmware keeps.
+STRUCT_PAGES = 64
+# The process with nothing loaded had 18 MB, 13 of them of its program, and 30 kB for each thread that answers; a token
+# of the vocabulary takes 175 bytes in its tables, and up to 350 while they are read. Flash attention has scratch of its
+# own for each thread, 0.4 MB with heads of 256.
+PROCESS_BYTES, THREAD_BYTES, TOKEN_BYTES = 32 * 2**20, 2**19, 350
+# Prompts and answers as text and as numbers, for each token of the context.
+TEXT_BYTES = 64
+# What malloc serves from its heap shares that; larger ones have pages of their own (settings.POOL).
+SMALL_PAGE, HEAP_PAGES = 2**21, 4
+HEAP_LIMIT = 32 * 2**20
 
 
-def needed_bytes(model: Manifest | PlanEntry | None, context: int, parallel: int) -> int:
-    """Bytes of the weights of a model and of its KV cache; 0 where nothing is known of it."""
-    return model["bytes"] + kv_bytes(model["gguf"]["kv"], context, parallel=parallel) if model else 0
+NOTHING: MemoryBudget = {
+    "weights": 0,
+    "kv_cache": 0,
+    "checkpoints": 0,
+    "prompt_cache": 0,
+    "compute": 0,
+    "process": 0,
+    "rounding": 0,
+    "total": 0,
+}
 
 
-def memory_problem(model: Manifest | PlanEntry | None, settings: Settings, tower: Tower) -> Optional[str]:
+class Weighed(NamedTuple):
+    """What counts of a model: bytes of its files, and its geometries, as header or catalog have them."""
+
+    bytes: int
+    kv: Optional[KvGeometry]
+    compute: Optional[ComputeGeometry]
+
+
+class Serving(NamedTuple):
+    """What counts of how it is served: ``checkpoints`` are kept for each request at most, ``unified`` is one cache for
+    all requests, ``full_window`` one without windows, and ``page_bytes`` the size of the pages that buffers have."""
+
+    context: int
+    parallel: int = 1
+    flash_attention: bool = True
+    kv_type: str = "f16"
+    ubatch: int = UBATCH
+    checkpoints: int = 0
+    prompt_cache_bytes: int = 0
+    unified: bool = False
+    full_window: bool = False
+    threads: int = 1
+    page_bytes: int = SMALL_PAGE
+
+
+def weighed(model: Manifest | PlanEntry | None) -> Optional[Weighed]:
+    """What counts of an installed model, or of one that is to be."""
+    return model and Weighed(model["bytes"], model["gguf"]["kv"], model["gguf"].get("compute"))
+
+
+def _number(extra: dict[str, Any], name: str, default: int) -> int:
+    try:
+        return int(extra.get(name, default))
+    except (TypeError, ValueError):
+        return default
+
+
+def _true(extra: dict[str, Any], name: str) -> bool:
+    """Whether a switch is on, in the words that common/arg.cpp knows (is_truthy)."""
+    return str(extra.get(name, "")).lower() in ("1", "true", "on", "enabled")
+
+
+def serving(settings: Settings, flash_attention: Optional[bool], tower: Tower) -> Serving:
+    """What counts of the settings, those in llama_service_extra among them. Without a choice of flash attention the
+    server takes it (LLAMA_ARG_FLASH_ATTN auto), on CPUs."""
+    extra = settings["extra"]
+    kinds = [str(extra.get(f"LLAMA_ARG_CACHE_TYPE_{which}", "f16")).lower() for which in ("K", "V")]
+    batch = _number(extra, "LLAMA_ARG_BATCH", 2048)
+    return Serving(
+        context=settings["context"],
+        parallel=settings["parallel"],
+        flash_attention=flash_attention is not False,
+        # Keys and values may differ: the larger counts for both.
+        kv_type=max(kinds, key=lambda kind: TYPES.get(kind, 4.0)) if set(kinds) <= set(TYPES) else "f32",
+        ubatch=max(1, min(settings["context"], batch, _number(extra, "LLAMA_ARG_UBATCH", UBATCH))),
+        checkpoints=settings["checkpoints"],
+        prompt_cache_bytes=2**20 * max(0, _number(extra, "LLAMA_ARG_CACHE_RAM", 0)),
+        unified=_true(extra, "LLAMA_ARG_KV_UNIFIED"),
+        full_window=_true(extra, "LLAMA_ARG_SWA_FULL"),
+        threads=tower["cpus"] or 1,
+        page_bytes=settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else SMALL_PAGE,
+    )
+
+
+def _served_geometry(kv: KvGeometry, served: Serving) -> tuple[KvGeometry, int]:
+    """The geometry of the caches that there are, and how many of each."""
+    found: KvGeometry = {**kv}
+    if served.full_window:
+        found = {**found, "elements": kv["elements"] + kv["window_elements"], "window_elements": 0, "window": 0}
+    if not served.unified:
+        return found, served.parallel
+    return {**found, "window": found["window"] * served.parallel, "state_bytes": kv["state_bytes"] * served.parallel}, 1
+
+
+def memory_budget(model: Optional[Weighed], served: Serving) -> MemoryBudget:
+    """What a model takes that is served so; nothing where no model is known."""
+    if model is None:
+        return NOTHING
+    caches: list[int] = []
+    checkpoint, seen = 0, (served.context, 0)
+    if model.kv:
+        kv, count = _served_geometry(model.kv, served)
+        caches = kv_buffers(kv, served.context, served.kv_type, count, served.ubatch)
+        seen = cells(kv, served.context, count, served.ubatch)
+        own: KvGeometry = {**model.kv, "window_elements": kv["window_elements"]}
+        checkpoint = checkpoint_bytes(own, served.context, served.kv_type, count)
+    checkpoints = [checkpoint] * (served.checkpoints * served.parallel if checkpoint else 0)
+    compute = compute_bytes(model.compute, seen, served.flash_attention, served.parallel, served.ubatch)
+    vocabulary = model.compute["vocabulary"] if model.compute else 2**18
+    process = PROCESS_BYTES + THREAD_BYTES * served.threads + TOKEN_BYTES * vocabulary + TEXT_BYTES * served.context
+    # The weights may be in two buffers: those that are laid out anew for the CPU are in one of their own.
+    buffers = [*caches, *checkpoints, compute, model.bytes]
+    rounding = served.page_bytes * (HEAP_PAGES if served.page_bytes <= SMALL_PAGE else 2)
+    rounding += sum(-buffer % served.page_bytes for buffer in buffers if buffer >= HEAP_LIMIT)
+    found: MemoryBudget = {
+        "weights": model.bytes,
+        "kv_cache": sum(caches),
+        "checkpoints": sum(checkpoints),
+        "prompt_cache": served.prompt_cache_bytes,
+        "compute": compute,
+        "process": process,
+        "rounding": rounding,
+        "total": 0,
+    }
+    return {**found, "total": sum(value for value in found.values() if isinstance(value, int))}
+
+
+def budget_text(budget: MemoryBudget, context: int) -> str:
+    """The parts in words, those that are nothing left out."""
+    parts = {
+        "weights": budget["weights"],
+        f"KV cache for {context} tokens": budget["kv_cache"],
+        "context checkpoints": budget["checkpoints"],
+        "prompt cache": budget["prompt_cache"],
+        "compute buffers": budget["compute"],
+        "the process and whole pages": budget["process"] + budget["rounding"],
+    }
+    return ", ".join(f"{size(count)} of {name}" for name, count in parts.items() if count)
+
+
+def memory_problem(
+    model: Manifest | PlanEntry | None, settings: Settings, tower: Tower, budget: MemoryBudget
+) -> Optional[str]:
     """One sentence where a model and what must stay free beside it do not fit the memory, else None."""
-    memory, context, reserve = tower["memory_bytes"], settings["context"], settings["reserve_bytes"]
-    needed = needed_bytes(model, context, settings["parallel"])
-    if model is None or memory is None or needed + reserve <= memory:
+    memory, reserve = tower["memory_bytes"], settings["reserve_bytes"]
+    if _number(settings["extra"], "LLAMA_ARG_CACHE_RAM", 0) < 0:
+        return (
+            "LLAMA_ARG_CACHE_RAM in llama_service_extra sets the prompt cache no limit: give it a number of MiB, which "
+            "the memory then has to have, or 0."
+        )
+    if model is None or memory is None or budget["total"] + reserve <= memory:
         return None
     return (
-        f"Model {model['name']} does not fit the memory: {size(model['bytes'])} of weights, "
-        f"{size(needed - model['bytes'])} of KV cache for {context} tokens and {size(reserve)} of reserve are more "
-        f"than {size(memory)}: choose a smaller model or quantization, or a smaller llama_service_context."
+        f"Model {model['name']} does not fit the memory: {budget_text(budget, settings['context'])}, and "
+        f"{size(reserve)} of reserve are more than {size(memory)}: choose a smaller model or quantization, or a "
+        "smaller llama_service_context."
     )
 
 

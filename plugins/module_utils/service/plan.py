@@ -16,7 +16,7 @@ from ..model.document import Manifest, PlanEntry
 from ..tower_document import Tower
 from .client import reachable
 from .document import Choice, Instance, Intent, Plan, Settings, Why, Winner
-from .memory_budget import anonymous_problem, memory_problem, needed_bytes
+from .memory_budget import anonymous_problem, memory_budget, memory_problem, serving, weighed
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
     ANONYMOUS,
@@ -81,8 +81,17 @@ def _usable(tuned: Optional[Winner], settings: Settings, tower: Tower, needed: i
     )
 
 
-def _choices(settings: Settings, tower: Tower, needed: int, tuned: Optional[Winner]) -> Choice:
-    """Policy, load mode, huge pages and flash attention, with the reasons."""
+def _flash_attention(settings: Settings, tuned: Optional[Winner]) -> Optional[bool]:
+    """As it is set, else as it was measured; None leaves it to the server."""
+    return (
+        settings["flash_attention"]
+        if settings["flash_attention"] is not None or not tuned
+        else tuned["flash_attention"]
+    )
+
+
+def _choices(settings: Settings, tower: Tower, needed: int, tuned: Optional[Winner], flash: Optional[bool]) -> Choice:
+    """Policy, load mode and huge pages, with the reasons."""
     policy, mode, pages = settings["numa_policy"], settings["load_mode"], settings["huge_pages"]
     why: Why = {"numa_policy": "as set", "load_mode": "as set"}
     if policy == "auto" and tuned and _usable(tuned, settings, tower, needed):
@@ -99,13 +108,12 @@ def _choices(settings: Settings, tower: Tower, needed: int, tuned: Optional[Winn
         )
     if mode == "auto":
         mode, why["load_mode"] = choose_load_mode(policy, pages, needed, tower)
-    flash = settings["flash_attention"]
     return {
         "numa_policy": policy,
         "load_mode": mode,
         # Pages of a mapped file are never huge, whatever is asked for.
         "huge_pages": "none" if mode not in ANONYMOUS and pages == "thp" else pages,
-        "flash_attention": tuned["flash_attention"] if flash is None and tuned else flash,
+        "flash_attention": flash,
         "why": why,
     }
 
@@ -185,18 +193,18 @@ def make_plan(
     to be, ``tuning`` what tuning.json holds. What is not given is not there yet, and not checked. ``problems`` is []
     where the plan can be carried out."""
     files = model["files"] if model else []
-    needed = needed_bytes(model, settings["context"], settings["parallel"])
     tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)
-    chosen = _choices(settings, tower, needed, tuned)
+    flash = _flash_attention(settings, tuned)
+    budget = memory_budget(weighed(model), serving(settings, flash, tower))
+    chosen = _choices(settings, tower, budget["total"], tuned, flash)
     policy, mode = chosen["numa_policy"], chosen["load_mode"]
     places = _places(policy, settings, tower)
     threads, batch = _threads(policy, settings, tower, places[0].node, tuned)
-    beside = needed + settings["reserve_bytes"] // len(places)
-    fewest, node = min(threads, batch), settings["numa_node"]
+    beside = budget["total"] + settings["reserve_bytes"] // len(places)
     problems = [
         *setting_problems(settings),
-        memory_problem(model, settings, tower)
-        or policy_problem(policy, tower, beside, fewest, server_help, numactl_help, node),
+        memory_problem(model, settings, tower, budget)
+        or policy_problem(policy, tower, beside, min(threads, batch), server_help, numactl_help, settings["numa_node"]),
         combination_problem(policy, mode, chosen["huge_pages"]),
         weights_problem(settings["weights"], tower) if policy == "weighted" else None,
     ]
@@ -226,7 +234,8 @@ def make_plan(
         "threads": threads,
         "threads_batch": batch,
         "options": options,
-        "needed_bytes": needed,
+        "needed_bytes": budget["total"],
+        "budget": budget,
         "start_seconds": start_seconds(model["bytes"] if model else 0, settings["bytes_per_second"]),
         "instances": instances,
         "problems": [problem for problem in problems if problem],

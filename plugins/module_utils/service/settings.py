@@ -37,6 +37,7 @@ OWNERS = {
     **dict.fromkeys(("LLAMA_ARG_API_KEY_FILE", "LLAMA_ARG_API_KEY", "LLAMA_API_KEY"), "llama_service_api_keys"),
     "LLAMA_ARG_CTX_SIZE": "llama_service_context",
     "LLAMA_ARG_N_PARALLEL": "llama_service_parallel",
+    "LLAMA_ARG_CTX_CHECKPOINTS": "llama_service_context_checkpoints",
     "LLAMA_ARG_THREADS": "llama_service_threads",
     "LLAMA_ARG_THREADS_BATCH": "llama_service_threads_batch",
     "LLAMA_ARG_FLASH_ATTN": "llama_service_flash_attention",
@@ -114,7 +115,9 @@ def environment(settings: Settings, chosen: Choice, threads: int, file: str, por
         "LLAMA_ARG_N_PARALLEL": str(settings["parallel"]),
         "LLAMA_ARG_THREADS": str(threads),
         "LLAMA_ARG_TIMEOUT": str(CLIENT_SECONDS),
-        # The default is a prompt cache of 8 GiB beside the KV cache, which no check of the memory has counted.
+        # By default there are 32, each as large as all windows and recurrent states of a request.
+        "LLAMA_ARG_CTX_CHECKPOINTS": str(settings["checkpoints"]),
+        # The default is a prompt cache of 8 GiB beside the KV cache. Whoever sets another has it counted.
         "LLAMA_ARG_CACHE_RAM": "0",
         # /slots shows everybody's prompts to everybody who has a key.
         "LLAMA_ARG_ENDPOINT_SLOTS": "0",

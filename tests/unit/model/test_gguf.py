@@ -70,6 +70,15 @@ def test_a_model_is_summarized(version: int) -> None:
             "iq4_nl": 288,
         },
         "bytes_by_type": {"Q6_K": 512 * 1088 // 256 * 210, "F32": 2048},
+        # Half as much again as goes up.
+        "compute": {
+            "heads": 8,
+            "width": 512,
+            "feed_forward": 1536,
+            "mixing": 0,
+            "vocabulary": 64,
+            "flash_attention": True,
+        },
     }
 
 

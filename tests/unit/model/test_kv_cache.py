@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.model.document import KvGeometry
-from plugins.module_utils.model.kv_cache import context_that_fits, kv_bytes
+from plugins.module_utils.model.kv_cache import checkpoint_bytes, context_that_fits, kv_buffers, kv_bytes, request_cells
 
 WINDOWED: KvGeometry = {"elements": 100, "window_elements": 500, "window": 1024, "state_bytes": 4096}
 
@@ -15,7 +15,22 @@ WINDOWED: KvGeometry = {"elements": 100, "window_elements": 500, "window": 1024,
 def test_a_window_holds_no_more_than_itself_and_a_batch() -> None:
     assert kv_bytes(WINDOWED, 512) == (100 * 512 + 500 * 512) * 2 + 4096
     assert kv_bytes(WINDOWED, 100_000) == (100 * 100_000 + 500 * 1536) * 2 + 4096
-    assert kv_bytes(WINDOWED, 100_000, parallel=2) == (100 * 100_000 + 500 * 2560) * 2 + 8192
+
+
+def test_each_request_has_its_part_of_the_context_and_a_window_of_its_own() -> None:
+    assert kv_buffers(WINDOWED, 102_400, parallel=2) == [100 * 102_400 * 2, 2 * 500 * 1536 * 2, 8192]
+
+
+def test_a_cache_is_made_of_whole_blocks_of_256_tokens_for_each_request() -> None:
+    """As the engine prints it: 5120 cells for one request of 5000 tokens, 2560 for each of two, 1792 of three."""
+    assert [request_cells(5000, parallel) for parallel in (1, 2, 3)] == [5120, 2560, 1792]
+
+
+def test_a_checkpoint_holds_the_window_and_the_state_of_a_request() -> None:
+    assert checkpoint_bytes(WINDOWED, 102_400, parallel=2) == 500 * 1024 * 2 + 4096
+    assert checkpoint_bytes(WINDOWED, 512) == 500 * 512 * 2 + 4096
+    plain = WINDOWED | {"window_elements": 0, "window": 0, "state_bytes": 0}
+    assert (checkpoint_bytes(plain, 8192), checkpoint_bytes(None, 8192)) == (0, 0)
 
 
 def test_types_of_the_cache_have_their_sizes() -> None:

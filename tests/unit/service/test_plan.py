@@ -18,7 +18,7 @@ MODEL: Any = {
     "name": "a-model",
     "bytes": 100 * GB,
     "files": [{"file": "m-00001-of-00002.gguf", "sha256": "0" * 64}, {"file": "m-00002-of-00002.gguf", "sha256": "1"}],
-    "gguf": {"kv": {"elements": 500_000, "window_elements": 0, "window": None, "state_bytes": 0}},
+    "gguf": {"kv": {"elements": 500_000, "window_elements": 0, "window": 0, "state_bytes": 0}},
 }
 
 
@@ -55,7 +55,9 @@ def test_without_a_measurement_weights_are_interleaved_in_huge_pages_over_all_co
     assert environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
     assert environment["LLAMA_ARG_CORS_ORIGINS"] == "http://127.0.0.1:8080"
     assert not any("TOOLS" in name or "MCP" in name for name in environment)
-    assert found["needed_bytes"] == 101 * GB
+    assert found["needed_bytes"] == found["budget"]["total"]
+    # 1000 tokens have 1024 cells.
+    assert (found["budget"]["weights"], found["budget"]["kv_cache"]) == (100 * GB, 1_024_000_000)
     assert found["start_seconds"] == 1600
     assert "not measured" in found["why"]["numa_policy"]
 
@@ -186,7 +188,7 @@ def test_booleans_are_written_in_the_server_s_words() -> None:
             {"machine": {**tower(), "nodes": [*tower()["nodes"], {"node": 2, "memory_bytes": 20 * GB, "cpus": []}]}},
             "node 2 has 20.0",
         ),
-        ({"numa_policy": "bind", "context": 100_000}, "needs 204.0 GB on node 0"),
+        ({"numa_policy": "bind", "context": 100_000}, "needs 204.8 GB on node 0"),
         ({"numa_policy": "distribute", "load_mode": "dio"}, "places the pages of a mapped file"),
         ({"numa_policy": "per_node", "load_mode": "mmap"}, "needs a copy of the weights on each node"),
         ({"huge_pages": "hugetlb", "load_mode": "mmap"}, "Nothing would use the pool of huge pages"),
