@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils.model.distribution import distribution_plan
-from ..module_utils.model.fit import disk_problem, model_memory, models_that_fit, suggestion
+from ..module_utils.model.fit import disk_problem, models_that_fit, suggestion
 from ..module_utils.model.store import model_plan
 
 
@@ -17,7 +17,6 @@ class FilterModule:
         return {
             "disk_problem": disk_problem,
             "distribution_plan": distribution_plan,
-            "model_memory": model_memory,
             "model_plan": model_plan,
             "model_suggestion": suggestion,
             "models_that_fit": models_that_fit,

@@ -34,12 +34,6 @@ def undeclared_problem(plan: list[PlanEntry], name: str | None) -> str | None:
     return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
 
 
-def model_memory(plan: list[PlanEntry], name: str | None, context: int, parallel: int = 1) -> int:
-    """Bytes of the weights of a model and of its KV cache for so many tokens; 0 where it is not declared."""
-    model = named(plan, name)
-    return model["bytes"] + kv_bytes(model["gguf"]["kv"], context, parallel=parallel) if model else 0
-
-
 def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:
     """The models of the catalog that fit with 8192 tokens of context, the largest first."""
     fitting = [

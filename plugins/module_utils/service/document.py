@@ -9,12 +9,25 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from ..model.document import PlanEntry
 
-class Settings(TypedDict):
+
+class Served(TypedDict):
+    """The settings that decide how much memory a server takes, without what it computes with: ``checkpoints`` are kept
+    for each request at most, and ``extra`` is llama_service_extra."""
+
+    context: int
+    parallel: int
+    checkpoints: int
+    flash_attention: bool | None
+    extra: dict[str, Any]
+
+
+class Settings(Served):
     """The variables of the role llama_service without their prefix, and what the role knows besides.
 
     ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
-    ``checkpoints`` are kept for each request at most, ``reserve_bytes`` stays free for the system, ``bytes_per_second``
+    ``reserve_bytes`` stays free for the system, ``bytes_per_second``
     is the slowest disk that is waited for, ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail
     or warn, and ``huge_page_bytes`` the size of the pool's pages. Null is what somebody else decides: the tuner, a
     benchmark, or the server.
@@ -31,12 +44,8 @@ class Settings(TypedDict):
     tls_certificate: str | None
     tls_key: str | None
     metrics: bool
-    context: int
-    parallel: int
-    checkpoints: int
     threads: int | None
     threads_batch: int | None
-    flash_attention: bool | None
     numa_policy: str
     numa_node: int | None
     numa_weights: dict[int, int]
@@ -47,7 +56,6 @@ class Settings(TypedDict):
     bytes_per_second: int
     tolerance: float
     placement_failure: str
-    extra: dict[str, Any]
     weights: dict[int, int]
 
 
@@ -254,14 +262,15 @@ class Unit(Launched):
     maps_model: bool
 
 
-class PoolSettings(TypedDict):
-    """The variables of the role hugepages without their prefix, ``needed_bytes``: what model and KV cache take (0 where
-    no model is known), and ``reserved``: the lines of tmpfiles.d that an earlier run has written."""
+class PoolSettings(Served):
+    """The variables of the role hugepages without their prefix, ``models``: model_store_plan, and ``reserved``: the
+    lines of tmpfiles.d that an earlier run has written."""
 
     mode: str
     size: str
     bytes: int | None
-    needed_bytes: int
+    models: list[PlanEntry]
+    model: str | None
     reserve: str
     boot_consent: bool
     numa_policy: str

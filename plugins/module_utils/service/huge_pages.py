@@ -2,7 +2,7 @@
 """A pool of huge pages for the weights: how many pages on which node, what a node could not give, and how to boot it.
 
 llama-server takes its buffers from the pool through glibc (glibc.malloc.hugetlb), which rounds every buffer up to whole
-pages: beside weights and KV cache there is a margin for compute buffers and for that.
+pages: the memory budget, which the pool is as large as, counts that.
 """
 
 from __future__ import annotations
@@ -12,26 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
 
+from ..model.fit import named
 from ..sysfs import NODES, kernel_before, node_meminfo, read_int
 from ..text import size
 from ..tower_document import Tower
 from .document import PoolPlan, PoolSettings
+from .memory_budget import memory_budget, serving, weighed
 from .numa_policy import bindable_nodes, launch, memory_nodes
 
 SIZES = {"2M": 2**21, "1G": 2**30}
-# Compute buffers and the heap. With pages of 1 GB each of these takes a page of its own, however small.
-MARGIN_BYTES = 2**30
-MARGIN_PAGES = 6
 # What a pool leaves of each node for the system.
 RESERVE = 0.08
 # Compaction moves what it can at the moment; what was pinned then may be movable a moment later.
 ATTEMPTS = 3
 COMPACT = Path("/proc/sys/vm/compact_memory")
-
-
-def margin(page_bytes: int) -> int:
-    """Bytes beside weights and KV cache for which there are pages, too."""
-    return max(MARGIN_BYTES, MARGIN_PAGES * page_bytes)
 
 
 def pool_pages(
@@ -159,7 +153,16 @@ def booted_with(command_line: str, parameters: str) -> bool:
     return re.search(rf"(?:^|\s){re.escape(parameters)}(?:\s|$)", command_line) is not None
 
 
-def _hugetlb_problem(tower: Tower, settings: PoolSettings, policy: str, pages: dict[int, int]) -> Optional[str]:
+def _pool_bytes(tower: Tower, settings: PoolSettings, page_bytes: int) -> int:
+    """What is set, else the memory budget of the model; 0 where it is not known."""
+    model = weighed(named(settings["models"], settings["model"]))
+    served = serving(settings, settings["flash_attention"], tower, page_bytes)
+    return settings["bytes"] or memory_budget(model, served)["total"]
+
+
+def _hugetlb_problem(
+    tower: Tower, settings: PoolSettings, policy: str, needed: int, pages: dict[int, int]
+) -> Optional[str]:
     """One sentence where a pool cannot be reserved, or nothing would use it, else None."""
     if settings["load_mode"] in ("mmap", "mmap+mlock") or policy == "distribute":
         return (
@@ -172,7 +175,7 @@ def _hugetlb_problem(tower: Tower, settings: PoolSettings, policy: str, pages: d
             "A pool for the policy weighted is laid out by the weights, which a benchmark would change later: "
             "set llama_service_numa_weights."
         )
-    if not settings["bytes"] and not settings["needed_bytes"]:
+    if not needed:
         return "The pool cannot be sized without a model: declare one in model_store_models, or set hugepages_bytes."
     if settings["reserve"] == "boot" and not settings["boot_consent"]:
         return (
@@ -208,9 +211,9 @@ def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
     if hugetlb:
         policy = "interleave" if settings["numa_policy"] == "auto" else settings["numa_policy"]
         weights = {int(node): int(weight) for node, weight in settings["numa_weights"].items()}
-        needed = settings["bytes"] or settings["needed_bytes"] + margin(page_bytes)
+        needed = _pool_bytes(tower, settings, page_bytes)
         pages = pool_pages(needed, page_bytes, tower, policy, settings["numa_node"], weights)
-        problem = _hugetlb_problem(tower, settings, policy, pages)
+        problem = _hugetlb_problem(tower, settings, policy, needed, pages)
     parameters = boot_parameters(pages, page_bytes) if hugetlb and settings["reserve"] == "boot" else None
     return {
         "problem": problem,

@@ -15,7 +15,7 @@ from ..model.kv_cache import TYPES, UBATCH, cells, checkpoint_bytes, kv_buffers
 from ..sysfs import parse_meminfo, read_text
 from ..text import size
 from ..tower_document import Tower
-from .document import MemoryBudget, Settings
+from .document import MemoryBudget, Served, Settings
 
 # Room beside the budget that anonymous weights leave for the kernel's tables and a page cache that works.
 ROOM = 0.03
@@ -28,7 +28,8 @@ STRUCT_PAGES = 64
 PROCESS_BYTES, THREAD_BYTES, TOKEN_BYTES = 32 * 2**20, 2**19, 350
 # Prompts and answers as text and as numbers, for each token of the context.
 TEXT_BYTES = 64
-# What malloc serves from its heap shares that; larger ones have pages of their own (settings.POOL).
+# Buffers above the limit have pages of their own (settings.POOL). The heap that the others share begins and ends
+# within one, and so do the weights that are laid out anew for the CPU, which are in a buffer of their own.
 SMALL_PAGE, HEAP_PAGES = 2**21, 4
 HEAP_LIMIT = 32 * 2**20
 
@@ -87,7 +88,7 @@ def _true(extra: dict[str, Any], name: str) -> bool:
     return str(extra.get(name, "")).lower() in ("1", "true", "on", "enabled")
 
 
-def serving(settings: Settings, flash_attention: Optional[bool], tower: Tower) -> Serving:
+def serving(settings: Served, flash_attention: Optional[bool], tower: Tower, page_bytes: int = SMALL_PAGE) -> Serving:
     """What counts of the settings, those in llama_service_extra among them. Without a choice of flash attention the
     server takes it (LLAMA_ARG_FLASH_ATTN auto), on CPUs."""
     extra = settings["extra"]
@@ -105,7 +106,7 @@ def serving(settings: Settings, flash_attention: Optional[bool], tower: Tower) -
         unified=_true(extra, "LLAMA_ARG_KV_UNIFIED"),
         full_window=_true(extra, "LLAMA_ARG_SWA_FULL"),
         threads=tower["cpus"] or 1,
-        page_bytes=settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else SMALL_PAGE,
+        page_bytes=page_bytes,
     )
 
 
@@ -135,10 +136,10 @@ def memory_budget(model: Optional[Weighed], served: Serving) -> MemoryBudget:
     compute = compute_bytes(model.compute, seen, served.flash_attention, served.parallel, served.ubatch)
     vocabulary = model.compute["vocabulary"] if model.compute else 2**18
     process = PROCESS_BYTES + THREAD_BYTES * served.threads + TOKEN_BYTES * vocabulary + TEXT_BYTES * served.context
-    # The weights may be in two buffers: those that are laid out anew for the CPU are in one of their own.
     buffers = [*caches, *checkpoints, compute, model.bytes]
-    rounding = served.page_bytes * (HEAP_PAGES if served.page_bytes <= SMALL_PAGE else 2)
-    rounding += sum(-buffer % served.page_bytes for buffer in buffers if buffer >= HEAP_LIMIT)
+    rounding = served.page_bytes * HEAP_PAGES + sum(
+        -buffer % served.page_bytes for buffer in buffers if buffer >= HEAP_LIMIT
+    )
     found: MemoryBudget = {
         "weights": model.bytes,
         "kv_cache": sum(caches),

@@ -16,7 +16,7 @@ from ..model.document import Manifest, PlanEntry
 from ..tower_document import Tower
 from .client import reachable
 from .document import Choice, Instance, Intent, Plan, Settings, Why, Winner
-from .memory_budget import anonymous_problem, memory_budget, memory_problem, serving, weighed
+from .memory_budget import SMALL_PAGE, anonymous_problem, memory_budget, memory_problem, serving, weighed
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
     ANONYMOUS,
@@ -79,6 +79,10 @@ def _usable(tuned: Optional[Winner], settings: Settings, tower: Tower, needed: i
         and not combination_problem(tuned["numa_policy"], tuned["load_mode"], tuned["huge_pages"])
         and not policy_problem(tuned["numa_policy"], tower, needed)
     )
+
+
+def _page_bytes(settings: Settings) -> int:
+    return settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else SMALL_PAGE
 
 
 def _flash_attention(settings: Settings, tuned: Optional[Winner]) -> Optional[bool]:
@@ -195,7 +199,7 @@ def make_plan(
     files = model["files"] if model else []
     tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)
     flash = _flash_attention(settings, tuned)
-    budget = memory_budget(weighed(model), serving(settings, flash, tower))
+    budget = memory_budget(weighed(model), serving(settings, flash, tower, _page_bytes(settings)))
     chosen = _choices(settings, tower, budget["total"], tuned, flash)
     policy, mode = chosen["numa_policy"], chosen["load_mode"]
     places = _places(policy, settings, tower)

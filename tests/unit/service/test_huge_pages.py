@@ -11,13 +11,17 @@ from plugins.module_utils.service.huge_pages import (
     boot_parameters,
     booted_with,
     could_give,
-    margin,
     pool_pages,
     pool_plan,
     shortfall,
 )
+from plugins.module_utils.service.plan import make_plan
+from tests.llama_server import settings as service
+from tests.llama_server import tower as llama_tower
 
 GB = 10**9
+KV: Any = {"elements": 250_000, "window_elements": 0, "window": 0, "state_bytes": 0}
+MODEL: Any = {"name": "a-model", "bytes": 300 * GB, "gguf": {"kv": KV}}
 SIZE_2M, SIZE_1G = 2**21, 2**30
 
 
@@ -31,6 +35,7 @@ def tower(*gigabytes: int, **changes: Any) -> Any:
         "thp": {"enabled": "madvise", "defrag": "madvise"},
         "container": None,
         "kernel": "6.12.48",
+        "cpus": 64,
         "command_line": "root=/dev/nvme0n1 rw quiet",
     } | changes
 
@@ -40,7 +45,13 @@ def settings(**changes: Any) -> Any:
         "mode": "hugetlb",
         "size": "2M",
         "bytes": None,
-        "needed_bytes": 300 * GB,
+        "models": [MODEL],
+        "model": "a-model",
+        "context": 8192,
+        "parallel": 1,
+        "checkpoints": 8,
+        "flash_attention": None,
+        "extra": {},
         "reserve": "runtime",
         "boot_consent": False,
         "numa_policy": "auto",
@@ -51,15 +62,25 @@ def settings(**changes: Any) -> Any:
     } | changes
 
 
-def test_the_pool_has_room_for_model_cache_and_margin_evenly_on_the_nodes() -> None:
-    found = pool_plan(tower(), settings())
+@pytest.mark.parametrize(("name", "page"), [("2M", SIZE_2M), ("1G", SIZE_1G)])
+def test_the_pool_is_as_large_as_the_budget_of_the_server_evenly_on_the_nodes(name: str, page: int) -> None:
+    found = pool_plan(tower(), settings(size=name))
     assert found["problem"] is None
-    pages = -(-(300 * GB + 2**30) // SIZE_2M)
+    given = service(context=8192, huge_pages="hugetlb", huge_page_bytes=page)
+    pages = -(-make_plan(given, llama_tower(), None, MODEL | {"files": []})["needed_bytes"] // page)
     assert found["pages"] == {0: -(-pages // 2), 1: -(-pages // 2)}
-    assert sum(found["pages"].values()) * SIZE_2M - 300 * GB - 2**30 < 2 * SIZE_2M
 
 
-def test_bytes_that_are_set_have_no_margin() -> None:
+def test_checkpoints_and_scores_are_in_the_pool() -> None:
+    windowed: Any = {**MODEL, "gguf": {"kv": {**KV, "window_elements": 250_000, "window": 1024}}}
+
+    def pages(**changes: Any) -> int:
+        return sum(pool_plan(tower(), settings(models=[windowed], **changes))["pages"].values())
+
+    assert pages(checkpoints=0) < pages(checkpoints=8) < pages(checkpoints=8, flash_attention=False)
+
+
+def test_bytes_that_are_set_are_what_is_reserved() -> None:
     assert pool_plan(tower(), settings(bytes=2**30))["pages"] == {0: 256, 1: 256}
 
 
@@ -78,18 +99,13 @@ def test_the_pool_lies_where_the_policy_puts_the_memory(
     assert pool_pages(100 * SIZE_2M, SIZE_2M, tower(), policy, **options) == expected
 
 
-def test_pages_of_one_gigabyte_need_a_wider_margin() -> None:
-    assert margin(SIZE_2M) == 2**30
-    assert margin(SIZE_1G) == 6 * 2**30
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"load_mode": "mmap"}, "Nothing would use a pool"),
         ({"numa_policy": "distribute"}, "Nothing would use a pool"),
-        ({"needed_bytes": 500 * GB}, "node 0 has 192.0 GB and needs 250.5"),
-        ({"needed_bytes": 0}, "cannot be sized without a model"),
+        ({"bytes": 500 * GB}, "node 0 has 192.0 GB and needs 250.0"),
+        ({"models": []}, "cannot be sized without a model"),
         ({"reserve": "boot"}, "hugepages_boot_consent"),
         ({"numa_policy": "weighted"}, "set llama_service_numa_weights"),
     ],

@@ -123,8 +123,8 @@ def test_every_buffer_takes_whole_pages_of_a_pool() -> None:
     page = 2**30
     found = memory_budget(Weighed(5 * page + 1, KV, COMPUTE), Serving(8192, page_bytes=page))
     in_pages = found["weights"] + found["kv_cache"] + found["compute"] + found["rounding"]
-    # Six for the weights, four for the cache, one to compute in, and two for the heap.
-    assert in_pages == (6 + 4 + 1 + 2) * page
+    # Six for the weights, four for the cache, one to compute in, and four for what begins and ends within one.
+    assert in_pages == (6 + 4 + 1 + 4) * page
 
 
 def test_what_is_not_known_is_not_refused() -> None:
