@@ -14,7 +14,7 @@ from ansible.module_utils import _internal, basic
 from ansible.module_utils.common import warnings
 
 
-def run_module(name: str, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
+def run_module(name: str, /, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
     """What the module answers, warnings included."""
     given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
     said = io.StringIO()

@@ -27,6 +27,7 @@ PREFIX = "llamatower.tower."
 # Examples that are not run, by plugin and name of the task, and why. What is not here must run.
 NEEDS: dict[str, dict[str, str]] = {
     "hugepage_pool": {"Reserve 300 GB on two nodes": "a kernel of its own with two nodes"},
+    "kernel_command_line": {"Reserve 300 pages of 1 GB at boot": "a boot loader"},
     "llama_api_keys": {"Let two people in": "the keys of a vault"},
     "llama_server_check": {"Ask the main server one question": "a server that runs"},
     "llama_tune": {

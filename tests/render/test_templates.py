@@ -112,7 +112,6 @@ def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "__hugepages_plan": {
             "page_bytes": 2**30,
             "pages": {node["node"]: 150 for node in facts["nodes"]},
-            "boot_parameters": "hugepagesz=1G hugepages=0:150,1:150",
         },
         "__llama_service_decided": decided(case, variables | SETTINGS[case], facts),
         "llama_build_root": str(out / "llama.cpp"),
@@ -179,7 +178,6 @@ def test_all_templates_are_checked_here() -> None:
         "llama-server-check@.timer.j2",
         "llama.slice.j2",
         "llamatower-hugepages.conf.j2",
-        "llamatower-hugepages.cfg.j2",
         "llama-models-verify.service.j2",
         "llama-models-verify.timer.j2",
     }
@@ -306,12 +304,6 @@ def test_tmpfiles_reserves_the_pool_of_each_node(rendered: Path, case: str, tmp_
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.read_text().strip() for path in files] == ["150"] * len(files)
-
-
-def test_grub_adds_the_pool_to_the_command_line_that_there_is(rendered: Path) -> None:
-    script = f'GRUB_CMDLINE_LINUX=quiet; . "{rendered}/llamatower-hugepages.cfg"; echo "$GRUB_CMDLINE_LINUX"'
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "quiet hugepagesz=1G hugepages=0:150,1:150", done.stderr
 
 
 def udev_rules(rendered: Path) -> list[list[str]]:

@@ -284,8 +284,7 @@ class PoolPlan(TypedDict):
     """What the role hugepages has to do, by :func:`huge_pages.pool_plan`.
 
     ``pages`` are by node, 0 where there are to be none; ``boot_parameters`` the words of the kernel command line, null
-    where it has none, and ``booted`` whether the running kernel was started with them; ``resized`` is whether the pool
-    had pages of another size.
+    where it has none; ``resized`` is whether the pool had pages of another size.
     """
 
     problem: str | None
@@ -293,7 +292,6 @@ class PoolPlan(TypedDict):
     pages: dict[int, int]
     boot_parameters: str | None
     resized: bool
-    booted: bool
 
 
 class Hardware(TypedDict):

@@ -7,7 +7,6 @@ pages: the memory budget, which the pool is as large as, counts that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
@@ -148,11 +147,6 @@ def boot_parameters(pages: dict[int, int], page_bytes: int) -> str:
     return f"hugepagesz={page} hugepages={counts}"
 
 
-def booted_with(command_line: str, parameters: str) -> bool:
-    """Whether the running kernel was started with these words."""
-    return re.search(rf"(?:^|\s){re.escape(parameters)}(?:\s|$)", command_line) is not None
-
-
 def _pool_bytes(tower: Tower, settings: PoolSettings, page_bytes: int) -> int:
     """What is set, else the memory budget of the model; 0 where it is not known."""
     model = weighed(named(settings["models"], settings["model"]))
@@ -221,5 +215,4 @@ def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
         "pages": pages,
         "boot_parameters": parameters,
         "resized": bool(settings["reserved"]) and f"hugepages-{page_bytes // 1024}kB" not in settings["reserved"],
-        "booted": parameters is not None and booted_with(tower["command_line"] or "", parameters),
     }
