@@ -44,6 +44,8 @@ def plan(source: Any, work_dir: Path, key: str = "0123456789abcdef") -> Any:
         "options": {"CMAKE_BUILD_TYPE": "Release"},
         "compiler": "c++ 12",
         "archive": str(work_dir / "archives" / f"{key}.tar"),
+        "present": False,
+        "cpu_features": [],
     }
 
 

@@ -22,13 +22,11 @@ options:
     required: true
     suboptions:
       key:
-        description: The build key.
+        description: The build key; null in check mode where the machine has no compiler yet, as C(archive) and C(compiler).
         type: str
-        required: true
       archive:
         description: The build archive to make.
         type: path
-        required: true
       present:
         description: Whether it is there.
         type: bool
@@ -48,7 +46,6 @@ options:
       compiler:
         description: First line of the compiler's version.
         type: str
-        required: true
       cpu_features:
         description: CPU features the build uses.
         type: list
@@ -123,11 +120,23 @@ from ..module_utils.tower import disk_of
 # A build directory with its source and its archive took 1.2 GB.
 NEEDED_BYTES = 3 * 10**9
 
+# Key, archive and compiler are null where a check run has found no compiler yet.
+BUILD = {
+    "key": {"type": "str"},
+    "archive": {"type": "path"},
+    "present": {"type": "bool", "required": True},
+    "source": {"type": "dict", "required": True},
+    "cpu": {"type": "str", "required": True},
+    "options": {"type": "dict", "required": True},
+    "compiler": {"type": "str"},
+    "cpu_features": {"type": "list", "elements": "str", "required": True},
+}
+
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "build": {"type": "dict", "required": True},
+            "build": {"type": "dict", "required": True, "options": BUILD},
             "work_dir": {"type": "path", "required": True},
             "ccache_dir": {"type": "path"},
             "progress_path": {"type": "path", "required": True},

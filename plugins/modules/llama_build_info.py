@@ -105,27 +105,42 @@ llama_build:
 """
 
 import os
+from typing import cast
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.build.compile import BuildError, cpu_features, missing_tools
 from ..module_utils.build.cpu_features import LEVELS, compiler_flags
-from ..module_utils.build.document import BuildPlan
+from ..module_utils.build.document import BuildPlan, BuildSource
 from ..module_utils.build.key import build_key, cmake_options, source_digest, source_problem
+
+SOURCE = {
+    "type": {"type": "str", "choices": ["sdist", "archive", "git"], "required": True},
+    "package": {"type": "str"},
+    "version": {"type": "str"},
+    "location": {"type": "str"},
+    "sha256": {"type": "str"},
+    "url": {"type": "str"},
+    "tag": {"type": "str"},
+    "commit": {"type": "str"},
+}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "source": {"type": "dict", "required": True},
+            "source": {"type": "dict", "required": True, "options": SOURCE},
             "cpu": {"type": "str", "choices": ["native", *LEVELS], "default": "native"},
             "cmake_options": {"type": "dict", "default": {}},
             "work_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
-    source, cpu, work_dir = (module.params[name] for name in ("source", "cpu", "work_dir"))
-    problem = source_problem(source)
+    cpu, work_dir = module.params["cpu"], module.params["work_dir"]
+    # Ansible adds those of other types, as null.
+    given = {key: value for key, value in module.params["source"].items() if value is not None}
+    problem = source_problem(given)
+    source = cast("BuildSource", given)
     if problem:
         module.fail_json(msg=problem)
     options = cmake_options(cpu, module.params["cmake_options"])

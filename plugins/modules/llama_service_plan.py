@@ -29,9 +29,8 @@ options:
         type: str
         required: true
       model:
-        description: Name of the model.
+        description: Name of the model; null where none is declared.
         type: str
-        required: true
       model_path:
         description: The directory of the model.
         type: path
@@ -95,9 +94,8 @@ options:
         description: The node of V(bind).
         type: int
       numa_weights:
-        description: Weights of V(weighted), by node.
+        description: Weights of V(weighted), by node; empty or null for what was measured.
         type: dict
-        required: true
       load_mode:
         description: How the weights get into memory.
         type: str
@@ -127,6 +125,7 @@ options:
       placement_failure:
         description: Whether a start whose memory lies elsewhere than intended fails, or is a warning.
         type: str
+        choices: [fail, warn]
         required: true
       extra:
         description: Further settings in the names of C(llama-server --help).
@@ -299,6 +298,40 @@ from ..module_utils.service.plan import make_plan, stale_instances
 from ..module_utils.service.tuned import read_tuned
 from ..module_utils.tower import read_tower
 
+SETTINGS = {
+    "instance": {"type": "str", "required": True},
+    "model": {"type": "str"},
+    "model_path": {"type": "path", "required": True},
+    "build_root": {"type": "path", "required": True},
+    "keys_file": {"type": "path", "required": True},
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "cors_origins": {"type": "str"},
+    "tls_certificate": {"type": "path"},
+    "tls_key": {"type": "path"},
+    "metrics": {"type": "bool", "required": True},
+    "context": {"type": "int", "required": True},
+    "parallel": {"type": "int", "required": True},
+    "threads": {"type": "int"},
+    "threads_batch": {"type": "int"},
+    "flash_attention": {"type": "bool"},
+    "numa_policy": {
+        "type": "str",
+        "choices": ["auto", "interleave", "weighted", "distribute", "bind", "per_node", "none"],
+        "required": True,
+    },
+    "numa_node": {"type": "int"},
+    "numa_weights": {"type": "dict"},
+    "load_mode": {"type": "str", "choices": ["auto", "dio", "none", "mlock", "mmap", "mmap+mlock"], "required": True},
+    "huge_pages": {"type": "str", "choices": ["thp", "hugetlb", "none"], "required": True},
+    "huge_page_bytes": {"type": "int", "required": True},
+    "reserve_bytes": {"type": "int", "required": True},
+    "bytes_per_second": {"type": "int", "required": True},
+    "tolerance": {"type": "float", "required": True},
+    "placement_failure": {"type": "str", "choices": ["fail", "warn"], "required": True},
+    "extra": {"type": "dict", "required": True},
+}
+
 
 def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
     """What a program prints, None where there is no such program. numactl's usage ends with 1."""
@@ -311,7 +344,7 @@ def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "settings": {"type": "dict", "required": True},
+            "settings": {"type": "dict", "required": True, "options": SETTINGS},
             "models": {"type": "list", "elements": "dict"},
             "config_dir": {"type": "path", "default": "/etc/llama-server"},
             "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},

@@ -42,7 +42,6 @@ options:
       kernel_policy:
         description: The kernel's memory policy, such as V(interleave:0-1); null for any.
         type: str
-        required: true
       huge_pages:
         description: The kind of its pages.
         type: str
@@ -51,15 +50,25 @@ options:
       page_bytes:
         description: Bytes of a page of the pool; null without one.
         type: int
-        required: true
       tolerance:
         description: How far the nodes may be apart, as a part of their mean; null for any.
         type: float
-        required: true
       least_share:
         description: How much of the mean each node has at least; null for any.
         type: float
-        required: true
+      url:
+        description: Where the server answers; not used here, as those below.
+        type: str
+      key_file:
+        description: The file of its API keys.
+        type: path
+      warm_up_tokens:
+        description: Tokens that are generated before it counts as started.
+        type: int
+      placement_failure:
+        description: Whether memory that lies elsewhere makes the start fail, or is a warning.
+        type: str
+        choices: [fail, warn]
 """
 
 EXAMPLES = r"""
@@ -116,6 +125,21 @@ from ..module_utils.service.document import Placement
 from ..module_utils.service.placement import placement_problem, summarize
 from ..module_utils.service.unit import main_pid
 
+# Null is never required: where it is, Ansible refuses it as a number and makes the word None of it as a text.
+INTENT = {
+    "nodes": {"type": "list", "elements": "int", "required": True},
+    "weights": {"type": "dict", "required": True},
+    "kernel_policy": {"type": "str"},
+    "huge_pages": {"type": "str", "choices": ["thp", "hugetlb", "none"], "required": True},
+    "page_bytes": {"type": "int"},
+    "tolerance": {"type": "float"},
+    "least_share": {"type": "float"},
+    "url": {"type": "str"},
+    "key_file": {"type": "path"},
+    "warm_up_tokens": {"type": "int", "no_log": False},
+    "placement_failure": {"type": "str", "choices": ["fail", "warn"]},
+}
+
 
 def main() -> None:
     module = AnsibleModule(
@@ -123,7 +147,7 @@ def main() -> None:
             "unit": {"type": "str"},
             "pid": {"type": "int"},
             "path": {"type": "path"},
-            "intent": {"type": "dict"},
+            "intent": {"type": "dict", "options": INTENT},
         },
         mutually_exclusive=[("unit", "pid", "path")],
         required_one_of=[("unit", "pid", "path")],

@@ -78,6 +78,17 @@ def test_a_machine_that_cannot_compile_says_what_to_install(tmp_path: Path, monk
     assert result["msg"] == "The builder cannot compile llama.cpp: install g++, cmake, ninja-build (and ccache) there."
     checked = run_module("llama_build_info", check=True, source=source, work_dir=str(tmp_path))
     assert (checked["llama_build"]["key"], checked["llama_build"]["present"]) == (None, False)
+    assert checked["llama_build"]["source"] == source, "no nulls of other types of sources, which a manifest would keep"
+
+
+def test_a_check_run_goes_on_where_the_builder_has_no_compiler_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, *_: None)
+    source = {"type": "archive", "location": "/x.tar", "sha256": "ab" * 32}
+    place: dict[str, Any] = {"work_dir": str(tmp_path), "progress_path": str(tmp_path / "progress.json")}
+    wanted = run_module("llama_build_info", check=True, source=source, work_dir=str(tmp_path))["llama_build"]
+    assert run_module("llama_build", check=True, build=wanted, **place)["changed"] is True
 
 
 def test_the_same_build_is_the_same_key_and_another_level_another(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugins.module_utils.build.document import BuildPlan
 from plugins.module_utils.model.store import SCHEMA_VERSION
+from plugins.module_utils.service.document import Intent, Settings
 from plugins.modules import llama_service_plan
+from tests.documented import argument_spec
 from tests.llama_server import GB, settings, tower
 from tests.run_module import run_module
 
@@ -64,3 +68,55 @@ def test_before_anything_is_installed_nothing_is_missing_and_the_model_must_be_d
         "llama_service_model is a-model, and model_store_models declares another: name one of those."
     ]
     assert len(run(place, None)["missing"]) == 2
+
+
+def test_settings_and_intent_are_taken_as_their_documents_have_them() -> None:
+    taken = argument_spec("llama_service_plan")[0]["settings"]["options"]
+    assert taken.keys() == Settings.__annotations__.keys() - {"weights"}
+    assert argument_spec("numa_placement_info")[0]["intent"]["options"].keys() == Intent.__annotations__.keys()
+
+
+@pytest.mark.parametrize(
+    ("module", "option", "document"),
+    [
+        ("llama_service_plan", "settings", Settings),
+        ("numa_placement_info", "intent", Intent),
+        ("llama_build", "build", BuildPlan),
+    ],
+)
+def test_what_may_be_null_is_not_required(module: str, option: str, document: type) -> None:
+    taken = argument_spec(module)[0][option]["options"]
+    null = [key for key, kind in inspect.get_annotations(document).items() if "None" in str(kind)]
+    assert null
+    assert [key for key in null if taken[key].get("required")] == [], "Ansible would make the word None of a text"
+
+
+def test_settings_have_the_types_that_they_are_documented_with(place: Path) -> None:
+    said = run(
+        place, [MODEL], parallel="2", threads="3", metrics="no", numa_policy="weighted", numa_weights={0: 2, 1: 1}
+    )
+    meant = run(place, [MODEL], parallel=2, threads=3, metrics=False, numa_policy="weighted", numa_weights={0: 2, 1: 1})
+    assert (said["plan"]["threads"], said["plan"]["weights"]) == (3, {"0": 2, "1": 1})
+    assert said["plan"] == meant["plan"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"numa_policy": "interleaved"}, "value of numa_policy must be one of: auto, interleave,"),
+        ({"contexts": 8192}, "settings.contexts"),
+        ({"port": "http"}, "'port' is of type"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(place: Path, wrong: dict[str, Any], said: str) -> None:
+    message = run(place, [MODEL], **wrong)["msg"]
+    assert said in message
+
+
+def test_the_intent_of_a_plan_is_what_the_placement_is_compared_with(place: Path) -> None:
+    (place / "numa_maps").write_text("")
+    (place / "smaps").write_text("")
+    for policy in ("auto", "weighted", "per_node", "none"):
+        for instance in run(place, [MODEL], numa_policy=policy)["plan"]["instances"]:
+            answer = run_module("numa_placement_info", path=str(place), intent=instance["intent"])
+            assert answer.get("problem", "").startswith("No weights were found"), answer
