@@ -312,6 +312,7 @@ SETTINGS = {
     "metrics": {"type": "bool", "required": True},
     "context": {"type": "int", "required": True},
     "parallel": {"type": "int", "required": True},
+    "checkpoints": {"type": "int", "required": True},
     "threads": {"type": "int"},
     "threads_batch": {"type": "int"},
     "flash_attention": {"type": "bool"},
