@@ -182,6 +182,7 @@ left_out:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.benchmark.document import Limits
 from ..module_utils.benchmark.history import without_measurements
 from ..module_utils.benchmark.tuner import TuneError, Tuner
 from ..module_utils.progress import Progress
@@ -209,8 +210,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    names = ("policies", "load_modes", "huge_pages", "threads", "threads_batch", "flash_attention")
-    limits = {name: options[name] for name in names}
+    limits: Limits = {
+        "policies": options["policies"],
+        "load_modes": options["load_modes"],
+        "huge_pages": options["huge_pages"],
+        "threads": options["threads"],
+        "threads_batch": options["threads_batch"],
+        "flash_attention": options["flash_attention"],
+    }
     path, lock = options["path"], f"{options['progress_path']}.lock"
     try:
         if module.check_mode:

@@ -51,6 +51,59 @@ class Quantity(_Measured, total=False):
     samples: list[float]
 
 
+class ProbeCell(TypedDict):
+    """What the cores of one node read from the memory of another, one sample a repetition: ``gb_s`` in GB/s.
+
+    Nodes are null where all cores read from all nodes, and ``misplaced`` is how many pages lay elsewhere than asked
+    for, null where that was not looked at.
+    """
+
+    cpu_node: int | None
+    memory_node: int | None
+    threads: int
+    gb_s: list[float]
+    misplaced: int | None
+
+
+class Probe(TypedDict):
+    """What roles/benchmark/files/read_probe.c prints: bytes that each thread read, each node by each, and the whole."""
+
+    bytes_per_thread: int
+    cells: list[ProbeCell]
+    whole: ProbeCell
+
+
+class BenchTest(TypedDict):
+    """One test of llama-bench: its settings (``flash_attention`` is null where llama-bench decided itself), how many
+    tokens it read as a ``prompt`` and ``generated``, and tokens a second of each repetition."""
+
+    threads: int
+    flash_attention: bool | None
+    prompt: int
+    generated: int
+    tokens_per_second: list[float]
+
+
+class BenchmarkOptions(TypedDict):
+    """What a benchmark measures and how: options of the module llama_benchmark.
+
+    ``unit`` is the service, ``probe`` the path of the read probe, which reads ``probe_mebibytes`` a core;
+    ``disk_bytes`` of the model are read at most, ``tokens`` generated, prompts have ``prompt_words``, and ``timeout`` is
+    in seconds.
+    """
+
+    unit: str
+    probe: str
+    repetitions: int
+    probe_mebibytes: int
+    tokens: int
+    prompt_words: int
+    disk_bytes: int
+    stop_service: bool
+    restart_service: bool
+    timeout: int
+
+
 class Conditions(Hardware):
     """What a tower's speed depends on without its being a fault of the tower's, by :func:`results.conditions_of`; null
     is what Linux does not show.
@@ -130,6 +183,18 @@ class Summary(TypedDict):
     history: list[Run]
     regressions: list[str]
     changed_conditions: list[str]
+
+
+class Limits(TypedDict, total=False):
+    """What the tuner may choose from: options of the module llama_tune. What is not there, or null, is everything that
+    the tower can."""
+
+    policies: list[str] | None
+    load_modes: list[str] | None
+    huge_pages: list[str] | None
+    threads: list[int] | None
+    threads_batch: list[int] | None
+    flash_attention: list[bool] | None
 
 
 class _Measurement(Arm):

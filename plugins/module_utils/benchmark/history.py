@@ -11,6 +11,7 @@ from typing import Optional, cast
 from ..files import make_directory, read_json, write_json
 from ..service.numa_policy import weights
 from ..service.tuned import read_tuned
+from ..text import number, rate
 from .document import CELL, SCHEMA_VERSION, Evidence, Quantity, Regression, Run, Summary, Tuning
 
 # Runs that are kept for one tower: a year of weekly ones.
@@ -65,8 +66,8 @@ def regressions(run: Run, earlier: list[Run]) -> list[Regression]:
 def sentence(fell: Regression) -> str:
     """A regression in words."""
     return (
-        f"{fell['name']} fell by {fell['loss']:.0%} since {fell['since']}, from {fell['before']:.4g} to "
-        f"{fell['now']:.4g} {fell['unit']}, under the same conditions."
+        f"{fell['name']} fell by {fell['loss']:.0%} since {fell['since']}, from "
+        f"{number(fell['before'])} to {rate(fell['now'], unit=fell['unit'])}, under the same conditions."
     )
 
 

@@ -14,7 +14,9 @@ import selectors
 import subprocess
 import tempfile
 import time
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
+
+from .document import BenchTest
 
 # What a setting of the server means to llama-bench. Both take the same values.
 OPTIONS = {
@@ -35,7 +37,7 @@ class BenchError(Exception):
 class Outcome(NamedTuple):
     """The tests that llama-bench did, seconds until the model was loaded, and whether it was stopped as hopeless."""
 
-    tests: list[dict[str, Any]]
+    tests: list[BenchTest]
     load_seconds: Optional[float]
     hopeless: bool
 
@@ -58,7 +60,7 @@ def command(
     return [*(prefix or []), binary, "--output", "json", "--progress", "--model", model, *count, *options]
 
 
-def parse(text: str) -> list[dict[str, Any]]:
+def parse(text: str) -> list[BenchTest]:
     """The tests of ``llama-bench --output json``: threads, flash_attention, prompt, generated, tokens_per_second.
 
     ``flash_attention`` is None where llama-bench decided itself. Raises BenchError for anything else.

@@ -14,12 +14,13 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from ..service.client import ServerError, healthy, read_key, request
 from ..service.unit import UnitError, call
 from ..sysfs import node_available
-from ..text import size
+from ..text import duration, size
+from .document import Probe
 
 # Reads of 4 MiB, eight at once, keep an NVMe disk as busy as a model that is loaded (llama.cpp's dio reads 64 MiB).
 BLOCK, READERS = 4 * 2**20, 8
@@ -46,9 +47,9 @@ def probe_problem(meminfo: dict[int, dict[str, int]], cores: int, mebibytes: int
     return None
 
 
-def probe(path: str, mebibytes: int, repetitions: int) -> dict[str, Any]:
+def probe(path: str, mebibytes: int, repetitions: int) -> Probe:
     """What the read probe printed; see roles/benchmark/files/read_probe.c."""
-    answer: dict[str, Any] = json.loads(call([path, str(mebibytes), str(repetitions)]))
+    answer: Probe = json.loads(call([path, str(mebibytes), str(repetitions)]))
     return answer
 
 
@@ -108,7 +109,7 @@ def restart(unit: str, address: str, timeout: float, run: Callable[[list[str]], 
     run(["systemctl", "restart", unit])
     while not healthy(address):
         if time.monotonic() - began > timeout:
-            raise UnitError(f"{unit} does not answer {timeout:.0f} s after its restart: read its journal.")
+            raise UnitError(f"{unit} does not answer {duration(timeout)} after its restart: read its journal.")
         time.sleep(0.2)
     return time.monotonic() - began
 

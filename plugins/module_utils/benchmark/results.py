@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import Any, Optional
+from typing import Optional
 
 from ..service.tuned import hardware_of
 from ..tower_document import Tower
-from .document import Conditions, Derived, Quantity
+from .document import Conditions, Derived, Probe, Quantity
 
 
 def quantity(samples: list[float], unit: str) -> Quantity:
@@ -27,13 +27,13 @@ def quantity(samples: list[float], unit: str) -> Quantity:
     }
 
 
-def probe_results(answer: dict[str, Any]) -> dict[str, Quantity]:
+def probe_results(answer: Probe) -> dict[str, Quantity]:
     """The quantities of what read_probe printed: ``read_node0_node1`` (CPU, memory) and ``read_whole``."""
     cells = {f"read_node{cell['cpu_node']}_node{cell['memory_node']}": cell for cell in answer["cells"]}
     return {name: quantity(cell["gb_s"], "GB/s") for name, cell in {**cells, "read_whole": answer["whole"]}.items()}
 
 
-def misplaced(answer: dict[str, Any]) -> Optional[str]:
+def misplaced(answer: Probe) -> Optional[str]:
     """One sentence where buffers of the probe did not lie where they were put, else None."""
     wrong = [f"{cell['cpu_node']} to {cell['memory_node']}" for cell in answer["cells"] if cell["misplaced"]]
     if not wrong:

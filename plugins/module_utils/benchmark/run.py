@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from ..model.declaration import shards_of
 from ..model.gguf import GgufError, file_reader, read_header, summary
@@ -22,7 +22,7 @@ from ..sysfs import node_meminfo
 from ..text import utc
 from ..tower import read_tower
 from . import llama_bench, measure
-from .document import SCHEMA_VERSION, Quantity, Run, RunConditions
+from .document import SCHEMA_VERSION, BenchmarkOptions, Quantity, Run, RunConditions
 from .results import conditions_of, derived, misplaced, probe_results, quantity
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)
@@ -51,7 +51,7 @@ def model_of(first: str) -> TunedModel:
 class Benchmark:
     """One run of it. ``options`` are those of the module llama_benchmark; ``tell`` hears what is measured next."""
 
-    def __init__(self, options: dict[str, Any], lock_path: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: BenchmarkOptions, lock_path: str, tell: Callable[[str], None]) -> None:
         self.options, self.lock_path, self.tell = options, lock_path, tell
         self.results: dict[str, Quantity] = {}
         self.skipped: dict[str, str] = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Optional
 
 from ..service.document import Arm
-from ..text import WIDTH, printable, wrapped
+from ..text import WIDTH, duration, number, printable, rate, wrapped
 from .document import NAMES, Summary, Tuning, name_of
 from .history import run_before
 
@@ -19,14 +19,14 @@ def benchmark_text(found: Summary, host: str) -> str:
     lines = ["=" * WIDTH, f"{host} · {latest['started']}", "=" * WIDTH]
     for key in order:
         result = results[key]
-        line = f"{name_of(key):<36}{result['median']:>9.4g} {result['unit']:<9}±{result['spread'] / 2:>4.0%}"
+        line = f"{name_of(key):<36}{number(result['median']):>9} {result['unit']:<9}±{result['spread'] / 2:>4.0%}"
         if before and key in before["results"]:
             line += f"  {result['median'] / before['results'][key]['median'] - 1:+.1%}"
         lines.append(line)
     roof, part = latest["derived"]["roofline_tokens_per_second"], latest["derived"]["service_of_roofline"]
     if roof:
         reached = f"; the service reaches {part:.0%} of that" if part else ""
-        lines += ["", *wrapped("ROOFLINE", f"the memory allows {roof:.4g} tokens a second{reached}")]
+        lines += ["", *wrapped("ROOFLINE", f"the memory allows {rate(roof, unit='tokens a second')}{reached}")]
     lines.append("")
     if before:
         lines += wrapped("COMPARED", f"with {before['started']}, under the same conditions")
@@ -54,16 +54,17 @@ def tuning_text(found: Tuning, left_out: dict[str, str]) -> str:
     evidence = found["evidence"]
     decode, prompt = evidence["decode_tokens_per_second"], evidence["prompt_tokens_per_second"]
     runner = evidence["runner_up"]
-    speed = f"{decode['median']:.4g} tokens a second ({decode['low']:.4g} to {decode['high']:.4g})"
+    speed = rate(decode["median"], unit="tokens a second")
+    speed += f" ({number(decode['low'])} to {number(decode['high'])})"
     if prompt:
-        speed += f", prompts {prompt['median']:.4g}"
+        speed += f", prompts {number(prompt['median'])}"
     lines = wrapped("FASTEST", arm_text(found["winner"], found["winner"]["threads_batch"]))
     lines += wrapped("SPEED", speed)
     if evidence["load_seconds"]:
-        lines += wrapped("LOADING", f"{min(evidence['load_seconds']):.3g} s from the disk")
+        lines += wrapped("LOADING", f"{duration(min(evidence['load_seconds']))} from the disk")
     if runner:
         best = runner["decode_tokens_per_second"]["median"]
-        lines += wrapped("NEXT", f"{arm_text(runner)}: {best:.4g} tokens a second")
+        lines += wrapped("NEXT", f"{arm_text(runner)}: {rate(best, unit='tokens a second')}")
     sure = {
         "certain": "certain: each of its samples beats all of the next best",
         "likely": "likely: the median is more than 1 % ahead of the next best",

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Callable, Optional, cast
+from typing import Callable, Optional, cast
 
 from ..files import read_json, write_beside, write_json
 from ..model.uncached import drop
@@ -21,11 +21,11 @@ from ..service.numa_policy import WEIGHT, launch, memory_nodes, node_cores, poli
 from ..service.tuned import SCHEMA_VERSION
 from ..service.unit import cpu_seconds, huge_pages, stopped
 from ..sysfs import node_available, node_meminfo, read_int
-from ..text import duration, utc
+from ..text import duration, rate, utc
 from ..tower import read_tower
 from ..tower_document import Tower
 from . import llama_bench
-from .document import Measurement, Tuning
+from .document import Limits, Measurement, Tuning
 from .history import node_weights, read_history, read_tuning
 from .results import conditions_of
 from .run import build_of, model_files, model_of
@@ -88,14 +88,13 @@ def current_load(unit: Unit, tower: Tower, candidates: list[str]) -> Load:
 def make_space(
     unit: Unit,
     tower: Tower,
-    limits: dict[str, Any],
+    limits: Limits,
     needed_bytes: int,
     weights: Optional[dict[int, int]] = None,
 ) -> tuple[Space, dict[str, str]]:
     """What there is to choose from, the present settings first, and why some is left out.
 
-    ``limits`` may name ``policies``, ``load_modes``, ``huge_pages``, ``threads``, ``threads_batch`` and
-    ``flash_attention``; what it has not, or None, is everything that this tower can. Raises TuneError for nothing.
+    Raises TuneError where the limits leave nothing.
     """
     possible, left_out = policies(tower, needed_bytes, weights or {})
     wanted = limits.get("policies")
@@ -134,7 +133,7 @@ def make_space(
         Space(
             found,
             *counts(tower["cores"] or 1, tower["cpus"] or 1, now[0] != "bind"),
-            tuple(limits["flash_attention"]) if limits.get("flash_attention") else (True, False),
+            tuple(limits.get("flash_attention") or (True, False)),
             *(counts(node_cores(tower, bound[0]), cpus, now[0] == "bind") if bound else ((), ())),
         ),
         left_out,
@@ -165,9 +164,7 @@ class Tuner:
     measured next; ``lock_path`` is the lock that :func:`stopped` needs.
     """
 
-    def __init__(
-        self, unit: Unit, path: str, lock_path: str, limits: dict[str, Any], tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, unit: Unit, path: str, lock_path: str, limits: Limits, tell: Callable[[str], None]) -> None:
         self.unit, self.path, self.lock_path, self.tell = unit, path, lock_path, tell
         self.partial = f"{path}.measurements"
         self.tower = read_tower()
@@ -244,9 +241,9 @@ class Tuner:
     def _line(self, step: Step, measurements: list[Measurement]) -> str:
         left, seconds = len(steps_left(self.space, measurements)), seconds_left(self.space, measurements)
         done = len({(entry["stage"], load_of(entry)) for entry in measurements})
-        rates = [rate for entry in measurements if not entry["prompt"] for rate in entry["tokens_per_second"]]
+        rates = [each for entry in measurements if not entry["prompt"] for each in entry["tokens_per_second"]]
         line = f"tuning: step {done + 1} of at most {done + left}, {step.stage} {', '.join(step.load)}"
-        line += f"; best so far {max(rates):.4g} tokens/s" if rates else ""
+        line += f"; best so far {rate(max(rates), unit='tokens/s')}" if rates else ""
         return line + (f"; at most {duration(seconds)} left" if seconds is not None else "")
 
     def measure(self, step: Step, measurements: list[Measurement]) -> list[Measurement]:
@@ -317,7 +314,8 @@ class Tuner:
             return [failed]
         rates: dict[tuple[int, bool], list[float]] = {}
         for test in outcome.tests:
-            rates.setdefault((test["threads"], test["flash_attention"]), []).extend(test["tokens_per_second"])
+            # On or off, as was asked for: never what llama-bench would decide.
+            rates.setdefault((test["threads"], bool(test["flash_attention"])), []).extend(test["tokens_per_second"])
         found = []
         for (threads, flash_attention), (first, *steady) in rates.items():
             entry = measured(step, threads, flash_attention, steady)

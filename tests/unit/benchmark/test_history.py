@@ -29,8 +29,10 @@ def run(speed: list[float], started: str = "2026-01-01T00:00:00Z", **conditions:
 
 def matrix(**rates: float) -> Any:
     """A run with the bandwidth of cells: ``c0m1`` is what the cores of node 0 read from the memory of node 1."""
-    cells = [{"cpu_node": int(cell[1]), "memory_node": int(cell[3]), "gb_s": [rate]} for cell, rate in rates.items()]
-    return {"results": probe_results({"cells": cells, "whole": {"gb_s": [1.0]}})}
+    cells: Any = [
+        {"cpu_node": int(cell[1]), "memory_node": int(cell[3]), "gb_s": [rate]} for cell, rate in rates.items()
+    ]
+    return {"results": probe_results({"bytes_per_thread": 2**20, "cells": cells, "whole": {**cells[0], "gb_s": [1.0]}})}
 
 
 def test_weights_of_the_nodes_are_their_bandwidth_for_the_cores_that_read_them_fastest() -> None:
@@ -55,7 +57,7 @@ def test_a_loss_beyond_the_spread_is_named_and_one_within_it_is_not() -> None:
     before = run([10.0, 10.1, 9.9], kernel="6.1")
     (fell,) = regressions(run([8.0, 8.1, 7.9], kernel="6.1"), [before])
     assert (fell["name"], fell["before"], fell["now"], round(fell["loss"], 3)) == ("decode", 10.0, 8.0, 0.2)
-    assert sentence(fell).startswith(f"decode fell by 20% since {before['started']}, from 10 to 8 tokens/s")
+    assert sentence(fell).startswith(f"decode fell by 20% since {before['started']}, from 10.0 to 8.00 tokens/s")
     assert regressions(run([9.8, 9.9, 9.7], kernel="6.1"), [before]) == []
     assert regressions(run([8.0, 12.0, 8.5], kernel="6.1"), [before]) == []
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.benchmark import measure
+from plugins.module_utils.benchmark.document import BenchmarkOptions
 from plugins.module_utils.benchmark.run import Benchmark, build_of, model_of
 from plugins.module_utils.service.unit import UnitError
 from tests.gguf_builder import gguf
 
-OPTIONS = {
+OPTIONS: BenchmarkOptions = {
     "unit": "llama-server@main.service",
     "probe": "/bin/false",
     "repetitions": 2,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from plugins.module_utils.benchmark.document import Probe, ProbeCell
 from plugins.module_utils.benchmark.results import derived, misplaced, probe_results, quantity
 
 
@@ -27,9 +28,10 @@ def test_the_probe_reads_every_node_and_the_whole(tmp_path: Path, repo: Path) ->
 
 
 def test_memory_on_another_node_than_asked_for_is_told() -> None:
-    cell = {"cpu_node": 0, "memory_node": 1, "threads": 8, "gb_s": [1.0], "misplaced": 3}
-    assert "0 to 1" in str(misplaced({"cells": [cell]}))
-    assert misplaced({"cells": [{**cell, "misplaced": None}]}) is None
+    cell: ProbeCell = {"cpu_node": 0, "memory_node": 1, "threads": 8, "gb_s": [1.0], "misplaced": 3}
+    answer: Probe = {"bytes_per_thread": 2**20, "cells": [cell], "whole": cell}
+    assert "0 to 1" in str(misplaced(answer))
+    assert misplaced({**answer, "cells": [{**cell, "misplaced": None}]}) is None
 
 
 def test_a_quantity_has_median_and_spread() -> None:

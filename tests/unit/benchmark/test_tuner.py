@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.benchmark.document import Limits
 from plugins.module_utils.benchmark.llama_bench import BenchError, Outcome
 from plugins.module_utils.benchmark.search import FINAL_REPETITIONS
 from plugins.module_utils.benchmark.text import tuning_text
@@ -27,7 +28,7 @@ UNIT: Any = {
     "active": True,
     "maps_model": False,
 }
-LIMITS = {"threads": [2, 1], "threads_batch": [2], "flash_attention": [True, False]}
+LIMITS: Limits = {"threads": [2, 1], "threads_batch": [2], "flash_attention": [True, False]}
 
 
 def tower(nodes: int, kernel: str = "6.12.0") -> Any:
@@ -153,11 +154,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tuner(model: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch, mode: str = "dio", **limits: Any) -> Tuner:
+    wanted: Limits = {**LIMITS, **limits}  # type: ignore[typeddict-item]
     monkeypatch.setattr("plugins.module_utils.benchmark.llama_bench.run", bench)
     said: list[str] = []
     settings = {**UNIT["settings"], "LLAMA_ARG_LOAD_MODE": mode, "LLAMA_ARG_THREADS": "1" if mode == "mmap" else "2"}
     unit: Any = {**UNIT, "name": "unit", "model": str(model), "settings": settings}
-    found = Tuner(unit, str(model.parent / "tuning.json"), "lock", {**LIMITS, **limits}, said.append)
+    found = Tuner(unit, str(model.parent / "tuning.json"), "lock", wanted, said.append)
     found.said = said  # type: ignore[attr-defined]
     return found
 
@@ -198,7 +200,7 @@ def test_the_result_is_stored_with_its_evidence_and_known_the_next_time(
     assert tuner(model, Bench(), monkeypatch, mode="mmap").stored() == again.stored()
     text = tuning_text(found, {"bind": "The model is too large."})
     print(text)
-    assert "40 tokens a second" in text
+    assert "40.0 tokens a second" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
