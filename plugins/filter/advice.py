@@ -10,7 +10,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.advice.bios_rules import advise
-from ..module_utils.advice.document import Machine, OddTower, SettingAdvice
+from ..module_utils.advice.document import BiosRule, BiosTable, Machine, OddTower, SettingAdvice
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.bios.plan import measured_problems
 from ..module_utils.memory.document import MemoryChannels
@@ -23,11 +23,11 @@ CATALOG = Path(__file__).resolve().parents[2] / "catalog/bios.yml"
 def tower_advice(
     tower: Tower,
     channels: MemoryChannels | None = None,
-    rules: list[dict[str, Any]] | None = None,
+    rules: list[BiosRule] | None = None,
     most: str = "info",
 ) -> list[SettingAdvice]:
     """The advice by the catalog's rules and the given ones, which replace those of the same code."""
-    table = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
+    table: BiosTable = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
     own = {rule.get("code") for rule in rules or []}
     table["rules"] = [rule for rule in table["rules"] if rule["code"] not in own] + list(rules or [])
     try:

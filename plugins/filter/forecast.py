@@ -16,10 +16,10 @@ from ..module_utils.forecast.catalog import (
     from_source,
     from_tower,
 )
-from ..module_utils.forecast.document import MachineEntry, ModelEntry, PlanDocument
+from ..module_utils.forecast.document import MachineEntry, PlanDocument
 from ..module_utils.forecast.purchase import options_of, plan
 from ..module_utils.forecast.thread_figures import thread_figures
-from ..module_utils.model.document import ResolvedModel
+from ..module_utils.model.document import ModelEntry, ResolvedModel
 from ..module_utils.report.plan_text import plan_text
 
 

@@ -15,6 +15,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from plugins.filter.advice import tower_advice
+from plugins.module_utils.advice.document import BiosRule
 from plugins.module_utils.tower import read_tower
 from tests.boards.machine import DEFAULTS, files, write
 
@@ -22,7 +23,7 @@ REPO = Path(__file__).resolve().parents[2]
 BOARD = DEFAULTS["board"] | {"sockets": 1}
 USUAL = {"board": BOARD, "cores": 8, "l3": 2}
 ODD = USUAL | {"board": BOARD | {"empty": ["DIMM_P0_K0", "DIMM_P0_L0"]}, "nodes": 4}
-RULE: dict[str, Any] = {
+RULE: BiosRule = {
     "code": "nodes-per-socket",
     "severity": "info",
     "when": ["nps > 1"],
@@ -38,7 +39,7 @@ def test_rules_of_an_inventory_replace_those_of_their_code(tmp_path: Path) -> No
     (found,) = (entry for entry in tower_advice(tower, None, [RULE]) if entry["code"] == "nodes-per-socket")
     assert (found["severity"], found["message"]) == ("info", "NPS4 is what we want.")
     with pytest.raises(AnsibleFilterError, match="numa_advice_rules: Rule 'nodes-per-socket': there is no fact knots"):
-        tower_advice(tower, None, [RULE | {"when": ["knots > 1", "nps > 1"]}])
+        tower_advice(tower, None, [{**RULE, "when": ["knots > 1", "nps > 1"]}])
 
 
 class Advised(NamedTuple):

@@ -20,7 +20,7 @@ from ..memory.document import Advice as MemoryAdvice
 from ..memory.document import MemoryChannels
 from ..text import rate
 from ..tower_document import Tower
-from .document import Advice, SettingAdvice
+from .document import Advice, BiosRule, BiosTable, MemoryRule, SettingAdvice
 from .facts import FACTS, Facts, facts, vendor_of
 
 SEVERITIES = ("problem", "advice", "info")
@@ -57,8 +57,8 @@ def _words(text: Optional[str]) -> Optional[str]:
     return " ".join(text.split()) if text else None
 
 
-def rule_problems(table: dict[str, Any]) -> list[str]:
-    """What is wrong with a table of rules, a sentence each: an empty list is a good table."""
+def rule_problems(table: Mapping[str, Any]) -> list[str]:
+    """What is wrong with what is to be a table of rules, a sentence each: an empty list is a good table."""
     settings = table.get("settings") or {}
     problems = []
     required = {"code", "severity", "when", "message", "fix", "why", "source"}
@@ -97,7 +97,7 @@ def rule_problems(table: dict[str, Any]) -> list[str]:
 
 
 def advise(
-    tower: Tower, channels: Optional[MemoryChannels], table: dict[str, Any], most: str = "info"
+    tower: Tower, channels: Optional[MemoryChannels], table: BiosTable, most: str = "info"
 ) -> list[SettingAdvice]:
     """What to change, the most severe first; the advice of memory_channels_info is among it.
 
@@ -133,11 +133,11 @@ def memory_advice(entry: MemoryAdvice) -> Advice:
     }
 
 
-def _explained(entry: MemoryAdvice, table: dict[str, Any], vendor: Optional[str]) -> SettingAdvice:
+def _explained(entry: MemoryAdvice, table: BiosTable, vendor: Optional[str]) -> SettingAdvice:
     """Advice of the memory with the table's reason and setting."""
-    about = (table.get("memory") or {}).get(entry["code"]) or {}
+    about: MemoryRule = (table.get("memory") or {}).get(entry["code"]) or {}
     # What is only told, such as DIMMs faster than their CPU, has nothing to set.
-    mend = about if entry["severity"] != "info" else {}
+    mend: MemoryRule = about if entry["severity"] != "info" else {}
     return {
         **memory_advice(entry),
         "visible": True,
@@ -149,7 +149,7 @@ def _explained(entry: MemoryAdvice, table: dict[str, Any], vendor: Optional[str]
     }
 
 
-def _ruled(rule: dict[str, Any], table: dict[str, Any], vendor: Optional[str], known: Facts) -> SettingAdvice:
+def _ruled(rule: BiosRule, table: BiosTable, vendor: Optional[str], known: Facts) -> SettingAdvice:
     """What a rule says of a tower for which it holds."""
     return {
         "severity": rule["severity"],
@@ -168,9 +168,9 @@ def _ruled(rule: dict[str, Any], table: dict[str, Any], vendor: Optional[str], k
     }
 
 
-def _where(name: Optional[str], table: dict[str, Any], vendor: Optional[str]) -> Optional[str]:
+def _where(name: Optional[str], table: BiosTable, vendor: Optional[str]) -> Optional[str]:
     """What this vendor calls a setting; what most call it where the vendor is unknown."""
-    setting = (table.get("settings") or {}).get(name)
+    setting = (table.get("settings") or {}).get(name or "")
     if not setting:
         return None
     return str((setting.get("where") or {}).get(vendor or "") or setting["name"])

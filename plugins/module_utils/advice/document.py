@@ -6,7 +6,7 @@ All keys are always there; None is what nobody knows. Bandwidths are GB/s (10^9 
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ..benchmark.document import Run, Tuning
 from ..build.document import BuildManifest
@@ -83,6 +83,56 @@ class OddTower(TypedDict):
     siblings: int
     differences: list[Difference]
     message: str
+
+
+class _Setting(TypedDict):
+    name: str
+
+
+class BiosSetting(_Setting, total=False):
+    """A setting by one ``name``, ``where`` each vendor has it, and by which patterns ``redfish`` finds it
+    (:mod:`bios.settings`)."""
+
+    where: dict[str, str]
+    redfish: list[dict[str, Any]]
+
+
+class MemoryRule(TypedDict, total=False):
+    """What explains an advice of memory_channels_info, by its code: why, the source, and the setting that
+    mends it."""
+
+    setting: str
+    recommended: str
+    why: str
+    source: str
+
+
+class _Rule(TypedDict):
+    code: str
+    severity: Severity
+    when: list[str]
+    message: str
+    fix: str
+    why: str
+    source: str
+
+
+class BiosRule(_Rule, total=False):
+    """One rule: all conditions of ``when`` must hold, and sentences may name their facts in braces; ``setting`` is one
+    of the table, ``current`` and ``recommended`` its values, ``worth`` what was measured of it."""
+
+    setting: str
+    current: str
+    recommended: str
+    worth: str
+
+
+class BiosTable(TypedDict, total=False):
+    """catalog/bios.yml: settings by their names, what explains the memory's advice by its codes, and the rules."""
+
+    settings: dict[str, BiosSetting]
+    memory: dict[str, MemoryRule]
+    rules: list[BiosRule]
 
 
 class Step(TypedDict):

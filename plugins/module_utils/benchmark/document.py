@@ -88,8 +88,8 @@ class BenchmarkOptions(TypedDict):
     """What a benchmark measures and how: options of the module llama_benchmark.
 
     ``unit`` is the service, ``probe`` the path of the read probe, which reads ``probe_mebibytes`` a core;
-    ``disk_bytes`` of the model are read at most, ``tokens`` generated, prompts have ``prompt_words``, and ``timeout`` is
-    in seconds.
+    ``disk_bytes`` of the model are read at most, ``tokens`` generated, prompts have ``prompt_words``, and
+    ``timeout`` is in seconds.
     """
 
     unit: str

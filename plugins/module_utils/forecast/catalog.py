@@ -14,10 +14,10 @@ from typing import Any, Callable, NamedTuple, TypeVar, Union
 from ..benchmark.document import SCHEMA_VERSION as RUN_VERSION
 from ..memory.cpus import cpu_memory
 from ..memory.document import MemoryChannels
-from ..model.document import ResolvedModel
+from ..model.document import ModelEntry, ResolvedModel
 from ..text import clean
 from ..tower_document import Tower
-from .document import MachineEntry, ModelEntry, TowerEntry
+from .document import MachineEntry, TowerEntry
 
 Entry = TypeVar("Entry", ModelEntry, MachineEntry)
 # A list, or one text with commas.

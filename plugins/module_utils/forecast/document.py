@@ -10,7 +10,6 @@ from typing import Any, Literal, TypedDict, Union
 
 from ..benchmark.document import Run
 from ..memory.document import MemoryChannels
-from ..model.document import KvGeometry
 
 
 class Speed(TypedDict):
@@ -73,27 +72,36 @@ class Forecast(TypedDict):
     prefill_tokens_per_second: tuple[float, float] | None
 
 
-class _Sized(TypedDict):
+class _PublishedRun(TypedDict):
     name: str
-    parameters: int
-    bytes: int
-    active_bytes: int
-    layers: int | None
-    context: int | None
-    kv: KvGeometry | None
+    set: str
+    machine: dict[str, Any]
+    model: dict[str, Any]
+    tokens_per_second: float
+    source: str
 
 
-class ModelEntry(_Sized, total=False):
-    """A model of catalog/models.yml, or what model_source_info resolved.
+class PublishedRun(_PublishedRun, total=False):
+    """A run of catalog/published_runs.yml: ``machine`` and ``model`` have the fields of :class:`roofline.Machine` and
+    :class:`roofline.Model`, the optional ones are those of :class:`roofline.Use`; ``set`` is fitted or checked."""
 
-    ``bytes`` are all weights and ``active_bytes`` those that a token reads; ``context`` is what the model was made for;
-    ``files`` is a pattern in the repository ``repo`` of the hub, and names the type.
-    """
+    policy: str
+    threads: int
+    context: int
+    note: str
 
-    experts: bool
-    active_parameters: int
-    repo: str
-    files: str
+
+class ForecastError(Speed):
+    """The same against its forecast: tokens a second, the ``error`` as a part of what was ``measured`` (0.05: 5 % too
+    fast), and whether that is ``within`` the range."""
+
+    name: str
+    set: str
+    source: str
+    kind: str
+    measured: float
+    error: float
+    within: bool
 
 
 class _Priced(TypedDict):

@@ -11,6 +11,7 @@ import math
 from typing import Any, NamedTuple, Optional
 
 from ..memory.cpus import ccd_links, cpu_memory
+from ..model.document import ModelEntry
 from ..model.kv_cache import TYPES, context_that_fits, kv_bytes
 from ..service.numa_policy import POLICIES
 from ..text import clean, rate, size
@@ -22,7 +23,6 @@ from .document import (
     DiskEntry,
     GpuEntry,
     MachineEntry,
-    ModelEntry,
     Options,
     PlanDocument,
     Speed,

@@ -25,7 +25,7 @@ from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
 from ..model.kv_cache import kv_bytes
 from ..text import rate
-from .document import Ceiling, Change, Forecast, Speed
+from .document import Ceiling, Change, Forecast, ForecastError, PublishedRun, Speed
 
 Range = tuple[float, float]
 
@@ -309,24 +309,22 @@ def calibrated(
     return machine, decode[0]["median"] / speed(machine, model, use)["expected"]
 
 
-def error_table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of published_runs.yml against their forecasts.
-
-    Each with ``name``, ``set`` (fitted or checked), ``kind``, ``source``, ``measured``, ``expected``, ``low`` and
-    ``high``, ``error`` (0.05: 5 % too fast) and whether the measured speed is ``within`` the range.
-    """
-    table = []
+def error_table(runs: list[PublishedRun]) -> list[ForecastError]:
+    """The runs of published_runs.yml against their forecasts."""
+    table: list[ForecastError] = []
     for run in runs:
         machine, model = Machine(**run["machine"]), Model(**run["model"])
-        said = speed(machine, model, Use(**{key: run[key] for key in ("policy", "threads", "context") if key in run}))
-        table.append(
-            {
-                **{key: run[key] for key in ("name", "set", "source")},
-                "kind": model.kind,
-                "measured": run["tokens_per_second"],
-                **said,
-                "error": said["expected"] / run["tokens_per_second"] - 1,
-                "within": said["low"] <= run["tokens_per_second"] <= said["high"],
-            }
-        )
+        use = Use(run.get("policy", "interleave"), run.get("threads"), run.get("context", 0))
+        said, measured = speed(machine, model, use), run["tokens_per_second"]
+        error: ForecastError = {
+            "name": run["name"],
+            "set": run["set"],
+            "source": run["source"],
+            "kind": model.kind,
+            "measured": measured,
+            **said,
+            "error": said["expected"] / measured - 1,
+            "within": said["low"] <= measured <= said["high"],
+        }
+        table.append(error)
     return table

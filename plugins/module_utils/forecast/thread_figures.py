@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Optional
 
+from ..model.document import ModelEntry
 from ..model.kv_cache import kv_bytes
 from ..text import rate, size
 from .catalog import BITS
-from .document import CpuEntry, DiskEntry, GpuEntry, MachineEntry, ModelEntry, ThreadFigure
+from .document import CpuEntry, DiskEntry, GpuEntry, MachineEntry, ThreadFigure
 from .purchase import answer, cost_of, gpus_needed
 
 # Its weights: 400e9 of six bits.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from ..text import rate
 from ..tower_document import Edac
@@ -20,7 +20,7 @@ ORDER: dict[Severity, int] = {"problem": 0, "advice": 1, "info": 2}
 
 
 def channel_advice(
-    found: MemoryChannels, memory: Optional[CpuMemory], previous: Optional[dict[str, Any]], edac: Optional[Edac]
+    found: MemoryChannels, memory: Optional[CpuMemory], previous: Optional[MemoryChannels], edac: Optional[Edac]
 ) -> list[Advice]:
     """What to mend: problems first, and of these the most costly."""
     sockets, slots = found["sockets"] or [], found["dimms"] or []
@@ -233,9 +233,9 @@ def _single_rank(dimms: list[Dimm]) -> Iterator[Advice]:
         )
 
 
-def _lost(slots: list[Dimm], previous: Optional[dict[str, Any]], channel: float) -> Iterator[Advice]:
+def _lost(slots: list[Dimm], previous: Optional[MemoryChannels], channel: float) -> Iterator[Advice]:
     """Fewer DIMMs than an earlier result has, which comes from a file and may be anything."""
-    earlier = (previous or {}).get("dimms")
+    earlier = previous.get("dimms") if previous else None
     before = [dimm for dimm in earlier if isinstance(dimm, dict)] if isinstance(earlier, list) else []
     before = [dimm for dimm in before if dimm.get("populated") is True]
     here = [(dimm["locator"], dimm["bank_locator"]) for dimm in slots if dimm["populated"]]

@@ -8,7 +8,7 @@ and that sometimes leave one answer. An answer that is not sure is None with bou
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Optional
 
 from ..tower import VIRTUAL
 from ..tower_document import Edac
@@ -30,7 +30,7 @@ def describe(
     machine: Machine,
     source: str,
     l3_domains: Optional[list[int]] = None,
-    previous: Optional[dict[str, Any]] = None,
+    previous: Optional[MemoryChannels] = None,
     edac: Optional[Edac] = None,
 ) -> MemoryChannels:
     """``memory_channels`` of a machine.

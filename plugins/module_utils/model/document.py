@@ -242,3 +242,26 @@ class Held(TypedDict):
 
     name: str
     bytes: int
+
+
+class _Sized(TypedDict):
+    name: str
+    parameters: int
+    bytes: int
+    active_bytes: int
+    layers: int | None
+    context: int | None
+    kv: KvGeometry | None
+
+
+class ModelEntry(_Sized, total=False):
+    """A model of catalog/models.yml, or what model_source_info resolved.
+
+    ``bytes`` are all weights and ``active_bytes`` those that a token reads; ``context`` is what the model was made for;
+    ``files`` is a pattern in the repository ``repo`` of the hub, and names the type.
+    """
+
+    experts: bool
+    active_parameters: int
+    repo: str
+    files: str

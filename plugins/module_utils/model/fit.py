@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..text import size
-from .document import PlanEntry
+from .document import ModelEntry, PlanEntry
 from .kv_cache import kv_bytes
 
 
@@ -34,7 +32,7 @@ def undeclared_problem(plan: list[PlanEntry], name: str | None) -> str | None:
     return f"llama_service_model is {name}, and model_store_models declares {declared}: name one of those."
 
 
-def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int) -> list[dict[str, Any]]:
+def models_that_fit(catalog: list[ModelEntry], memory_bytes: int, reserve_bytes: int) -> list[ModelEntry]:
     """The models of the catalog that fit with 8192 tokens of context, the largest first."""
     fitting = [
         model for model in catalog if model["bytes"] + kv_bytes(model["kv"], 8192) + reserve_bytes <= memory_bytes
@@ -42,7 +40,7 @@ def models_that_fit(catalog: list[dict[str, Any]], memory_bytes: int, reserve_by
     return sorted(fitting, key=lambda model: -int(model["bytes"]))
 
 
-def suggestion(catalog: list[dict[str, Any]], memory_bytes: int, reserve_bytes: int, most: int = 3) -> str:
+def suggestion(catalog: list[ModelEntry], memory_bytes: int, reserve_bytes: int, most: int = 3) -> str:
     """What to say where no model is declared: a few that fit, and the lines to paste."""
     fitting = models_that_fit(catalog, memory_bytes, reserve_bytes)[:most]
     if not fitting:

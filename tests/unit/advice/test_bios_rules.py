@@ -27,7 +27,7 @@ from plugins.module_utils.tower import l3_domains, read_tower
 from tests.boards.machine import DEFAULTS, GENOA, files, write
 
 REPO = Path(__file__).resolve().parents[3]
-TABLE: dict[str, Any] = yaml.safe_load((REPO / "catalog/bios.yml").read_text())
+TABLE: Any = yaml.safe_load((REPO / "catalog/bios.yml").read_text())
 # What the BIOS of an EPYC server is asked for without being seen.
 UNSEEN = ["unseen-memory-interleaving", "unseen-apbdis", "unseen-determinism", "unseen-df-cstates"]
 UNSEEN_2S = [*UNSEEN, "unseen-xgmi"]
@@ -502,7 +502,8 @@ def test_a_rule_that_tells_what_is_now_sees_it_whatever_its_words(
     told: dict[str, str], visible: bool, tmp_path: Path
 ) -> None:
     tower = read_tower(write(tmp_path, files({"nodes": 4})))
-    (found,) = advise(tower, None, {"rules": [GOOD | {"when": ["nodes is known"]} | told]})
+    rule: Any = GOOD | {"when": ["nodes is known"]} | told
+    (found,) = advise(tower, None, {"rules": [rule]})
     assert (found["visible"], found["current"]) == (visible, told.get("current"))
 
 

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.module_utils.forecast.document import ForecastError
 from plugins.module_utils.forecast.roofline import (
     Machine,
     Model,
@@ -38,7 +39,7 @@ LLAMA_405B = Model("dense", 332_900_000_000, 331_200_000_000, 126, 405_900_000_0
 R1 = Model("moe", 552_450_000_000, 30_400_000_000, 61, 671_000_000_000, 37_000_000_000)
 
 
-def lines(entries: list[dict[str, Any]]) -> str:
+def lines(entries: list[ForecastError]) -> str:
     return "\n".join(
         f"{entry['name']:50} {entry['set']:8} {entry['measured']:7.2f} {entry['expected']:7.2f} "
         f"{entry['low']:7.2f} {entry['high']:7.2f} {entry['error']:+.0%}"

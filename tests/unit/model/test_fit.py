@@ -11,6 +11,7 @@ import yaml
 
 from plugins.module_utils.forecast.roofline import model_of
 from plugins.module_utils.model.declaration import declaration_problems
+from plugins.module_utils.model.document import ModelEntry
 from plugins.module_utils.model.fit import disk_problem, models_that_fit, suggestion, undeclared_problem
 from plugins.module_utils.model.kv_cache import kv_bytes
 
@@ -37,12 +38,12 @@ def test_a_model_that_is_not_declared_cannot_be_served() -> None:
 
 
 @pytest.fixture(scope="module")
-def catalog(repo: Path) -> list[dict[str, Any]]:
-    models: list[dict[str, Any]] = yaml.safe_load((repo / "catalog" / "models.yml").read_text())["models"]
+def catalog(repo: Path) -> list[ModelEntry]:
+    models: list[ModelEntry] = yaml.safe_load((repo / "catalog" / "models.yml").read_text())["models"]
     return models
 
 
-def test_every_model_of_the_catalog_can_be_declared(catalog: list[dict[str, Any]]) -> None:
+def test_every_model_of_the_catalog_can_be_declared(catalog: list[ModelEntry]) -> None:
     assert len(catalog) >= 12
     for model in catalog:
         declared: dict[str, Any] = {
@@ -55,12 +56,12 @@ def test_every_model_of_the_catalog_can_be_declared(catalog: list[dict[str, Any]
         assert 0 < model["active_bytes"] <= model["bytes"]
         assert model_of(model), model["name"]
         assert model["active_parameters"] <= model["parameters"]
-        assert model["context"] > 8192
+        assert (model["context"] or 0) > 8192
         assert kv_bytes(model["kv"], 8192) > 0
 
 
 @pytest.mark.parametrize("gigabytes", [4, 8, 16, 64, 384, 1024])
-def test_suggestions_fit_and_can_be_pasted(catalog: list[dict[str, Any]], gigabytes: int) -> None:
+def test_suggestions_fit_and_can_be_pasted(catalog: list[ModelEntry], gigabytes: int) -> None:
     memory = gigabytes * GB
     fitting = models_that_fit(catalog, memory, GB)
     assert fitting
@@ -72,5 +73,5 @@ def test_suggestions_fit_and_can_be_pasted(catalog: list[dict[str, Any]], gigaby
     assert pasted[0]["name"] == fitting[0]["name"]
 
 
-def test_where_nothing_fits_that_is_said(catalog: list[dict[str, Any]]) -> None:
+def test_where_nothing_fits_that_is_said(catalog: list[ModelEntry]) -> None:
     assert "none of the catalog fits 500 MB" in suggestion(catalog, GB // 2, 0)

@@ -17,7 +17,7 @@ from plugins.module_utils.report.advice_text import advice_text
 from plugins.module_utils.tower import l3_domains, read_tower
 from tests.boards.machine import files, write
 
-TABLE: dict[str, Any] = yaml.safe_load((Path(__file__).resolve().parents[3] / "catalog/bios.yml").read_text())
+TABLE: Any = yaml.safe_load((Path(__file__).resolve().parents[3] / "catalog/bios.yml").read_text())
 UNSEEN = "Linux cannot see these; check them in the BIOS of"
 
 
