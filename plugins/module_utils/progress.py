@@ -121,7 +121,7 @@ def disk_problem(directory: str, error: OSError) -> str:
     )
 
 
-def running(path: str) -> Optional[bool]:
+def job_running(path: str) -> Optional[bool]:
     """Whether a job holds the lock; None for who may not know: locks are their owner's, and root's."""
     try:
         with open(f"{path}.lock", encoding="utf-8") as lock:
@@ -141,7 +141,7 @@ def read(path: str) -> ProgressState | None:
     return state if isinstance(state, dict) else None
 
 
-def describe(state: ProgressState) -> str:
+def progress_line(state: ProgressState) -> str:
     """The line for a state: ``compiling 120 of 361, 33 %, 5 min left``."""
     label, unit, done, total = state["label"], state["unit"], state["done"], state["total"]
     if not total:

@@ -93,7 +93,7 @@ from ..module_utils.build.release import (
     ReleaseError,
     archive_manifest,
     current_key,
-    install,
+    install_release,
     locked,
     prune,
     switch,
@@ -121,7 +121,7 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
                 )
             manifest = archive_manifest(archive)
             refuse(manifest["cpu_features"])
-            install(archive, manifest, releases / key)
+            install_release(archive, manifest, releases / key)
         removed = []
         if previous != key:
             switch(root, key)

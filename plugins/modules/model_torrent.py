@@ -47,7 +47,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.model.share_swarm import describe
+from ..module_utils.model.share_swarm import torrent_of
 from ..module_utils.progress import Progress
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         module.exit_json(changed=False, torrent=None)
     try:
         with Progress(module.params["progress_path"]) as progress:
-            torrent = describe(module.params["model"], Path(module.params["path"]), progress)
+            torrent = torrent_of(module.params["model"], Path(module.params["path"]), progress)
     except OSError as error:
         module.fail_json(msg=f"Model {module.params['model']['name']} cannot be read on its seed: {error}")
     module.exit_json(changed=False, torrent=torrent)

@@ -68,7 +68,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.progress import ProgressInfo, describe, read, running
+from ..module_utils.progress import ProgressInfo, job_running, progress_line, read
 
 
 def finished(job_path: str) -> bool:
@@ -86,13 +86,13 @@ def main() -> None:
     )
     path, job_path = module.params["path"], module.params["job_path"]
     # In this order: a job gives its lock back before the wrapper writes its result.
-    is_running = running(path)
+    is_running = job_running(path)
     state = read(path)
     found: ProgressInfo = {
         "running": is_running,
         "finished": finished(job_path) if job_path else None,
         "progress": state,
-        "line": describe(state) if state else None,
+        "line": progress_line(state) if state else None,
     }
     module.exit_json(changed=False, **found)
 

@@ -171,7 +171,7 @@ subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + sys.argv[4], "none", str
 torrent = ""
 if way == "swarm":
     with Progress(str(place / "describing")) as progress:
-        torrent = share_swarm.describe(model, place / "giver", progress)
+        torrent = share_swarm.torrent_of(model, place / "giver", progress)
 def share(name):
     (peer,) = names.keys() - {name}
     given = Share(model, place / name, names[name], {peer: names[peer]}, ["giver"], name == "receiver", 6881, 60)
@@ -260,7 +260,7 @@ for number in 1, 2, 3:
     subprocess.run(["ip", "addr", "add", f"192.0.2.{number}", "dev", "lo"], check=True)
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 with Progress(str(place / "progress")) as progress:
-    torrent = share_swarm.describe(model, place / "giver", progress)
+    torrent = share_swarm.torrent_of(model, place / "giver", progress)
     if not os.fork():
         given = Share(model, place / "giver", "192.0.2.1", {"friend": "192.0.2.2"}, [], False, 6881, 30)
         share_swarm.share(given, torrent, progress)

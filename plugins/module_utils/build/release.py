@@ -130,7 +130,7 @@ def _manifest_problem(manifest: object) -> str | None:
     return None
 
 
-def install(archive: str, manifest: BuildManifest, release: Path) -> None:
+def install_release(archive: str, manifest: BuildManifest, release: Path) -> None:
     """Unpack beside, prove, try, write to the disk, rename. Only while :func:`locked`."""
     partial = release.with_name(f".{release.name}.partial")
     try:
@@ -279,7 +279,7 @@ def switch(root: Path, key: str) -> None:
     point(str(root / "current"), os.path.join("releases", key))
 
 
-def running(releases: Path, proc: str = "/proc") -> set[str]:
+def releases_in_use(releases: Path, proc: str = "/proc") -> set[str]:
     """The releases that a process runs a program of, such as a server that was not restarted since."""
     top, found = os.path.realpath(releases), set()
     for process in Path(proc).glob("[0-9]*"):
@@ -303,7 +303,7 @@ def superfluous(
 def prune(releases: Path, current: str, previous: str | None, keep: int) -> list[str]:
     """Remove the oldest releases that nobody runs, and return their keys."""
     youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    removed = superfluous([path.name for path in youngest_first], current, previous, keep, running(releases))
+    removed = superfluous([path.name for path in youngest_first], current, previous, keep, releases_in_use(releases))
     for name in removed:
         # Half a release must not count as one of those that are kept.
         gone = releases / f".{name}.removed"

@@ -27,7 +27,7 @@ LINGER = 4
 UPLOAD_MODE = 2
 
 
-def describe(model: ResolvedModel, store: Path, progress: Progress) -> str:
+def torrent_of(model: ResolvedModel, store: Path, progress: Progress) -> str:
     """The torrent of a model that the store has, in base64. Leaves no page of it in the page cache."""
     size = piece_bytes(model["bytes"])
     pieces, before = Pieces(size), 0

@@ -24,7 +24,7 @@ from plugins.module_utils.build.release import (
     ReleaseError,
     archive_manifest,
     current_key,
-    install,
+    install_release,
     locked,
     prune,
     superfluous,
@@ -38,7 +38,7 @@ from tests.tiny_build import make, plan, source_archive
 def test_a_release_is_installed_whole_and_switched_to(made: Any, tmp_path: Path) -> None:
     release = tmp_path / "releases" / made["key"]
     assert not whole(release)
-    install(made["archive"], made["manifest"], release)
+    install_release(made["archive"], made["manifest"], release)
     switch(tmp_path, made["key"])
     assert whole(tmp_path / "current")
     assert current_key(tmp_path) == made["key"]
@@ -48,10 +48,10 @@ def test_a_release_is_installed_whole_and_switched_to(made: Any, tmp_path: Path)
 
 def test_a_damaged_release_is_not_whole_and_is_replaced(made: Any, tmp_path: Path) -> None:
     release = tmp_path / "releases" / made["key"]
-    install(made["archive"], made["manifest"], release)
+    install_release(made["archive"], made["manifest"], release)
     (release / "bin" / "llama-server").write_text("damaged")
     assert not whole(release)
-    install(made["archive"], made["manifest"], release)
+    install_release(made["archive"], made["manifest"], release)
     assert whole(release)
     assert [path.name for path in release.parent.iterdir()] == [made["key"]]
 
@@ -60,7 +60,7 @@ def test_binaries_that_are_not_the_manifests_are_not_installed(made: Any, tmp_pa
     release = tmp_path / "releases" / made["key"]
     manifest: Any = {**made["manifest"], "binaries": {**made["manifest"]["binaries"], "llama-cli": "ab" * 32}}
     with pytest.raises(ReleaseError, match=r"llama-cli in .* has the SHA-256 \w{64}, not (ab){32}"):
-        install(made["archive"], manifest, release)
+        install_release(made["archive"], manifest, release)
     assert list(release.parent.iterdir()) == []
 
 
@@ -71,7 +71,7 @@ def test_a_binary_that_does_not_run_is_not_installed(tmp_path: Path) -> None:
     manifest = make(build, tmp_path)
     assert manifest["llama_version"] is None
     with pytest.raises(ReleaseError, match="llama-server of the new build uses an instruction that this CPU lacks"):
-        install(build["archive"], manifest, tmp_path / "releases" / "x")
+        install_release(build["archive"], manifest, tmp_path / "releases" / "x")
     assert list((tmp_path / "releases").iterdir()) == []
 
 
@@ -115,7 +115,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o755, target: 
 def test_what_the_manifest_does_not_name_is_refused(made: Any, tmp_path: Path, added: tarfile.TarInfo) -> None:
     archive, release = archive_of(made, tmp_path / "x.tar", added), tmp_path / "releases" / "x"
     with pytest.raises(ReleaseError, match="that its manifest does not name, or twice"):
-        install(archive, archive_manifest(archive), release)
+        install_release(archive, archive_manifest(archive), release)
     assert list(release.parent.iterdir()) == []
     assert not Path("/tmp/outside-of-the-release").exists()
 
@@ -134,14 +134,14 @@ def test_what_the_manifest_does_not_name_is_refused(made: Any, tmp_path: Path, a
 def test_a_binary_that_is_no_plain_file_is_refused(made: Any, tmp_path: Path, instead: tarfile.TarInfo) -> None:
     archive, release = archive_of(made, tmp_path / "x.tar", instead, without="bin/llama-cli"), tmp_path / "r" / "x"
     with pytest.raises(ReleaseError, match=r"bin/llama-cli in .*x\.tar is not a plain file"):
-        install(archive, archive_manifest(archive), release)
+        install_release(archive, archive_manifest(archive), release)
     assert list(release.parent.iterdir()) == []
 
 
 def test_an_archive_without_one_of_its_binaries_is_refused(made: Any, tmp_path: Path) -> None:
     archive = archive_of(made, tmp_path / "x.tar", without="bin/llama-cli")
     with pytest.raises(ReleaseError, match=r"x\.tar lacks bin/llama-cli"):
-        install(archive, archive_manifest(archive), tmp_path / "releases" / "x")
+        install_release(archive, archive_manifest(archive), tmp_path / "releases" / "x")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_current_is_whole_wherever_a_change_is_killed_and_the_next_run_ends_it(
     def change(root: Path, key: str) -> None:
         with locked(root):
             if not whole(root / "releases" / key):
-                install(made["archive"], made["manifest"], root / "releases" / key)
+                install_release(made["archive"], made["manifest"], root / "releases" / key)
             before = current_key(root)
             switch(root, key)
             prune(root / "releases", key, before, 1)
@@ -243,17 +243,17 @@ def test_current_is_whole_wherever_a_change_is_killed_and_the_next_run_ends_it(
 def test_what_a_killed_run_left_is_removed_by_the_next_install(made: Any, tmp_path: Path, untried: None) -> None:
     for name in (".other.partial", ".older.removed"):
         (tmp_path / "releases" / name / "bin").mkdir(parents=True)
-    install(made["archive"], made["manifest"], tmp_path / "releases" / "a")
+    install_release(made["archive"], made["manifest"], tmp_path / "releases" / "a")
     assert [path.name for path in (tmp_path / "releases").iterdir()] == ["a"]
 
 
 def test_a_server_finds_its_program_wherever_a_repair_is_killed(made: Any, tmp_path: Path, untried: None) -> None:
     release = tmp_path / "releases" / "a"
-    install(made["archive"], made["manifest"], release)
+    install_release(made["archive"], made["manifest"], release)
     step = 0
     while True:
         (release / "bin" / "llama-cli").write_text("damaged")
-        killed = killed_at(step, lambda: install(made["archive"], made["manifest"], release))
+        killed = killed_at(step, lambda: install_release(made["archive"], made["manifest"], release))
         wrong = releases.wrong_binary(release, made["manifest"]["binaries"])
         assert wrong is None or wrong[0] == "llama-cli", f"step {step}"
         if not killed:
@@ -265,10 +265,10 @@ def test_a_server_finds_its_program_wherever_a_repair_is_killed(made: Any, tmp_p
 
 def test_an_install_that_fails_leaves_what_is_there(made: Any, tmp_path: Path) -> None:
     release = tmp_path / "releases" / "a"
-    install(made["archive"], made["manifest"], release)
+    install_release(made["archive"], made["manifest"], release)
     manifest: Any = {**made["manifest"], "binaries": {**made["manifest"]["binaries"], "llama-cli": "ab" * 32}}
     with pytest.raises(ReleaseError):
-        install(made["archive"], manifest, release)
+        install_release(made["archive"], manifest, release)
     assert whole(release)
     assert [path.name for path in release.parent.iterdir()] == ["a"]
 
@@ -287,7 +287,7 @@ def test_a_release_is_on_the_disk_before_it_has_its_name_and_current_after(
 
     recorded(monkeypatch, note)
     release, partial = tmp_path / "releases" / "a", tmp_path / "releases" / ".a.partial"
-    install(made["archive"], made["manifest"], release)
+    install_release(made["archive"], made["manifest"], release)
     switch(tmp_path, "a")
     files = {str(partial / "bin" / name) for name in made["manifest"]["binaries"]}
     assert files | {str(partial / "bin"), str(partial), f"{partial}/manifest.json.partial"} <= named[str(release)]
@@ -301,7 +301,7 @@ def test_modes_are_set_whatever_the_umask(made: Any, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with locked(root):
-            install(made["archive"], made["manifest"], root / "releases" / "a")
+            install_release(made["archive"], made["manifest"], root / "releases" / "a")
     finally:
         os.umask(before)
     found = {str(path.relative_to(root)): oct(path.stat().st_mode & 0o7777) for path in [root, *root.rglob("*")]}

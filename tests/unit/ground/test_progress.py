@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.progress import Progress, describe, read, running
+from plugins.module_utils.progress import Progress, job_running, progress_line, read
 
 
 def state(**changes: Any) -> Any:
@@ -67,7 +67,7 @@ def state(**changes: Any) -> Any:
     ],
 )
 def test_the_line(changes: dict[str, Any], line: str) -> None:
-    assert describe(state(**changes)) == line
+    assert progress_line(state(**changes)) == line
 
 
 def test_what_is_told_can_be_read_while_the_job_runs_and_is_gone_afterwards(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_what_is_told_can_be_read_while_the_job_runs_and_is_gone_afterwards(tmp_
             "unit": "files",
             "first": 3,
         }
-        assert running(path)
+        assert job_running(path)
     assert read(path) is None
-    assert not running(path)
+    assert not job_running(path)
 
 
 def test_what_was_there_before_the_first_count_is_not_taken_for_speed(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_was_there_before_the_first_count_is_not_taken_for_speed(tmp_path: 
 
 
 def test_a_job_that_nobody_started_does_not_run(tmp_path: Path) -> None:
-    assert not running(str(tmp_path / "progress.json"))
+    assert not job_running(str(tmp_path / "progress.json"))
 
 
 def test_a_file_that_is_no_progress_is_none(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_killed_job_gives_the_lock_back_and_what_it_told_is_forgotten(tmp_path
     )
     killed = subprocess.run([sys.executable, "-c", job, path], cwd=repo, check=False)
     assert killed.returncode == -9
-    assert not running(path)
+    assert not job_running(path)
     assert read(path) is not None
     with Progress(path):
         assert read(path) is None
@@ -128,9 +128,9 @@ def test_a_command_that_outlives_the_job_keeps_the_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "progress.json")
     with Progress(path) as progress:
         command = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[progress.fileno()])
-    assert running(path)
+    assert job_running(path)
     command.communicate()
-    assert not running(path)
+    assert not job_running(path)
 
 
 def as_nobody(repo: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,8 +148,8 @@ def test_another_user_cannot_take_the_lock_nor_know_of_it(repo: Path) -> None:
         Path(f"{path}.lock").touch(0o644)  # as an earlier version made it
         with Progress(path):
             assert os.stat(f"{path}.lock").st_mode & 0o777 == 0o600
-            assert running(path)
+            assert job_running(path)
         locked = as_nobody(repo, "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX)", f"{path}.lock")
         assert "PermissionError" in locked.stderr
-        asked = as_nobody(repo, "import sys; print(plugins.module_utils.progress.running(sys.argv[1]))", path)
+        asked = as_nobody(repo, "import sys; print(plugins.module_utils.progress.job_running(sys.argv[1]))", path)
         assert asked.stdout.strip() == "None", asked.stderr
