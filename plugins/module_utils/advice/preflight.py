@@ -18,7 +18,15 @@ SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
 
 # What roles hand on, which is there when another playbook ran before in the same command.
-HANDED_ON = frozenset({"benchmark_result", "llama_service_result", "model_store_distribution_plan", "model_store_plan"})
+HANDED_ON = frozenset(
+    {
+        "benchmark_result",
+        "bios_pending",
+        "llama_service_result",
+        "model_store_distribution_plan",
+        "model_store_plan",
+    }
+)
 
 # Directories that are words of units. systemd has its own meaning for blanks, quotes, backslashes, $ and %.
 IN_UNITS = frozenset({"llama_build_root", "llama_service_build_root", "llama_service_model_dir", "model_store_dir"})
