@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
                 if answer.get("failed"):
                     return answer
                 state = cast("ProgressInfo", answer)
-                if state["finished"]:
+                if state["ended"]:
                     return self._result(name, job, task_vars)
             except AnsibleConnectionFailure as error:
                 if now - answered > LOST_SECONDS:

@@ -44,7 +44,7 @@ class ProgressInfo(TypedDict):
     has ended (None where it was not asked for), what the job last told, and the line for that."""
 
     running: Optional[bool]
-    finished: Optional[bool]
+    ended: Optional[bool]
     progress: Optional[ProgressState]
     line: Optional[str]
 

@@ -40,7 +40,7 @@ running:
   description: Whether a job holds the lock; null where it is another user's, and who asks is not root.
   type: bool
   returned: always
-finished:
+ended:
   description: Whether the wrapper has the job's result; null without O(job_path).
   type: bool
   returned: always
@@ -71,7 +71,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.progress import ProgressInfo, job_running, progress_line, read
 
 
-def finished(job_path: str) -> bool:
+def ended(job_path: str) -> bool:
     """The wrapper marks a job that runs as started, and replaces that by the result."""
     try:
         return "started" not in json.loads(Path(job_path).read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def main() -> None:
     state = read(path)
     found: ProgressInfo = {
         "running": is_running,
-        "finished": finished(job_path) if job_path else None,
+        "ended": ended(job_path) if job_path else None,
         "progress": state,
         "line": progress_line(state) if state else None,
     }

@@ -255,8 +255,8 @@ def wrong_keys(value: Any, documented: dict[str, Any], where: str) -> list[str]:
     return found
 
 
-# What Ansible adds to a result or, of a job's state, takes out of it (ansible-core 2.21 the finished of progress_info).
-OWN = {"changed", "failed", "diff", "warnings", "deprecations", "skipped", "exception", "msg", "invocation", "finished"}
+# What Ansible adds to a result.
+OWN = {"changed", "failed", "diff", "warnings", "deprecations", "skipped", "exception", "msg", "invocation"}
 
 
 @pytest.mark.parametrize("module", MODULES)
