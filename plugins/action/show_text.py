@@ -19,6 +19,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec({"text": {"type": "str", "required": True}})
+        known = task_vars or {}
+        # Texts of several hosts come in any order, and before the line in which the callback names the host.
+        whose = f"{known['inventory_hostname']}:\n" if len(known.get("ansible_play_hosts_all", [])) > 1 else ""
         if arguments["text"]:
-            Display().display(arguments["text"])
+            Display().display(whose + arguments["text"])
         return {"changed": False}
