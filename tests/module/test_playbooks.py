@@ -16,6 +16,8 @@ INVENTORIES = [
     "inventory/localhost.yml",
     *(str(path.relative_to(REPO)) for path in (REPO / "inventory/example").iterdir()),
 ]
+# All but the plan, which needs no machine.
+OF_TOWERS = sorted({path.name for path in (REPO / "playbooks").glob("*.yml")} - {"plan.yml"})
 
 
 def test_every_playbook_passes_the_syntax_check() -> None:
@@ -26,6 +28,23 @@ def test_every_playbook_passes_the_syntax_check() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == "", "no warning either"
+
+
+@pytest.mark.parametrize(
+    ("playbook", "inventory"), [*((playbook, "") for playbook in OF_TOWERS), ("site.yml", "[towers]\n")]
+)
+def test_a_run_without_a_tower_ends_with_one_sentence(playbook: str, inventory: str, tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text(inventory)
+    done = subprocess.run(
+        ["ansible-playbook", "-i", tmp_path / "hosts", f"playbooks/{playbook}"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0, done.stdout
+    assert "The inventory has no host in the group towers" in done.stdout
+    assert done.stdout.count("\nPLAY [") == 1, done.stdout
 
 
 @pytest.mark.parametrize("inventory", INVENTORIES)
