@@ -233,6 +233,33 @@ def test_there_and_back_with_both_consents(towers: Towers, first: Run, second: R
     assert back.current["tower1"] == towers.old["tower1"]
 
 
+def test_consent_for_one_of_several_and_a_dead_bmc_cost_nobody_else(tmp_path: Path) -> None:
+    """In this order: a BMC that does not answer, a tower without consent, and one with both consents."""
+    towers = Towers(tmp_path, dead="ami", shown="ami", told="ami")
+    variables: dict[str, dict[str, Any]] = {"dead": {"bios_bmc_host": "127.0.0.1:9"}, "shown": {}, "told": {}}
+    consents = ["-e", "bios_state=applied", "-e", "bios_consent=told,dead", "-e", "bios_reboot_consent=told,dead"]
+    run = towers.run("playbooks/bios.yml", variables, *consents)
+    towers.close()
+    assert run.status != 0, run.text
+    assert [run.recap(tower)["failed"] for tower in variables] == [1, 0, 0], run.text
+    assert "The BMC 127.0.0.1:9 cannot be reached" in run.of("dead"), run.text
+    assert run.writes["shown"] == []
+    assert "NUMA nodes per socket (Rome0075) is NPS2, to be NPS1" in run.of("shown"), run.text
+    assert run.current["told"] == towers.old["told"] | {"Rome0075": "NPS1"}
+
+
+def test_a_tower_that_does_not_come_back_ends_the_run_before_the_next_is_written(tmp_path: Path) -> None:
+    towers = Towers(tmp_path, stuck="ami", behind="ami")
+    towers.bmcs["stuck"].on_reset = lambda _settings: None
+    names = ["stuck", "behind"]
+    everyone = {"bios_state": "applied", "bios_consent": names, "bios_reboot_consent": names}
+    run = towers.run("playbooks/bios.yml", {"stuck": everyone | {"bios_wait": SHORT}, "behind": everyone})
+    towers.close()
+    assert run.status != 0, run.text
+    assert f"stuck did not come back within {SHORT} seconds" in run.of("stuck"), run.text
+    assert run.writes["behind"] == []
+
+
 # --- The role, on all towers at once, since one that fails ends a playbook that takes one after the other ---------
 
 PLAY = [{"hosts": "towers", "gather_facts": False, "roles": ["llamatower.tower.bios"]}]
