@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A pool of huge pages on the kernel command line, made by Debian's own update-grub, and restarts with consent.
 
-The guest is started by QEMU with a kernel and a command line of its own, whatever GRUB has: what is shown is what comes to
-grub.cfg, with room and without, and that a restart is proven.
+The guest is started by QEMU with a kernel and a command line of its own, whatever GRUB has: what is shown is what comes
+to grub.cfg, with room and without, and that a restart is proven.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ def grub(site: Site) -> Iterator[Site]:
     site.ssh("sudo mkdir -p /boot/grub; sudo mount -t tmpfs -o size=64k tmpfs /boot/grub; sudo update-grub 2>&1")
     yield site
     site.ssh("sudo umount /boot/grub; sudo rm -rf /boot/grub /boot/vmlinuz-6.1.0-?-amd64")
-    site.ssh(
-        "sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge --autoremove grub2-common grub-common > /dev/null"
-    )
+    site.ssh("sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge grub2-common grub-common > /dev/null")
     site.ssh(f"sudo rm -f {DROP_IN} {RECORD}")
 
 
@@ -63,7 +61,7 @@ def test_update_grub_that_had_no_room_is_run_again(grub: Site) -> None:
     assert grub.playbook("playbooks/prepare.yml", **AT_BOOT).recap("changed") == 0
     asked = grub.playbook("playbooks/reboot.yml")
     assert asked.code == 0
-    assert asked.finds(rf"passed over without consent \(its kernel lacks {WORDS}\)"), asked.output
+    assert asked.finds(rf"passed over without consent \(its kernel lacks {WORDS}"), asked.output
     assert grub.playbook("playbooks/prepare.yml").code == 0
     assert grub.ssh("sudo sha256sum /boot/grub/grub.cfg") == before
     assert grub.ssh(f"ls {DROP_IN} {RECORD} 2> /dev/null || true") == ""
@@ -76,4 +74,3 @@ def test_a_restart_is_proven_by_an_answer(site: Site) -> None:
     assert run.code == 0, run.output
     assert site.ssh("cat /proc/sys/kernel/random/boot_id") != before
     assert site.healthy(), "the playbook waited for it"
-    assert run.finds("Wait until the server answers, and ask it one question"), run.output
