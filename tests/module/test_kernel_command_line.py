@@ -74,7 +74,7 @@ def test_a_check_run_tells_and_writes_nothing(machine: BootMachine) -> None:
 
 @pytest.mark.parametrize("machine", ["grub", "systemd-boot"], indirect=True)
 def test_a_generator_that_failed_once_is_run_again(machine: BootMachine) -> None:
-    before = machine.next()
+    files, before = machine.files(), machine.next()
     machine.fault("full")
     failed = machine.command()
     assert failed["failed"]
@@ -86,6 +86,8 @@ def test_a_generator_that_failed_once_is_run_again(machine: BootMachine) -> None
     mended = machine.command()
     assert mended["changed"], "the file is right, and what is made of it was not"
     assert all(has_words(line, WORDS) for line in machine.next())
+    machine.command(None)
+    assert machine.files() == files, "it is known whose words they were"
 
 
 @pytest.mark.parametrize("machine", ["grub", "systemd-boot"], indirect=True)
