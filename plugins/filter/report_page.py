@@ -39,14 +39,16 @@ def tower_page(document: Report) -> str:
     return _render("tower.html", report_page.tower_view(document))
 
 
-def fleet_page(documents: list[Any]) -> str:
-    # Of what lies in a directory of reports, those of towers, and of this version.
+def fleet_page(documents: list[Any], hosts: list[str], read: list[str], generated: str) -> str:
+    # Of what lies in a directory of reports, those of towers that are still there, and of this version.
     known: list[Any] = [
         document
         for document in documents
-        if isinstance(document, dict) and "host" in document and document.get("schema_version") == SCHEMA_VERSION
+        if isinstance(document, dict)
+        and document.get("host") in hosts
+        and document.get("schema_version") == SCHEMA_VERSION
     ]
-    return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known)))
+    return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known), hosts, read, generated))
 
 
 def forecast_page(document: PlanDocument) -> str:

@@ -175,7 +175,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
         source.write_text(json.dumps(each))
         hosts[each["host"]] = {"source": str(source)}
     inventory = base / "hosts.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    # One that was not read yet, and the report of one that is in the inventory no more.
+    inventory.write_text(json.dumps({"towers": {"hosts": hosts | {"new": {}}}}))
+    gone = documents[0] | {"host": "gone"}
+    (directory / "gone.json").write_text(json.dumps(gone))
+    fleet_task = {
+        "ansible.builtin.include_role": {"name": "llamatower.tower.report", "tasks_from": "fleet.yml"},
+        "vars": {"report_dir": str(directory)},
+    }
     write_task = {
         "ansible.builtin.include_role": {"name": "llamatower.tower.report", "tasks_from": "write.yml"},
         "vars": {
@@ -185,7 +192,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
         },
     }
     playbook = base / "play.yml"
-    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [write_task]}]))
+    playbook.write_text(
+        json.dumps([{"hosts": "towers:!new", "gather_facts": False, "tasks": [write_task, fleet_task]}])
+    )
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "-c", "local"]
     run = subprocess.run(
         [*command, "-e", f"ansible_python_interpreter={sys.executable}", str(playbook)],
@@ -327,10 +336,24 @@ def test_the_json_document_is_what_was_found(pages: Reports) -> None:
 
 def test_the_odd_one_out_is_named(pages: Reports, browser: Browser) -> None:
     browser.open(pages / "index.html", 1100)
-    assert browser.run("document.querySelectorAll('table')[0].querySelectorAll('tbody tr').length") == 5
+    assert browser.run("document.querySelectorAll('table')[0].querySelectorAll('tbody tr').length") == 6
     assert browser.run("[...document.querySelectorAll('h3')].map(title => title.textContent)") == ["tower3"]
     links = browser.run(
         "[...document.querySelectorAll('table')[0].querySelectorAll('a')].map(each => each.getAttribute('href'))"
     )
     assert sorted(links) == sorted(f"{name}.html" for name in NAMES.values())
     assert all((pages.directory / link).exists() for link in links)
+
+
+def test_each_tower_of_the_inventory_has_the_date_of_what_is_shown(pages: Reports, browser: Browser) -> None:
+    browser.open(pages / "index.html", 1100)
+    rows = browser.run(
+        "[...document.querySelectorAll('table')[0].querySelectorAll('tbody tr')]"
+        ".map(row => [row.cells[0].textContent.trim(), row.cells[1].textContent])"
+    )
+    assert not any("gone" in name for name, _date in rows)
+    (new,) = [row for row in rows if row[0].startswith("new")]
+    assert "not read in the last run" in new[0]
+    assert new[1] == "never"
+    assert {date for name, date in rows if not name.startswith("new")} == {"2026-01-26 04:00"}
+    assert "1 was not read in the last run" in browser.run("document.querySelector('.verdict').textContent")

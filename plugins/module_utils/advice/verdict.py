@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Optional
 
 from ..benchmark.document import name_of
 from ..benchmark.history import regressions
@@ -44,10 +45,13 @@ def _of_hardware(entry: Advice) -> Advice:
     }
 
 
-def next_steps(found: Findings, hardware: Sequence[Advice], unlocked: list[str]) -> list[Advice]:
+def next_steps(
+    found: Findings, hardware: Sequence[Advice], unlocked: list[str], failure: Optional[str] = None
+) -> list[Advice]:
     """What to do next, the most severe first and then what is worth most.
 
-    ``hardware`` is what advise() or memory_advice() says, ``unlocked`` are models that follow a branch or tag.
+    ``hardware`` is what advise() or memory_advice() says, ``unlocked`` are models that follow a branch or tag, and
+    ``failure`` is what the check of the service failed with.
     """
     missing = {"build": found["build"], "model": found["model"], "service": found["service"]}
     playbooks = {"build": "build", "model": "models", "service": "serve"}
@@ -56,8 +60,10 @@ def next_steps(found: Findings, hardware: Sequence[Advice], unlocked: list[str])
         for part, there in missing.items()
         if not there
     ]
-    problem = found["service"].get("problem") if found["service"] else None
+    problem = (found["service"].get("problem") if found["service"] else None) or failure
     if problem:
+        # What it failed with says more than that there is none.
+        entries = [entry for entry in entries if entry["code"] != "no-service"]
         entries.append(_do("problem", "service-problem", problem, "serve"))
     runs = found["benchmarks"]
     fell = [name_of(one["name"]) for one in regressions(runs[-1], runs[:-1])] if runs else []

@@ -37,14 +37,16 @@ class ReportForecast(Forecast):
 class Report(Findings):
     """``<host>.json``: what was found on a tower, and what follows from it.
 
-    ``generated`` is when, UTC. ``distribution`` is how models came to the towers in this run and why so, in words;
-    ``forecast`` is None where the memory or the model is unknown.
+    ``generated`` is when, UTC. ``failure`` is what the check of the service said, where it did not pass;
+    ``distribution`` is how models came to the towers in this run and why so, in words; ``forecast`` is None where the
+    memory or the model is unknown.
     """
 
     schema_version: int
     generated: str
     forecast: Optional[ReportForecast]
     advice: list[Advice]
+    failure: Optional[str]
     distribution: Optional[str]
 
 
@@ -56,8 +58,9 @@ class _Read(TypedDict):
 
 class Parts(_Read, total=False):
     """What the roles and modules returned, as the Findings have it and beside these ``advice``: what advise() says of
-    the tower and its memory, the memory's own advice included; ``unlocked``: models that follow a branch or tag; and
-    ``distribution``: how models came to the towers. A part that is not there yet is None or left out."""
+    the tower and its memory, the memory's own advice included; ``unlocked``: models that follow a branch or tag;
+    ``failure``: what the check of the service failed with; and ``distribution``: how models came to the towers. A part
+    that is not there yet is None or left out."""
 
     memory_channels: Optional[MemoryChannels]
     build: Optional[BuildManifest]
@@ -67,6 +70,7 @@ class Parts(_Read, total=False):
     tuning: Optional[Tuning]
     advice: Optional[Sequence[Advice]]
     unlocked: Optional[list[str]]
+    failure: Optional[str]
     distribution: Optional[str]
 
 
@@ -91,7 +95,8 @@ def build_report(parts: Parts, host: str, generated: str) -> Report:
         "generated": generated,
         **found,
         "forecast": _forecast(found),
-        "advice": next_steps(found, hardware, parts.get("unlocked") or []),
+        "advice": next_steps(found, hardware, parts.get("unlocked") or [], parts.get("failure")),
+        "failure": parts.get("failure") or None,
         "distribution": parts.get("distribution") or None,
     }
 

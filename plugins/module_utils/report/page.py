@@ -305,20 +305,48 @@ def figures(document: Report) -> list[Figure]:
     ]
 
 
-def fleet_view(documents: list[Report], odd: list[OddTower]) -> FleetView:
-    """All that the page of the fleet shows: a row a tower, and who is not like the others."""
+def _unread(host: str) -> FleetRow:
+    """The row of a tower of which nothing is known."""
+    return {
+        "host": clean(host),
+        "machine": "",
+        "cpu": "",
+        "generated": "",
+        "verdict": "There is no report of it yet.",
+        "page": "",
+        "old": True,
+        "odd": False,
+        "channels": "unknown",
+        "populated": "unknown",
+        "read": "not measured",
+        "model": "unknown",
+        "speed": "none",
+        "bar": 0,
+        "problems": 0,
+    }
+
+
+def fleet_view(
+    documents: list[Report], odd: list[OddTower], hosts: list[str], read: list[str], generated: str
+) -> FleetView:
+    """All that the page of the fleet shows: a row a tower, and who is not like the others.
+
+    ``hosts`` are the towers of the inventory, ``read`` those that were read in this run, and ``generated`` is now.
+    """
     different = {entry["host"] for entry in odd}
     speeds = {document["host"]: served_speed(document)[0] or 0.0 for document in documents}
     fastest = max(speeds.values(), default=0.0)
-    rows: list[FleetRow] = []
-    for document in sorted(documents, key=lambda document: natural(document["host"])):
+    rows = [_unread(host) for host in set(hosts) - speeds.keys()]
+    for document in documents:
         host, (used, total) = document["host"], channels_in_use(document["memory_channels"])
         counted = used is not None and total is not None
         measured = {step["code"]: step["said"] for step in steps(document)}
         rows.append(
             {
                 **title(document),
+                "generated": moment(document["generated"]),
                 "page": f"{report_name(host)}.html",
+                "old": host not in read,
                 "odd": host in different,
                 "channels": f"{used} of {total}" if counted else "unknown",
                 "populated": _populated(document) or "unknown",
@@ -330,7 +358,9 @@ def fleet_view(documents: list[Report], odd: list[OddTower]) -> FleetView:
             }
         )
     return {
-        "rows": rows,
+        "rows": sorted(rows, key=lambda row: natural(row["host"])),
+        "generated": generated,
+        "old": sum(1 for row in rows if row["old"]),
         "problems": sum(1 for row in rows if row["problems"]),
         "odd": [
             {

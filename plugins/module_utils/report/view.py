@@ -148,9 +148,14 @@ class TowerView(Title):
 
 
 class FleetRow(Title):
-    """A tower in the table of all; ``odd`` is whether it is not like its siblings, ``problems`` how many it has."""
+    """A tower in the table of all.
+
+    ``page`` is empty for one that was never read, and ``old`` is whether what is shown is not of this run; ``odd`` is
+    whether it is not like its siblings, ``problems`` how many it has.
+    """
 
     page: str
+    old: bool
     odd: bool
     channels: str
     populated: str
@@ -171,8 +176,11 @@ class OddRow(TypedDict):
 
 
 class FleetView(TypedDict):
-    """The page of the fleet; ``problems`` is how many towers have one."""
+    """The page of the fleet, ``generated`` when, UTC; ``problems`` is how many towers have one, ``old`` how many were
+    not read in this run."""
 
     rows: list[FleetRow]
+    generated: str
     problems: int
+    old: int
     odd: list[OddRow]
