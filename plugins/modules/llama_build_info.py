@@ -11,7 +11,7 @@ author: llamatower contributors
 description:
   - Asks the compiler which CPU features it would use, and computes the build key from the digest of the source, the
     cmake options, the compiler and those features.
-  - Changes nothing and fetches nothing.
+  - Changes nothing and fetches nothing. With O(release_root) no compiler is asked.
 extends_documentation_fragment:
   - llamatower.tower.attributes
 options:
@@ -63,6 +63,11 @@ options:
     description: Where M(llamatower.tower.llama_build) works; the build archive is C(archives/<key>.tar) below it.
     type: path
     required: true
+  release_root:
+    description:
+      - The directory of C(releases) and C(current) on this machine. The build is then that of a release there which is of
+        this source, level and options; the key is null where there is none, and only a builder can say what it would be.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -105,6 +110,7 @@ llama_build:
 """
 
 import os
+from pathlib import Path
 from typing import cast
 
 from ansible.module_utils.basic import AnsibleModule
@@ -113,6 +119,7 @@ from ..module_utils.build.compile import BuildError, cpu_features, missing_tools
 from ..module_utils.build.cpu_features import LEVELS, compiler_flags
 from ..module_utils.build.document import BuildPlan, BuildSource
 from ..module_utils.build.key import build_key, cmake_options, source_digest, source_problem
+from ..module_utils.build.release import release_of
 
 SOURCE = {
     "type": {"type": "str", "choices": ["sdist", "archive", "git"], "required": True},
@@ -133,6 +140,7 @@ def main() -> None:
             "cpu": {"type": "str", "choices": ["native", *LEVELS], "default": "native"},
             "cmake_options": {"type": "dict", "default": {}},
             "work_dir": {"type": "path", "required": True},
+            "release_root": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -154,6 +162,12 @@ def main() -> None:
         "compiler": None,
         "cpu_features": [],
     }
+    if module.params["release_root"]:
+        manifest = release_of(Path(module.params["release_root"]), source, cpu, options)
+        if manifest:
+            build["key"], build["compiler"] = manifest["key"], manifest["compiler"]
+            build["cpu_features"] = manifest["cpu_features"]
+        module.exit_json(changed=False, llama_build=build)
     problem = missing_tools()
     if problem and not module.check_mode:
         module.fail_json(msg=problem)

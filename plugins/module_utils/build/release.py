@@ -20,12 +20,12 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, Optional, cast
 
 from ..files import make_directory, point, read_json, sync_directory, write_json
 from ..text import printable, utc
-from .document import BuildManifest
-from .key import HEX_DIGEST, sha256_file
+from .document import BuildManifest, BuildSource
+from .key import HEX_DIGEST, SCHEMA_VERSION, sha256_file, source_digest
 from .trial_model import tiny_gguf
 
 MANIFEST = "manifest.json"
@@ -272,6 +272,27 @@ def current_key(root: Path) -> str | None:
     """The key that ``current`` points to."""
     link = root / "current"
     return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+
+def release_of(root: Path, source: BuildSource, cpu: str, options: dict[str, str]) -> Optional[BuildManifest]:
+    """The manifest of a whole release of this source and level with these options, the current one before others.
+
+    Of which compiler, and with which CPU features, it was built only the builder could say.
+    """
+    current = current_key(root)
+    found = sorted((root / "releases").glob("*/manifest.json"), key=lambda path: path.parent.name != current)
+    for path in found:
+        manifest: Any = read_json(str(path))
+        if (
+            isinstance(manifest, dict)
+            and manifest.get("schema_version") == SCHEMA_VERSION
+            and manifest.get("cpu") == cpu
+            and manifest.get("options") == options
+            and source_digest(manifest["source"]) == source_digest(source)
+            and whole(path.parent)
+        ):
+            return cast("BuildManifest", manifest)
+    return None
 
 
 def switch(root: Path, key: str) -> None:

@@ -27,6 +27,7 @@ from plugins.module_utils.build.release import (
     install_release,
     locked,
     prune,
+    release_of,
     superfluous,
     switch,
     trial_problem,
@@ -44,6 +45,22 @@ def test_a_release_is_installed_whole_and_switched_to(made: Any, tmp_path: Path)
     assert current_key(tmp_path) == made["key"]
     assert sorted(path.name for path in release.iterdir()) == ["bin", "manifest.json"]
     assert [path.name for path in release.parent.iterdir()] == [made["key"]]
+
+
+def test_a_release_is_found_by_what_it_was_built_of(made: Any, tmp_path: Path) -> None:
+    """So that a builder need not be asked; one that is damaged, or of another source or options, is not it."""
+    manifest, release = made["manifest"], tmp_path / "releases" / made["key"]
+    wanted = (manifest["source"], manifest["cpu"], manifest["options"])
+    assert release_of(tmp_path, *wanted) is None
+    install_release(made["archive"], manifest, release)
+    found = release_of(tmp_path, *wanted)
+    assert found is not None and found["key"] == made["key"]
+    source = manifest["source"] | {"commit": "0" * 40, "sha256": "0" * 64}
+    assert release_of(tmp_path, source, *wanted[1:]) is None
+    assert release_of(tmp_path, wanted[0], "x86-64-v2", wanted[2]) is None
+    assert release_of(tmp_path, *wanted[:2], {}) is None
+    (release / "bin" / "llama-server").write_text("damaged")
+    assert release_of(tmp_path, *wanted) is None
 
 
 def test_a_damaged_release_is_not_whole_and_is_replaced(made: Any, tmp_path: Path) -> None:
