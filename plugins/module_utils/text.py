@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import textwrap
 import time
+import urllib.parse
 from typing import Any, Optional
 
 # What is shown in a terminal is a column of labels and a column of text.
@@ -25,6 +26,21 @@ def printable_data(value: Any) -> Any:
     if isinstance(value, list):
         return [printable_data(part) for part in value]
     return printable(value) if isinstance(value, str) else value
+
+
+def without_secrets(value: Any) -> Any:
+    """All URLs in dictionaries and lists without what may be a secret: user, password, query and fragment."""
+    if isinstance(value, dict):
+        return {key: without_secrets(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(part) for part in value]
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    try:
+        parts = urllib.parse.urlsplit(value)
+    except ValueError:
+        return value.partition("://")[0] + "://"
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def clean(value: Any) -> str:

@@ -14,6 +14,7 @@ import tarfile
 
 from ..files import make_directory, write_json
 from ..progress import Progress
+from ..text import without_secrets
 from .cpu_features import features_of, machine_flags
 from .document import BuildManifest, BuildPlan
 from .key import BINARIES, SCHEMA_VERSION, sha256_file
@@ -127,7 +128,8 @@ def _manifest(build: BuildPlan, directory: str) -> BuildManifest:
     return {
         "schema_version": SCHEMA_VERSION,
         "key": str(build["key"]),
-        "source": build["source"],
+        # Everybody may read it, and the commit or hash says which source it was.
+        "source": without_secrets(build["source"]),
         "cpu": build["cpu"],
         "options": build["options"],
         "compiler": str(build["compiler"]),

@@ -20,6 +20,7 @@ from ..forecast.roofline import Use, calibrated, forecast, machine_of, model_of
 from ..memory.document import MemoryChannels
 from ..model.document import Manifest
 from ..service.document import ServiceResult
+from ..text import without_secrets
 from ..tower_document import Tower
 
 # Raised when a key is renamed, removed or changes its meaning, and when a page cannot do without a new one.
@@ -76,12 +77,13 @@ class Parts(_Read, total=False):
 
 def build_report(parts: Parts, host: str, generated: str) -> Report:
     """The document; a part that is not there yet is None in it."""
+    # What is meant for others to read has no token of a source's URL.
     found: Findings = {
         "host": host,
         "tower": parts["tower"],
         "memory_channels": parts.get("memory_channels") or None,
-        "build": parts.get("build") or None,
-        "model": parts.get("model") or None,
+        "build": without_secrets(parts.get("build")) or None,
+        "model": without_secrets(parts.get("model")) or None,
         "service": parts.get("service") or None,
         "benchmarks": parts.get("benchmarks") or [],
         "tuning": parts.get("tuning") or None,

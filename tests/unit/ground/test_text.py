@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils.text import number, rate
+from plugins.module_utils.text import number, rate, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,19 @@ def test_numbers_have_three_figures_and_no_exponent(value: float | None, text: s
 def test_a_rate_is_a_number_and_its_unit(ends: tuple[float, ...], text: str) -> None:
     assert rate(*ends) == text
     assert rate(1.2, 1.6, unit="tokens/s") == "1.20 to 1.60 tokens/s"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hub:token@example.com:8443/a/b.git", "https://example.com:8443/a/b.git"),
+        ("https://hub@example.com/a", "https://example.com/a"),
+        ("https://example.com/m.gguf?X-Amz-Signature=s3cret&a=b#c", "https://example.com/m.gguf"),
+        ("https://[host/a", "https://"),
+        ("https://example.com/a", "https://example.com/a"),
+        ("/models/a?b.gguf", "/models/a?b.gguf"),
+        (7, 7),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_a_secret(url: object, shown: object) -> None:
+    assert without_secrets({"source": [{"url": url}]}) == {"source": [{"url": shown}]}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_the_document_has_a_schema_version_and_every_part() -> None:
     assert document["schema_version"] == 3
     assert document["host"] == "tower1"
     assert {"tower", "memory_channels", "build", "model", "service", "advice"} <= document.keys()
+
+
+def test_no_token_of_a_source_is_in_the_document() -> None:
+    source = {"type": "git", "url": "https://hub:s3cret@example.com/llama.cpp", "tag": "b1", "commit": "0" * 40}
+    files = [{"file": "https://example.com/a.gguf?signature=s3cret"}]
+    document = report(
+        build=BUILD | {"source": source}, model=MODEL | {"source": {"url": files[0]["file"]}, "files": files}
+    )
+    assert "s3cret" not in json.dumps(document)
+    assert document["build"]["source"]["url"] == "https://example.com/llama.cpp"
 
 
 def test_the_most_severe_advice_comes_first() -> None:
