@@ -65,6 +65,8 @@ gguf:
         window_elements: {description: Numbers kept for a token by layers that see a sliding window., type: int, returned: success, sample: 212992}
         window: {description: Tokens of that window., type: int, returned: success, sample: 1024}
         state_bytes: {description: Bytes of recurrent layers for a request., type: int, returned: success, sample: 0}
+        value_padding: {description: "Numbers more that layers of the whole context keep without flash attention, where their values differ in length.", type: int, returned: success, sample: 0}
+        window_value_padding: {description: The same of layers with a window., type: int, returned: success, sample: 0}
     kv_bytes_per_token:
       description: Bytes that a token of context takes in a KV cache of each type, at most, which is where no window is full.
       type: dict
@@ -80,6 +82,8 @@ gguf:
         feed_forward: {description: Numbers that the widest feed-forward has at once., type: int, returned: success, sample: 53248}
         mixing: {description: Numbers that the widest attention or recurrent layer has at once., type: int, returned: success, sample: 38912}
         vocabulary: {description: Tokens that there are., type: int, returned: success, sample: 151552}
+        nodes: {description: Nodes of the graph that the engine has room for., type: int, returned: success, sample: 14064}
+        token_nodes: {description: "Those for each token of a batch, where they are more.", type: int, returned: success, sample: 0}
         flash_attention: {description: Whether the engine has flash attention for it., type: bool, returned: success, sample: true}
     metadata:
       description: All metadata by its keys; of long text and long arrays only C(bytes) or C(items).

@@ -4,7 +4,7 @@
 ggml plans one buffer for the largest batch before the server answers (src/llama-context.cpp, sched_reserve), in which
 the results of a layer replace those of the one before it. How they lie in it is not followed here; what a batch needs
 at once is bounded by the widest feed-forward, or the widest attention, and a few times the width of the model. Held
-against the engine in tests/module/test_memory_budget.py.
+against the engine in tests/integration/test_container_memory_budget.py.
 """
 
 from __future__ import annotations
@@ -30,8 +30,21 @@ UNKNOWN: ComputeGeometry = {
     "feed_forward": 65536,
     "mixing": 65536,
     "vocabulary": 262144,
+    "nodes": 16384,
+    "token_nodes": 0,
     "flash_attention": True,
 }
+# Nodes of the graph that there is room for, for each tensor and each token of a batch (llama_context::graph_max_nodes),
+# and what the room for one takes, of what is touched: 31 MB were for 20480.
+NODES: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(("kimi-k3", "glm5-next"), (64, 160)),
+    **dict.fromkeys(("qwen3next", "kimi-linear", "bailingmoe3", "qwen35", "qwen35moe", "qwen4exp"), (32, 40)),
+    **dict.fromkeys(("deepseek4", "nanbeige", "minimax-01", "minimax-m3", "hy-v4"), (32, 40)),
+    "hrm-text": (64, 80),
+}
+NODE_BYTES = 1600
+# DEFAULT_MMAP_THRESHOLD_MAX of glibc: a freed buffer that is smaller may stay in the heap.
+HEAP_LIMIT = 32 * 2**20
 # Whose scores are changed before the softmax (llama_init_from_model): flash attention is off, whatever is asked for.
 WITHOUT_FLASH_ATTENTION = ("grok",)
 
@@ -63,8 +76,9 @@ def geometry(metadata: dict[str, Any], tensors: Iterable[tuple[str, tuple[int, .
     counts = [positive(count) or 0 for count in (heads if isinstance(heads, list) else [heads])]
     used = positive(metadata.get(f"{name}.expert_used_count")) or 1
     layers: dict[str, _Layer] = {}
-    vocabulary = 0
+    vocabulary = count = 0
     for tensor, dimensions in tensors:
+        count += 1
         own = re.match(r"blk\.(\d{1,9})\.(.+)", tensor)
         if own:
             layers.setdefault(own[1], _Layer()).add(own[2], dimensions, used)
@@ -72,12 +86,15 @@ def geometry(metadata: dict[str, Any], tensors: Iterable[tuple[str, tuple[int, .
             vocabulary = dimensions[-1]
     if not width or not layers:
         return None
+    each, a_token = NODES.get(str(name), (8, 0))
     return {
         "heads": max(counts, default=0),
         "width": width,
         "feed_forward": round(max(max(FEED_FORWARD * layer.up, layer.down) for layer in layers.values())),
         "mixing": MIXING * max(layer.mixing for layer in layers.values()),
         "vocabulary": vocabulary,
+        "nodes": max(1024, each * count),
+        "token_nodes": a_token,
         "flash_attention": name not in WITHOUT_FLASH_ATTENTION,
     }
 
@@ -89,18 +106,21 @@ def compute_bytes(
     parallel: int = 1,
     ubatch: int = UBATCH,
 ) -> int:
-    """Bytes of the compute buffer, of the scratch beside it and of the logits.
+    """Bytes of the compute buffer, of the scratch and the plan beside it, and of the logits.
 
     ``cells`` are those of one request's cache, of the layers that see all of it and of those with a window. With flash
     attention each token of a batch has a mask of them in F16. Without, the mask is F32, and there are the scores of
-    every head besides: for 128 heads 2.1 GB at 8192 cells, and 34 GB at 131072.
+    every head besides, and again in F16: for 128 heads 3.2 GB at 8192 cells, and 52 GB at 131072.
     """
     geometry = known or UNKNOWN
     flash = flash_attention and geometry["flash_attention"]
     scores = 0 if flash else geometry["heads"] * max(cells)
     numbers = WIDTHS * geometry["width"] + max(geometry["feed_forward"], geometry["mixing"] + scores)
     token = 4 * numbers + (2 if flash else 4) * sum(cells)
-    # A batch in the type that the weights are multiplied with, at most F16 (ggml_graph_plan).
-    scratch = max(geometry["feed_forward"], geometry["mixing"])
-    # Once in the buffer, once for the server.
-    return ubatch * (token + scratch) + 8 * geometry["vocabulary"] * parallel
+    # A batch is turned into the type that it is multiplied with, at most F16 (ggml_graph_plan), and so are the scores.
+    scratch = max(geometry["feed_forward"], geometry["mixing"], 2 * scores)
+    nodes = max(geometry["nodes"], geometry["token_nodes"] * ubatch)
+    # Logits are once in the buffer, and once for the server.
+    # When the scratch grows, malloc keeps the smaller one before it, up to what it maps by itself.
+    kept = min(ubatch * scratch, HEAP_LIMIT)
+    return ubatch * (token + scratch) + kept + 8 * geometry["vocabulary"] * parallel + NODE_BYTES * nodes

@@ -29,18 +29,24 @@ class Declaration(_Named, total=False):
     sha256: str
 
 
-class KvGeometry(TypedDict):
-    """What a model keeps for each token, read from its header by :func:`kv_cache.geometry`.
-
-    ``elements`` are numbers kept for a token by the layers that see the whole context (keys and values, or one latent),
-    ``window_elements`` those of layers that see a sliding window of ``window`` tokens, and ``state_bytes`` the state of
-    recurrent layers for one request, which no context makes larger.
-    """
-
+class _Kept(TypedDict):
     elements: int
     window_elements: int
     window: int
     state_bytes: int
+
+
+class KvGeometry(_Kept, total=False):
+    """What a model keeps for each token, read from its header by :func:`kv_cache.geometry`.
+
+    ``elements`` are numbers kept for a token by the layers that see the whole context (keys and values, or one latent),
+    ``window_elements`` those of layers that see a sliding window of ``window`` tokens, and ``state_bytes`` the state of
+    recurrent layers for one request, which no context makes larger. Where layers differ in their values, all have
+    those of the largest without flash attention: ``value_padding`` and ``window_value_padding`` numbers more.
+    """
+
+    value_padding: int
+    window_value_padding: int
 
 
 class ComputeGeometry(TypedDict):
@@ -48,8 +54,9 @@ class ComputeGeometry(TypedDict):
 
     ``heads`` are the query heads of the layer with most, ``width`` the numbers that go from layer to layer,
     ``feed_forward`` and ``mixing`` those that the widest feed-forward (of experts those in use) and the widest
-    attention or recurrent layer have at once, and ``vocabulary`` the tokens that there are. ``flash_attention`` is
-    whether the engine has it for this architecture.
+    attention or recurrent layer have at once, and ``vocabulary`` the tokens that there are. The engine has room for
+    ``nodes`` of its graph, or for ``token_nodes`` for each token of a batch, whichever are more. ``flash_attention`` is
+    whether it has that for this architecture.
     """
 
     heads: int
@@ -57,6 +64,8 @@ class ComputeGeometry(TypedDict):
     feed_forward: int
     mixing: int
     vocabulary: int
+    nodes: int
+    token_nodes: int
     flash_attention: bool
 
 

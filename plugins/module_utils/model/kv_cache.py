@@ -151,9 +151,11 @@ def geometry(metadata: dict[str, Any]) -> Optional[KvGeometry]:
         own = min(layers, 20)
     indexer = positive(get("attention.indexer.key_length")) or 0
     elements = window_elements = 0
+    values: list[tuple[bool, int]] = []
     for layer in range(max(0, own)):
         if recurrent[layer] and not both:
             continue
+        values.append((windowed[layer], kv_heads[layer] * (window_value if windowed[layer] else value)))
         if windowed[layer]:
             window_elements += kv_heads[layer] * (window_key + window_value)
         else:
@@ -165,6 +167,11 @@ def geometry(metadata: dict[str, Any]) -> Optional[KvGeometry]:
         "window": window if window_elements else 0,
         "state_bytes": states * _state_bytes(metadata, most),
     }
+    widest = max((count for _window, count in values), default=0)
+    padding = {
+        flag: sum(widest - count for window_only, count in values if window_only is flag) for flag in (True, False)
+    }
+    found["value_padding"], found["window_value_padding"] = padding[False], padding[True]
     return found if elements or window_elements else None
 
 

@@ -2,14 +2,14 @@
 """All memory that a server takes, in one budget, and whether there is so much.
 
 The plan, the unit, the pool of huge pages, validate and the forecast read :func:`memory_budget` and count nothing
-themselves. What the engine really takes is held against it in tests/module/test_memory_budget.py.
+themselves. What the engine really takes is held against it in tests/integration/test_container_memory_budget.py.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Optional
 
-from ..model.compute_buffers import compute_bytes
+from ..model.compute_buffers import HEAP_LIMIT, compute_bytes
 from ..model.document import ComputeGeometry, KvGeometry, Manifest, PlanEntry
 from ..model.kv_cache import TYPES, UBATCH, cells, checkpoint_bytes, kv_buffers
 from ..sysfs import parse_meminfo, read_text
@@ -25,13 +25,12 @@ STRUCT_PAGES = 64
 # The process with nothing loaded had 18 MB, 13 of them of its program, and 30 kB for each thread that answers; a token
 # of the vocabulary takes 175 bytes in its tables, and up to 350 while they are read. Flash attention has scratch of its
 # own for each thread, 0.4 MB with heads of 256.
-PROCESS_BYTES, THREAD_BYTES, TOKEN_BYTES = 32 * 2**20, 2**19, 350
+PROCESS_BYTES, THREAD_BYTES, TOKEN_BYTES = 18 * 2**20, 2**19, 350
 # Prompts and answers as text and as numbers, for each token of the context.
 TEXT_BYTES = 64
 # Buffers above the limit have pages of their own (settings.POOL). The heap that the others share begins and ends
 # within one, and so do the weights that are laid out anew for the CPU, which are in a buffer of their own.
 SMALL_PAGE, HEAP_PAGES = 2**21, 4
-HEAP_LIMIT = 32 * 2**20
 
 
 NOTHING: MemoryBudget = {
@@ -113,6 +112,11 @@ def serving(settings: Served, flash_attention: Optional[bool], tower: Tower, pag
 def _served_geometry(kv: KvGeometry, served: Serving) -> tuple[KvGeometry, int]:
     """The geometry of the caches that there are, and how many of each."""
     found: KvGeometry = {**kv}
+    if not served.flash_attention:
+        # Values are kept by their dimension, and rows are of one length (llama-kv-cache.cpp, v_trans).
+        found["elements"] += kv.get("value_padding", 0)
+        found["window_elements"] += kv.get("window_value_padding", 0)
+    kv = found
     if served.full_window:
         found = {**found, "elements": kv["elements"] + kv["window_elements"], "window_elements": 0, "window": 0}
     if not served.unified:
@@ -140,6 +144,9 @@ def memory_budget(model: Optional[Weighed], served: Serving) -> MemoryBudget:
     rounding = served.page_bytes * HEAP_PAGES + sum(
         -buffer % served.page_bytes for buffer in buffers if buffer >= HEAP_LIMIT
     )
+    if served.prompt_cache_bytes or any(each < HEAP_LIMIT for each in checkpoints):
+        # What comes and goes in the heap leaves gaps there.
+        rounding += HEAP_LIMIT
     found: MemoryBudget = {
         "weights": model.bytes,
         "kv_cache": sum(caches),

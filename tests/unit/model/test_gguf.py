@@ -56,7 +56,14 @@ def test_a_model_is_summarized(version: int) -> None:
         "context_length": 4096,
         "expert_count": None,
         "expert_used_count": None,
-        "kv": {"elements": 2 * 2 * (64 + 64), "window_elements": 0, "window": 0, "state_bytes": 0},
+        "kv": {
+            "elements": 2 * 2 * (64 + 64),
+            "window_elements": 0,
+            "window": 0,
+            "state_bytes": 0,
+            "value_padding": 0,
+            "window_value_padding": 0,
+        },
         # Layers, KV heads, sizes of K and V; blocks of 32 numbers in 34, 24, 22, 20 and 18 bytes.
         "kv_bytes_per_token": {
             "f32": 2048,
@@ -77,6 +84,8 @@ def test_a_model_is_summarized(version: int) -> None:
             "feed_forward": 1536,
             "mixing": 0,
             "vocabulary": 64,
+            "nodes": 1024,
+            "token_nodes": 0,
             "flash_attention": True,
         },
     }

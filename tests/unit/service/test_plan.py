@@ -188,7 +188,7 @@ def test_booleans_are_written_in_the_server_s_words() -> None:
             {"machine": {**tower(), "nodes": [*tower()["nodes"], {"node": 2, "memory_bytes": 20 * GB, "cpus": []}]}},
             "node 2 has 20.0",
         ),
-        ({"numa_policy": "bind", "context": 100_000}, "needs 204.8 GB on node 0"),
+        ({"numa_policy": "bind", "context": 100_000}, "needs 204.9 GB on node 0"),
         ({"numa_policy": "distribute", "load_mode": "dio"}, "places the pages of a mapped file"),
         ({"numa_policy": "per_node", "load_mode": "mmap"}, "needs a copy of the weights on each node"),
         ({"huge_pages": "hugetlb", "load_mode": "mmap"}, "Nothing would use the pool of huge pages"),
