@@ -240,6 +240,7 @@ def from_source(resolved: ResolvedModel) -> ModelEntry:
         "experts": bool(header["expert_count"]),
         "context": header["context_length"],
         "kv": header["kv"],
+        "compute": header.get("compute"),
     }
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Optional
 
 from ..memory.cpus import ccd_links, cpu_memory
 from ..model.document import ModelEntry
-from ..model.kv_cache import TYPES, context_that_fits, kv_bytes
+from ..model.kv_cache import TYPES, kv_bytes, longest
+from ..service.memory_budget import Serving, Weighed, managed_bytes, memory_budget
 from ..service.numa_policy import POLICIES
 from ..text import clean, rate, size
 from .catalog import PlanError
@@ -38,8 +39,10 @@ GPU_SHARE = (0.55, 0.83)
 # An M.2 drive read by a page fault at a time reaches less than its sequential rate: 236 MB/s were measured at worst,
 # and 1,222 with large reads (llama.cpp issue 28223); the thread counts the full rate. From a half to all of it.
 DISK_SHARE = (0.5, 1.0)
-# Bytes that stay free for buffers and the system; llama_service_memory_reserve_bytes has the same default.
+# Bytes that stay free for the system; llama_service_memory_reserve_bytes has the same default.
 RESERVE = 4 * 2**30
+# As llama_service_context_checkpoints.
+DEFAULT_CHECKPOINTS = 8
 GPU_RESERVE = 2**30
 
 
@@ -173,10 +176,12 @@ def _cpu(entry: CpuEntry | TowerEntry, model: ModelEntry, weights: Model, use: U
     machine, factor = known
     use = use if machine.sockets > 1 else use._replace(policy="none")
     said = forecast(machine, weights, use, factor)
+    # A catalog has the bytes of the modules; a tower says what its kernel has of them.
+    memory = managed_bytes(entry["memory_bytes"]) if entry["kind"] == "cpu" else entry["memory_bytes"]
     # On one node alone there is that node's memory, and one server a node has the whole model on each.
     nodes = machine.sockets if use.policy in ("bind", "per_node") else 1
     return Fit(
-        room=entry["memory_bytes"] // nodes - RESERVE - model["bytes"],
+        room=memory // nodes - RESERVE - model["bytes"],
         speed=said["tokens_per_second"],
         limited_by=said["limited_by"],
         why=said["why"],
@@ -193,6 +198,15 @@ def _fit(entry: MachineEntry, model: ModelEntry, weights: Model, use: Use, cache
     if entry["kind"] == "disk":
         return _disk(entry, model)
     return _cpu(entry, model, weights, use)
+
+
+def _beside(entry: MachineEntry, model: ModelEntry, context: int, kv_type: str) -> int:
+    """Bytes that a context takes beside the weights: of GPUs the KV cache, of a tower the budget of its server."""
+    if entry["kind"] in ("gpu", "disk"):
+        return kv_bytes(model["kv"], context, kv_type)
+    weights = Weighed(model["bytes"], model["kv"], model.get("compute"))
+    checkpoints = DEFAULT_CHECKPOINTS
+    return memory_budget(weights, Serving(context, kv_type=kv_type, checkpoints=checkpoints))["total"] - model["bytes"]
 
 
 def _blank(entry: MachineEntry, model: ModelEntry) -> Answer:
@@ -229,7 +243,7 @@ def answer(
 ) -> Answer:
     """One machine for one model, at a context of at most what the model was made for."""
     context = min(context, model["context"] or context)
-    cache = kv_bytes(model["kv"], context, kv_type)
+    cache = _beside(entry, model, context, kv_type)
     said, weights = _blank(entry, model), model_of(model)
     if weights is None:
         return {**said, "reason": "model", "why": "the header of the model does not tell what a token reads"}
@@ -243,14 +257,14 @@ def answer(
     cost = cost_of(entry, fit.gpus)
     said = {**said, "count": fit.gpus, "cost_usd": cost, "remarks": _remarks(entry, cost)}
     if fit.room is not None and fit.room < cache:
-        needed = f"{size(model['bytes'])} of weights and {size(cache)} of KV cache for {context} tokens"
+        needed = f"{size(model['bytes'])} of weights and {size(cache)} beside them for {context} tokens"
         return {**said, "reason": "memory", "why": f"{needed} are {size(cache - fit.room)} too much for it"}
     speed, most = fit.speed["expected"], model["context"] or context
     joules = fit.watts / speed if fit.watts else None
     return {
         **said,
         "fits": True,
-        "context": most if fit.room is None else context_that_fits(model["kv"], fit.room, most, kv_type),
+        "context": most if fit.room is None else _longest(entry, model, fit.room, most, kv_type),
         "tokens_per_second": fit.speed,
         "limited_by": fit.limited_by,
         "why": clean(fit.why),
@@ -263,6 +277,13 @@ def answer(
         # A kilowatt-hour is 3.6e6 joules.
         "energy_usd_per_million_tokens": joules / 3.6 * price_kwh if joules else None,
     }
+
+
+def _longest(entry: MachineEntry, model: ModelEntry, room: int, most: int, kv_type: str) -> Optional[int]:
+    """The longest context that fits into the room beside the weights; None where the model does not tell."""
+    if not model["kv"]:
+        return None
+    return longest(lambda context: _beside(entry, model, context, kv_type), room, most)
 
 
 def rank(answers: list[Answer]) -> list[Answer]:

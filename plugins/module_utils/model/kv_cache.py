@@ -8,6 +8,7 @@ src/models of llama.cpp.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Optional
 
 from .document import KvGeometry
@@ -236,12 +237,10 @@ def checkpoint_bytes(geometry: Optional[KvGeometry], context: int, kv_type: str 
     return round(geometry["window_elements"] * window * TYPES[kv_type]) + geometry["state_bytes"]
 
 
-def context_that_fits(geometry: Optional[KvGeometry], room: int, most: int, kv_type: str = "f16") -> Optional[int]:
-    """The longest context whose cache fits into ``room`` bytes, at most ``most``; None for an unknown geometry."""
-    if not geometry:
-        return None
+def longest(takes: Callable[[int], int], room: int, most: int) -> int:
+    """The longest context of which ``takes`` says no more than ``room`` bytes, at most ``most``; 0 where none fits."""
     low, high = 0, most + 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if kv_bytes(geometry, middle, kv_type) <= room else (low, middle)
+        low, high = (middle, high) if takes(middle) <= room else (low, middle)
     return low

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from plugins.module_utils.forecast import purchase
 from plugins.module_utils.forecast.catalog import PlanError
 from plugins.module_utils.forecast.purchase import RESERVE, options_of, rank
-from plugins.module_utils.model.kv_cache import kv_bytes
+from plugins.module_utils.service.memory_budget import Serving, Weighed, memory_budget
 from tests.forecast_inputs import MACHINES, OPTIONS, machine, memory_channels, model, run, tower
 
 
@@ -23,15 +24,24 @@ def test_what_does_not_fit_says_by_how_much() -> None:
     said = answer(machine("desktop-2ch"), model("llama-3.1-405b"))
     assert (said["fits"], said["reason"]) == (False, "memory")
     assert (said["tokens_per_second"], said["joules_per_token"]) == (None, None)
-    assert said["why"] == ("332.9 GB of weights and 4.2 GB of KV cache for 8192 tokens are 135.3 GB too much for it")
+    assert said["why"] == ("332.9 GB of weights and 4.9 GB beside them for 8192 tokens are 140.1 GB too much for it")
 
 
 def test_the_context_is_what_the_memory_leaves() -> None:
+    """Of the modules the kernel has 98 %, and the server takes what its budget says."""
     large = model("llama-3.1-405b")
-    build = machine("epyc-9124-2s") | {"memory_bytes": large["bytes"] + RESERVE + kv_bytes(large["kv"], 20_000)}
+    taken = memory_budget(Weighed(large["bytes"], large["kv"], None), Serving(20_000, checkpoints=8))["total"]
+    build = machine("epyc-9124-2s") | {"memory_bytes": math.ceil((taken + RESERVE) / 0.98)}
     assert answer(build, large)["context"] == 20_000
-    assert answer(build, large, kv_type="q8_0")["context"] == 20_000 * 32 // 17
+    assert answer(build, large, kv_type="q8_0")["context"] > 20_000 * 1.8
     assert answer(build, large, context=20_001)["fits"] is False
+
+
+def test_what_only_the_bytes_of_the_modules_would_hold_does_not_fit() -> None:
+    """402 GB and 6 GB of context were said to fit 384 GiB, of which a kernel has 404.1 GB."""
+    build = machine("epyc-9124-2s") | {"memory_bytes": 384 * 2**30}
+    near = {**model("llama-3.1-405b"), "bytes": 402 * 10**9}
+    assert answer(build, near, context=1024)["reason"] == "memory"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.model.document import KvGeometry
-from plugins.module_utils.model.kv_cache import checkpoint_bytes, context_that_fits, kv_buffers, kv_bytes, request_cells
+from plugins.module_utils.model.kv_cache import checkpoint_bytes, kv_buffers, kv_bytes, longest, request_cells
 
 WINDOWED: KvGeometry = {"elements": 100, "window_elements": 500, "window": 1024, "state_bytes": 4096}
 
@@ -40,11 +40,11 @@ def test_types_of_the_cache_have_their_sizes() -> None:
 
 @given(st.integers(0, 10**12), st.integers(0, 200_000))
 def test_the_longest_context_fits_and_one_more_does_not(room: int, most: int) -> None:
-    found = context_that_fits(WINDOWED, room, most) or 0
+    found = longest(lambda context: kv_bytes(WINDOWED, context), room, most)
     assert found <= most
     assert not found or kv_bytes(WINDOWED, found) <= room
     assert found == most or kv_bytes(WINDOWED, found + 1) > room
 
 
-def test_an_unknown_geometry_takes_nothing_and_promises_nothing() -> None:
-    assert (kv_bytes(None, 8192), context_that_fits(None, 10**12, 8192)) == (0, None)
+def test_an_unknown_geometry_takes_nothing() -> None:
+    assert (kv_bytes(None, 8192), kv_buffers(None, 8192)) == (0, [])
