@@ -85,13 +85,19 @@ def _page_bytes(settings: Settings) -> int:
     return settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else SMALL_PAGE
 
 
-def _flash_attention(settings: Settings, tuned: Optional[Winner]) -> Optional[bool]:
-    """As it is set, else as it was measured; None leaves it to the server."""
-    return (
-        settings["flash_attention"]
-        if settings["flash_attention"] is not None or not tuned
-        else tuned["flash_attention"]
-    )
+def _flash_attention(
+    settings: Settings, tower: Tower, model: Manifest | PlanEntry | None, tuned: Optional[Winner]
+) -> Optional[bool]:
+    """As it is set, else as it was measured; None leaves it to the server.
+
+    What was measured without it had a short context: at the one that is served the scores may not fit, and a pool has
+    no pages for them.
+    """
+    if settings["flash_attention"] is not None or not tuned:
+        return settings["flash_attention"]
+    budget = memory_budget(weighed(model), serving(settings, False, tower, _page_bytes(settings)))
+    without = settings["huge_pages"] != "hugetlb" and not memory_problem(model, settings, tower, budget)
+    return tuned["flash_attention"] if tuned["flash_attention"] or without else None
 
 
 def _choices(settings: Settings, tower: Tower, needed: int, tuned: Optional[Winner], flash: Optional[bool]) -> Choice:
@@ -198,7 +204,7 @@ def make_plan(
     where the plan can be carried out."""
     files = model["files"] if model else []
     tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)
-    flash = _flash_attention(settings, tuned)
+    flash = _flash_attention(settings, tower, model, tuned)
     budget = memory_budget(weighed(model), serving(settings, flash, tower, _page_bytes(settings)))
     chosen = _choices(settings, tower, budget["total"], tuned, flash)
     policy, mode = chosen["numa_policy"], chosen["load_mode"]

@@ -71,6 +71,15 @@ def test_what_was_measured_for_this_build_and_model_is_used() -> None:
     assert found["instances"][0]["intent"]["kernel_policy"] == "bind:0"
 
 
+def test_flash_attention_is_not_left_out_where_its_scores_do_not_fit() -> None:
+    """It is measured at a short context."""
+    without = tuning(numa_policy="interleave", load_mode="dio", huge_pages="thp", flash_attention=False)
+    assert plan(without)["flash_attention"] is False
+    assert plan(without, huge_pages="hugetlb")["flash_attention"] is None
+    # 100 GB of weights, 131 GB of cache, 54 GB of scores.
+    assert plan(without, tower(2, 120), context=131_072)["flash_attention"] is None
+
+
 def test_a_measurement_of_another_build_is_not_used() -> None:
     assert plan(tuning() | {"build": "f" * 16})["numa_policy"] == "interleave"
 
