@@ -32,7 +32,7 @@ SIZES = {
     "gemma3": COMMON._replace(kv=8, head=256, window=2),
     "qwen2moe": COMMON._replace(kv=2, repeat=4, experts=64),
     "gpt_oss": COMMON._replace(kv=4, repeat=2, head=256, window=8, experts=32),
-    "deepseek2": COMMON._replace(head=256, repeat=3, experts=64),
+    "deepseek2": COMMON._replace(head=256, repeat=4, experts=96),
     "lfm2": COMMON._replace(width=1024, heads=16, kv=8, repeat=7),
     "qwen3next": COMMON._replace(kv=8, head=256, repeat=2, states=16, experts=48),
     "openelm": COMMON._replace(kv=4, head=256, repeat=2),
