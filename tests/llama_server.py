@@ -42,7 +42,6 @@ def intent(url: str = "http://127.0.0.1:8080") -> Intent:
     """An interleaved server on two nodes without huge pages."""
     return {
         "url": url,
-        "key_file": "/etc/llama-server/main.keys",
         "nodes": [0, 1],
         "weights": {},
         "kernel_policy": "interleave:0-1",
@@ -61,7 +60,6 @@ def settings(**changes: Any) -> Any:
         "model": "a-model",
         "model_path": "/var/lib/llama-models/a-model",
         "build_root": "/opt/llama.cpp",
-        "keys_file": "/etc/llama-server/main.keys",
         "host": "127.0.0.1",
         "port": 8080,
         "cors_origins": None,

@@ -99,6 +99,7 @@ from ..module_utils.build.release import (
     switch,
     whole,
 )
+from ..module_utils.service.deployment import needed_deployments
 from ..module_utils.sysfs import parse_cpuinfo
 
 
@@ -125,7 +126,9 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
         removed = []
         if previous != key:
             switch(root, key)
-            removed = prune(releases, key, previous, params["keep"])
+            # A deployment that served, or that is to serve, keeps its engine, whatever is built meanwhile.
+            needed = {os.path.basename(found["engine"]["directory"]) for found in needed_deployments()}
+            removed = prune(releases, key, previous, params["keep"], needed)
     return present, previous, removed
 
 

@@ -54,7 +54,7 @@ EXAMPLES = r"""
   llamatower.tower.llama_server_check:
     url: http://127.0.0.1:8080
     unit: llama-server@main.service
-    api_key_file: /etc/llama-server/main.keys
+    api_key_file: /var/lib/llamatower/instances/main/current/keys
     prompt: "Question: What is a memory channel?\nAnswer:"
   register: check
 """

@@ -39,10 +39,6 @@ options:
         description: The directory of C(current), the build.
         type: path
         required: true
-      keys_file:
-        description: The file of the API keys.
-        type: path
-        required: true
       host:
         description: Address to listen on.
         type: str
@@ -138,10 +134,6 @@ options:
       - Null decides of what is installed.
     type: list
     elements: dict
-  config_dir:
-    description: Where environments of instances are; those of former plans are listed in RV(stale).
-    type: path
-    default: /etc/llama-server
   tuning_path:
     description: What C(llamatower.tower.tune) has stored.
     type: path
@@ -160,7 +152,6 @@ EXAMPLES = r"""
       model: glm-4.6
       model_path: /var/lib/llama-models/glm-4.6
       build_root: /opt/llama.cpp
-      keys_file: /etc/llama-server/main.keys
       host: 127.0.0.1
       port: 8080
       cors_origins: null
@@ -193,7 +184,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The settings, where they came from, and one entry in C(instances) for each unit.
+  description: The settings, where they came from, and one entry in C(units) for each unit.
   returned: always
   type: dict
   contains:
@@ -231,7 +222,14 @@ plan:
       type: dict
       returned: always
       sample: {"0": 3, "1": 2}
-    instances:
+    pool:
+      description: The huge pages that it needs; null without a pool.
+      type: dict
+      returned: always
+      contains:
+        page_bytes: {description: Bytes of a page., type: int, returned: always}
+        pages: {description: Pages by node., type: dict, returned: always, sample: {"0": 150, "1": 150}}
+    units:
       description: One entry for each unit.
       type: list
       elements: dict
@@ -250,7 +248,6 @@ plan:
           returned: always
           contains:
             url: {description: Where it answers., type: str, returned: always}
-            key_file: {description: The file of the API keys., type: str, returned: always}
             nodes: {description: The nodes that should hold its memory., type: list, elements: int, returned: always}
             weights: {description: "How much each node should have, by node; empty for the same.", type: dict, returned: always, sample: {}}
             kernel_policy: {description: The kernel's memory policy; null for any., type: str, returned: always, sample: "interleave:0-1"}
@@ -274,11 +271,6 @@ missing:
   returned: always
   type: list
   elements: str
-stale:
-  description: Instances with an environment that the plan does not have.
-  returned: always
-  type: list
-  elements: str
 """
 
 from pathlib import Path
@@ -294,7 +286,7 @@ from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
 from ..module_utils.service.document import Settings
 from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
-from ..module_utils.service.plan import make_plan, stale_instances
+from ..module_utils.service.plan import make_plan
 from ..module_utils.service.tuned import read_tuned
 from ..module_utils.tower import read_tower
 
@@ -303,7 +295,6 @@ SETTINGS = {
     "model": {"type": "str"},
     "model_path": {"type": "path", "required": True},
     "build_root": {"type": "path", "required": True},
-    "keys_file": {"type": "path", "required": True},
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "cors_origins": {"type": "str"},
@@ -347,7 +338,6 @@ def main() -> None:
         argument_spec={
             "settings": {"type": "dict", "required": True, "options": SETTINGS},
             "models": {"type": "list", "elements": "dict"},
-            "config_dir": {"type": "path", "default": "/etc/llama-server"},
             "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
             "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
         },
@@ -372,18 +362,16 @@ def main() -> None:
         server_help,
         output(module, ["/usr/bin/numactl", "--help"]),
     )
-    found = sorted(path.stem for path in Path(module.params["config_dir"]).glob("*.env"))
     missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
     undeclared = undeclared_problem(declared, settings["model"]) if declared is not None else None
     if undeclared:
         plan["problems"].insert(0, undeclared)
     module.exit_json(
         changed=False,
-        plan={**plan, "weights": wanted if plan["numa_policy"] == "weighted" else {}},
+        plan=plan,
         build=build or {},
         model=model or {},
         missing=missing if declared is None else [],
-        stale=stale_instances(settings["instance"], plan, found),
     )
 
 

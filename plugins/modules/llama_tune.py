@@ -186,7 +186,8 @@ from ..module_utils.benchmark.document import Limits
 from ..module_utils.benchmark.history import without_measurements
 from ..module_utils.benchmark.tuner import TuneError, Tuner
 from ..module_utils.progress import Progress
-from ..module_utils.service.unit import UnitError, read_unit
+from ..module_utils.service.served import read_unit
+from ..module_utils.service.unit import UnitError
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ version_added: 0.1.0
 author: llamatower contributors
 description:
   - Removes models from a store, and what unfinished fetches left of them.
-  - Refuses, and removes nothing, where one of them is declared, is what the service is to serve, is named by the settings
-    of any service, is mapped or opened by a process, or is a symbolic link.
+  - Refuses, and removes nothing, where one of them is declared, is what the service is to serve, is needed by a deployment
+    of any instance (the current one, the good one, one that is wanted, or one to go back to), is mapped or opened by a
+    process, or is a symbolic link.
 extends_documentation_fragment:
   - llamatower.tower.attributes
 options:
@@ -32,10 +33,10 @@ options:
   served:
     description: The name of the model that the service is to serve.
     type: str
-  service_path:
-    description: Where the settings of the services are.
+  instances_path:
+    description: Where the deployments of the instances are.
     type: path
-    default: /etc/llama-server
+    default: /var/lib/llamatower/instances
 attributes:
   check_mode:
     support: full
@@ -71,7 +72,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.model.prune import found, instances, places, processes, prune_problem, remove, text_of
+from ..module_utils.model.prune import found, places, processes, prune_problem, remove, text_of
+from ..module_utils.service.deployment import INSTANCES, Deployment, needed_deployments
+
+
+def _of(deployment: Deployment, store: str, name: str) -> bool:
+    """Whether a deployment has a model of this name in this store."""
+    model = deployment["model"]
+    return model["name"] == name and os.path.realpath(model["directory"]).startswith(f"{os.path.realpath(store)}/")
 
 
 def main() -> None:
@@ -81,18 +89,19 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "required": True},
             "declared": {"type": "list", "elements": "str", "default": []},
             "served": {"type": "str"},
-            "service_path": {"type": "path", "default": "/etc/llama-server"},
+            "instances_path": {"type": "path", "default": INSTANCES},
         },
         supports_check_mode=True,
     )
     store, names = module.params["path"], list(dict.fromkeys(module.params["names"]))
     problems = []
+    deployments = needed_deployments(module.params["instances_path"])
     for name in names:
         directory = os.path.join(store, name)
-        settings = instances(directory, module.params["service_path"])
+        deployed = sorted({entry["instance"] for entry in deployments if _of(entry, store, name)})
         using = [process for place in places(store, name) for process in processes(place)]
         link = os.readlink(directory) if os.path.islink(directory) else None
-        problems.append(prune_problem(name, module.params["declared"], module.params["served"], settings, using, link))
+        problems.append(prune_problem(name, module.params["declared"], module.params["served"], deployed, using, link))
     if any(problems):
         module.fail_json(msg="\n".join(problem for problem in problems if problem))
     models = found(store, names)

@@ -59,9 +59,6 @@ options:
       url:
         description: Where the server answers; not used here, as those below.
         type: str
-      key_file:
-        description: The file of its API keys.
-        type: path
       warm_up_tokens:
         description: Tokens that are generated before it counts as started.
         type: int
@@ -135,7 +132,6 @@ INTENT = {
     "tolerance": {"type": "float"},
     "least_share": {"type": "float"},
     "url": {"type": "str"},
-    "key_file": {"type": "path"},
     "warm_up_tokens": {"type": "int", "no_log": False},
     "placement_failure": {"type": "str", "choices": ["fail", "warn"]},
 }

@@ -45,8 +45,8 @@ class Places:
         self.instance: str = values["llama_service_instance"]
         self.unit = f"llama-server@{self.instance}.service"
         self.check_unit = f"llama-server-check@{self.instance}.service"
-        self.keys = f"/etc/llama-server/{self.instance}.keys"
-        self.environment = f"/etc/llama-server/{self.instance}.env"
+        self.deployments = f"/var/lib/llamatower/instances/{self.instance}"
+        self.keys = f"{self.deployments}/current/keys"
         self.transfer = values["llama_build_transfer_dir"].replace("{{ __state }}", str(STATE))
         changed = towers["hosts"][name].get("report_dir", "")
         # By default below where molecule runs ansible-playbook.
@@ -69,9 +69,11 @@ def tower(name: str, port: int | None = None) -> Any:
     )
 
 
-def start(playbook: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
-    """Start a playbook with extra variables."""
-    settings = {"ANSIBLE_NOCOLOR": "1", "HF_ENDPOINT": HUB, "LLAMATOWER_CACHE": str(CACHE)}
+def start(
+    playbook: str, *arguments: str, settings: dict[str, str] | None = None, **variables: Any
+) -> subprocess.Popen[str]:
+    """Start a playbook with extra variables, in a process group of its own; ``settings`` are of its environment."""
+    settings = {"ANSIBLE_NOCOLOR": "1", "HF_ENDPOINT": HUB, "LLAMATOWER_CACHE": str(CACHE), **(settings or {})}
     return subprocess.Popen(
         ["ansible-playbook", "-i", str(INVENTORY), "-e", json.dumps(variables), playbook, *arguments],
         cwd=REPO,
@@ -80,6 +82,7 @@ def start(playbook: str, *arguments: str, **variables: Any) -> subprocess.Popen[
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -102,7 +105,8 @@ def hub(method: str, path: str, body: Any = None) -> Any:
 def footprint(host: Any) -> set[str]:
     """Where the roles write every file with its time and size, every directory; the packages; the server's process."""
     files = host.check_output(
-        "find /etc /opt /srv /usr/local /var/lib/llama-models /mnt/small -path '*/ccache' -prune"
+        "find /etc /opt /srv /usr/local /var/lib/llama-models /var/lib/llamatower/instances /mnt/small"
+        " -path '*/ccache' -prune"
         " -o -type d -printf '%p %m %u:%g\\n' -o -printf '%p %y %m %u:%g %s %T@ %l\\n' 2> /dev/null || true"
     )
     packages = host.check_output("dpkg-query --show")
@@ -114,6 +118,13 @@ def resident_pages(host: Any, path: str) -> int:
     """Pages of a tower's file in its page cache; not every Debian has fincore."""
     program = (REPO / "tests/page_cache.py").read_text() + f"\nprint(resident_pages(Path({path!r})))"
     return int(host.check_output("python3 -c %s", program))
+
+
+def server_environment(host: Any, unit: str) -> dict[str, str]:
+    """What the running server has in its environment."""
+    pid = host.service(unit).systemd_properties["MainPID"]
+    lines = host.check_output("tr '\\0' '\\n' < /proc/%s/environ", pid).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def evidence(host: Any) -> str:

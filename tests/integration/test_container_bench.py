@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import Places, evidence, playbook, start, tower
+from tests.integration.container_site import Places, evidence, playbook, server_environment, start, tower
 
 # The tower on which every place is another than by default.
 NAME = "trixie"
@@ -111,7 +111,7 @@ class TestBench:
 class TestTune:
     def test_a_killed_tuner_leaves_the_service_as_it_was_and_the_next_run_goes_on(self, host: Any) -> None:
         assert playbook("playbooks/serve.yml", "--limit", NAME, **MAPPED).code == 0
-        settings = host.file(PLACES.environment).content_string
+        settings = server_environment(host, PLACES.unit)
         process = start("playbooks/tune.yml", "--limit", NAME, **SEARCH)
         # In the middle of the second process at the earliest, so that something was measured.
         wait_until(lambda: host.file(MEASUREMENTS).exists or ended(process), "the first measurements")
@@ -126,7 +126,7 @@ class TestTune:
         assert process.returncode != 0
         assert "llama_tune was killed before it ended" in " ".join(output.split())
         assert not host.file(TUNING).exists
-        assert host.file(PLACES.environment).content_string == settings
+        assert server_environment(host, PLACES.unit)["LLAMATOWER_DEPLOYMENT"] == settings["LLAMATOWER_DEPLOYMENT"]
         kept = json.loads(host.file(MEASUREMENTS).content_string)["measurements"]
         assert kept
 
@@ -150,9 +150,8 @@ class TestTune:
     def test_the_service_takes_what_was_measured_as_the_fastest(self, host: Any) -> None:
         winner = json.loads(host.file(TUNING).content_string)["winner"]
         assert playbook("playbooks/serve.yml", "--limit", NAME).code == 0, evidence(host)
-        content = host.file(PLACES.environment).content_string
-        print(content)
-        settings = dict(line.split("=", 1) for line in content.splitlines() if line and not line.startswith("#"))
+        settings = server_environment(host, PLACES.unit)
+        print(settings)
         assert settings["LLAMA_ARG_LOAD_MODE"] == winner["load_mode"]
         assert settings["LLAMA_ARG_THREADS"] == str(winner["threads"])
         assert settings["LLAMA_ARG_FLASH_ATTN"] == ("on" if winner["flash_attention"] else "off")

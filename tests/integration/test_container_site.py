@@ -18,6 +18,7 @@ from tests.integration.container_site import (
     hub,
     playbook,
     resident_pages,
+    server_environment,
     tower,
 )
 
@@ -99,7 +100,7 @@ class TestSecrets:
     def test_the_key_is_for_root_and_the_server_alone(self, host: Any, places: Places) -> None:
         keys = host.file(places.keys)
         assert (keys.user, keys.group, keys.mode) == ("root", places.user, 0o640)
-        assert host.file("/etc/llama-server").mode == 0o750
+        assert host.file(host.check_output(f"readlink -f {places.deployments}/current")).mode == 0o750
         assert host.run(f"runuser -u nobody -- cat {places.keys}").rc != 0
         assert len(api_key(places.name)) >= 32
 
@@ -220,6 +221,6 @@ class TestAgain:
         run = playbook("playbooks/serve.yml", "--limit", "bookworm", llama_service_context=1024)
         assert run.code == 0
         assert bookworm.service(places.unit).systemd_properties["MainPID"] != before
-        assert "LLAMA_ARG_CTX_SIZE=1024" in bookworm.file(places.environment).content_string
+        assert server_environment(bookworm, places.unit)["LLAMA_ARG_CTX_SIZE"] == "1024"
         assert playbook("playbooks/serve.yml", "--limit", "bookworm").code == 0
         assert playbook("playbooks/serve.yml", "--limit", "bookworm").recap("changed") == 0

@@ -17,6 +17,7 @@ import pytest
 
 from tests.benchmarks.benchmark_model import Size, make
 from tests.integration.vm_site import (
+    DEPLOYMENTS,
     REPO,
     UNIT,
     Site,
@@ -180,7 +181,8 @@ def arranged(site: Site, sizes: list[str]) -> None:
 
 def served_model(site: Site) -> str:
     """The first file of it."""
-    return site.ssh("sudo sh -c 'grep -hm1 LLAMA_ARG_MODEL= /etc/llama-server/*.env | head -n1'").partition("=")[2]
+    deployment = json.loads(site.ssh(f"sudo cat {DEPLOYMENTS}/current/deployment.json"))
+    return f"{deployment['model']['directory']}/{deployment['model']['files'][0]}"
 
 
 def check_promise(stand: Stand, promise: Callable[[Site], None], policy: str, **settings: Any) -> None:

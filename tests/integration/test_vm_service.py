@@ -10,26 +10,47 @@ import json
 import os
 import re
 
-from tests.integration.vm_site import MODEL, UNIT, Site, cache_on_one_node, last_words, pid, restart, wait_until
+from tests.integration.vm_site import (
+    DEPLOYMENTS,
+    MODEL,
+    UNIT,
+    Site,
+    cache_on_one_node,
+    last_words,
+    pid,
+    restart,
+    wait_until,
+)
 
 WRONG = "/etc/systemd/system/llama-server@main.service.d/wrong.conf"
 
 
+# Starts what the launcher starts, and leaves numactl out.
+WITHOUT_NUMACTL = """
+import os
+from llamatower.service.deployment import current_unit, server_command, server_environment
+instance, identity, deployment, unit = current_unit("main")
+words = server_command(deployment, {**unit, "prefix": []})
+os.execve(words[0], words, {**os.environ, **server_environment(instance, identity, deployment, unit)})
+"""
+
+
 def test_a_start_outside_of_the_preparation_is_a_warning_or_fails_with_the_sentence(site: Site) -> None:
-    command = site.ssh("systemctl cat llama-server@main | sed -n 's/^ExecStart=.*--interleave=\\S* //p'")
+    site.ssh(f"sudo tee /opt/without.py > /dev/null <<'END'\n{WITHOUT_NUMACTL}\nEND")
     site.ssh(
         f"sudo mkdir -p {os.path.dirname(WRONG)}; "
-        f"printf '[Service]\\nExecStart=\\nExecStart={command}\\n' | sudo tee {WRONG} > /dev/null; "
+        "printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 /opt/without.py\\n' "
+        f"| sudo tee {WRONG} > /dev/null; "
         "sudo systemctl daemon-reload"
     )
     assert restart(site) == "", last_words(site)
     assert re.search("has the policy default.* serves all the same", last_words(site))
-    intent = "/etc/llama-server/main.json"
+    intent = f"{DEPLOYMENTS}/current/deployment.json"
     site.ssh(f"sudo cp -p {intent} {intent}.before; sudo sed -i '/placement_failure/s/warn/fail/' {intent}")
     assert "FAILED" in restart(site)
     assert "has the policy default" in last_words(site)
     assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
-    site.ssh(f"sudo rm {WRONG}; sudo cp -p {intent}.before {intent}; sudo rm {intent}.before")
+    site.ssh(f"sudo rm {WRONG} /opt/without.py; sudo cp -p {intent}.before {intent}; sudo rm {intent}.before")
     site.ssh("sudo systemctl daemon-reload")
     assert restart(site) == "", last_words(site)
 
@@ -71,7 +92,7 @@ print(json.dumps({
     "sched_setaffinity": attempt(os.sched_setaffinity, 0, {0}),
     "madvise_huge": call(28, ctypes.c_void_p(address), ctypes.c_ulong(size), 14),
     "map_hugetlb": "ok" if pages != ctypes.c_void_p(-1).value else os.strerror(ctypes.get_errno()),
-    "write_etc": attempt(open, "/etc/llama-server/written", "w"),
+    "write_etc": attempt(open, "/var/lib/llamatower/written", "w"),
     "write_model": attempt(open, "/var/lib/llama-models/written", "w"),
     "write_home": attempt(open, "/root/written", "w"),
     "namespace": call(272, 0x10000000),
@@ -102,10 +123,10 @@ def test_the_sandbox_lets_inference_do_what_it_needs_and_nothing_else(site: Site
     drop_in = "/etc/systemd/system/llama-server@probe.service.d/probe.conf"
     site.ssh(f"sudo tee /opt/probe.py > /dev/null <<'END'\n{PROBE}\nEND")
     site.ssh(f"sudo mkdir -p {os.path.dirname(drop_in)}; sudo tee {drop_in} > /dev/null <<'END'\n{PROBE_UNIT}\nEND")
-    site.ssh("sudo cp /etc/llama-server/main.env /etc/llama-server/probe.env; sudo sysctl --quiet vm.nr_hugepages=4")
+    site.ssh("sudo sysctl --quiet vm.nr_hugepages=4")
     site.ssh("sudo systemctl daemon-reload; sudo systemctl start llama-server@probe || true")
     said = last_words(site, "llama-server@probe.service")
-    site.ssh(f"sudo rm -rf {os.path.dirname(drop_in)} /etc/llama-server/probe.env /opt/probe.py")
+    site.ssh(f"sudo rm -rf {os.path.dirname(drop_in)} /opt/probe.py")
     site.ssh("sudo systemctl daemon-reload; sudo systemctl reset-failed; sudo sysctl --quiet vm.nr_hugepages=0")
     found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
     needed = {"mlock", "set_mempolicy", "mbind", "sched_setaffinity", "madvise_huge", "map_hugetlb"}

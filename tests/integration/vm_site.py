@@ -17,6 +17,8 @@ REPO = Path(__file__).resolve().parents[2]
 MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
 MODEL = f"{MODEL_DIR}/gemma-3-270m-Q6_K.gguf"
 UNIT = "llama-server@main.service"
+DEPLOYMENTS = "/var/lib/llamatower/instances/main"
+KEYS = f"{DEPLOYMENTS}/current/keys"
 REPORTS = REPO / "reports"
 # The same model in four files.
 SHARDS = {"name": "shards", "repo": "demo/gemma-3-270m-shards-GGUF", "revision": "main", "files": "*.gguf"}
@@ -120,7 +122,7 @@ class Site:
             "llamatower.tower.llama_server_check",
             url="http://127.0.0.1:8080",
             unit=UNIT,
-            api_key_file="/etc/llama-server/main.keys",
+            api_key_file=KEYS,
             prompt="Question: What is the capital of France?\nAnswer:",
             max_tokens=8,
             timeout=300,
@@ -146,7 +148,7 @@ class Site:
         return self.ssh(
             "readlink /opt/llama.cpp/current; ls -A /opt/llama.cpp/releases; "
             "sudo ls -AlR --time-style=full-iso /var/lib/llama-models; "
-            "sudo sh -c 'sha256sum /etc/llama-server/* /etc/sysctl.d/90-llamatower.conf'; "
+            "sudo sh -c 'sha256sum /var/lib/llamatower/instances/main/current/* /etc/sysctl.d/90-llamatower.conf'; "
             f"systemctl show --value --property=MainPID {UNIT}"
         )
 

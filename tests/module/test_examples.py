@@ -28,7 +28,7 @@ PREFIX = "llamatower.tower."
 NEEDS: dict[str, dict[str, str]] = {
     "hugepage_pool": {"Reserve 300 GB on two nodes": "a kernel of its own with two nodes"},
     "kernel_command_line": {"Reserve 300 pages of 1 GB at boot": "a boot loader"},
-    "llama_api_keys": {"Let two people in": "the keys of a vault"},
+    "llama_deployment": {"Go back to what served before": "a tower that serves"},
     "llama_server_check": {"Ask the main server one question": "a server that runs"},
     "llama_tune": {
         "Find the fastest settings": "a service that runs",

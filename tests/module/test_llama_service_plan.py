@@ -41,7 +41,6 @@ def run(place: Path, models: list[dict[str, Any]] | None, **changes: Any) -> dic
     kept: dict[str, Any] = {
         "tuning_path": str(place / "tuning.json"),
         "benchmark_dir": str(place),
-        "config_dir": str(place),
     }
     return run_module("llama_service_plan", settings=given, models=models, **kept)
 
@@ -117,6 +116,6 @@ def test_the_intent_of_a_plan_is_what_the_placement_is_compared_with(place: Path
     (place / "numa_maps").write_text("")
     (place / "smaps").write_text("")
     for policy in ("auto", "weighted", "per_node", "none"):
-        for instance in run(place, [MODEL], numa_policy=policy)["plan"]["instances"]:
+        for instance in run(place, [MODEL], numa_policy=policy)["plan"]["units"]:
             answer = run_module("numa_placement_info", path=str(place), intent=instance["intent"])
             assert answer.get("problem", "").startswith("No weights were found"), answer

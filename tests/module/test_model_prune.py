@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import mmap
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from plugins.module_utils.model.fit import disk_problem
 from plugins.module_utils.model.prune import found, prune_problem
 from plugins.module_utils.model.store import model_plan
+from plugins.module_utils.service.deployment import SCHEMA_VERSION
 from tests.controller import MODEL, Tower, counts, said, tiny_hub
 from tests.run_module import run_module
 
@@ -29,8 +31,21 @@ def store(tmp_path: Path) -> Path:
 
 
 def prune(store: Path, *names: str, **arguments: Any) -> dict[str, Any]:
-    settings = str(store.parent / "llama-server")
-    return run_module("model_prune", path=str(store), names=list(names), **{"service_path": settings, **arguments})
+    instances = str(store.parent / "instances")
+    return run_module("model_prune", path=str(store), names=list(names), **{"instances_path": instances, **arguments})
+
+
+def deploy(store: Path, instance: str, name: str, link: str | None = None, directory: Path | None = None) -> Path:
+    """A deployment of an instance with a model of the store, and the link that names it."""
+    path = store.parent / "instances" / instance / "deployments" / f"of-{name}"
+    path.mkdir(parents=True)
+    model = {"name": name, "directory": str(directory or store / f".pinned/{name}-0123456789ab")}
+    (path / "deployment.json").write_text(
+        json.dumps({"schema_version": SCHEMA_VERSION, "instance": instance, "model": model})
+    )
+    if link:
+        (path.parent.parent / link).symlink_to(f"deployments/{path.name}")
+    return path
 
 
 def test_what_is_named_is_removed_and_all_that_was_left_of_it(store: Path) -> None:
@@ -66,13 +81,40 @@ def test_what_the_inventory_needs_is_refused_and_nothing_is_removed(
     assert (store / "old/model.gguf").exists() and (store / "main/model.gguf").exists()
 
 
-@pytest.mark.parametrize("value", ["{}/model.gguf", '"{}/model.gguf"', "{}/../main/model.gguf"])
-def test_what_the_settings_of_a_server_name_is_refused(store: Path, value: str) -> None:
-    settings = store.parent / "llama-server"
-    settings.mkdir()
-    (settings / "second.env").write_text(f"LLAMA_ARG_THREADS=4\nLLAMA_ARG_MODEL={value.format(store / 'main')}\n")
-    assert f"Model main is served by the settings in {settings}/second.env" in prune(store, "main")["msg"]
+@pytest.mark.parametrize("link", ["current", "good", "wanted"])
+@pytest.mark.parametrize("instance", ["main", "second"])
+def test_what_a_deployment_needs_is_refused(store: Path, instance: str, link: str) -> None:
+    deploy(store, instance, "main", link)
+    result = prune(store, "old", "main")
+    assert f"Model main is what {instance} served or serves: serve another one first" in result["msg"]
+    assert (store / "old/model.gguf").exists() and (store / "main/model.gguf").exists()
     assert prune(store, "old")["changed"], "another one is not"
+
+
+def test_what_can_be_gone_back_to_is_refused_and_what_never_served_is_not(store: Path) -> None:
+    (deploy(store, "main", "main") / "proven").write_text("")
+    deploy(store, "main", "old")
+    assert "Model main is what main served or serves" in prune(store, "main")["msg"]
+    assert prune(store, "old")["changed"]
+
+
+def test_all_instances_that_need_it_are_named(store: Path) -> None:
+    for instance in ("second", "main"):
+        deploy(store, instance, "main", "current")
+    assert "Model main is what main, second served or serves" in prune(store, "main")["msg"]
+
+
+def test_a_model_of_the_same_name_in_another_store_is_another(store: Path, tmp_path: Path) -> None:
+    deploy(store, "main", "main", "current", tmp_path / "store-of-another/main")
+    assert prune(store, "main")["changed"]
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_store_by_way_of_a_link_is_the_same_store(store: Path, tmp_path: Path, pinned: bool) -> None:
+    (tmp_path / "link").symlink_to(store)
+    deploy(store, "main", "main", "current", tmp_path / "link" / (".pinned/main-0" if pinned else "main"))
+    assert "Model main is what main served or serves" in prune(store, "main")["msg"]
+    assert "Model main is what main served or serves" in prune(tmp_path / "link", "main")["msg"]
 
 
 def test_what_a_process_has_opened_or_mapped_is_refused(store: Path) -> None:
@@ -87,9 +129,9 @@ def test_what_a_process_has_opened_or_mapped_is_refused(store: Path) -> None:
 def test_a_served_file_that_is_a_link_to_another_disk_protects_its_model(store: Path, tmp_path: Path) -> None:
     (store / "main/model.gguf").rename(tmp_path / "elsewhere.gguf")
     (store / "main/model.gguf").symlink_to(tmp_path / "elsewhere.gguf")
-    (tmp_path / "llama-server").mkdir()
-    (tmp_path / "llama-server/main.env").write_text(f"LLAMA_ARG_MODEL={store}/main/model.gguf\n")
-    assert "Model main is served by the settings in" in prune(store, "main")["msg"]
+    # A store that cannot have links is deployed from as it is.
+    deploy(store, "main", "main", "current", store / "main")
+    assert "Model main is what main served or serves" in prune(store, "main")["msg"]
 
 
 def test_a_model_that_is_a_link_is_left_to_whoever_made_it(store: Path, tmp_path: Path) -> None:

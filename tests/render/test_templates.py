@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from plugins.module_utils.service.deployment import Instance, Proof, server_command, server_environment
 from plugins.module_utils.service.plan import make_plan
+from plugins.module_utils.service.prepare import compose
+from plugins.module_utils.service.unit_files import unit_drop_in
 
 REPO = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(str(path.relative_to(REPO)) for path in REPO.glob("roles/*/templates/*.j2"))
@@ -93,27 +94,59 @@ def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with every template's result, under the template's name without .j2."""
-    out = tmp_path_factory.mktemp(case)
+def variables_of(case: str) -> dict[str, Any]:
+    """The variables of all roles, as they are on this tower."""
     variables: dict[str, Any] = {}
     for name in ("defaults", "vars"):
         for path in sorted(REPO.glob(f"roles/*/{name}/main.yml")):
             variables |= yaml.safe_load(path.read_text()) or {}
-    facts = {"container": None, **TOWERS[case]}
+    return variables | SETTINGS[case]
+
+
+def facts_of(case: str) -> dict[str, Any]:
+    """What tower_info returns there."""
+    facts: dict[str, Any] = {"container": None, **TOWERS[case]}
     facts |= {"kernel": "6.12.48", "memory_bytes": sum(node["memory_bytes"] for node in facts["nodes"])}
     facts["cpus"] = facts["cores"]
     for node in facts["nodes"]:
         node["cpus"] = [node["node"]]
-    facts["disks"] = {"/var/lib/llama-models": {"fs_uuid": None, "partition": False, **facts["disks"]}}
+    facts["disks"] = {"/var/lib/llama-models": {"fs_uuid": None, "partition": False, **TOWERS[case]["disks"]}}
+    return facts
+
+
+@pytest.fixture(scope="session")
+def deployment(case: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What an instance of such a tower runs."""
+    found, instance = (
+        decided(case, variables_of(case), facts_of(case)),
+        Instance("main", str(tmp_path_factory.mktemp("i"))),
+    )
+    build: Any = {"key": "0123456789abcdef"}
+    given: Any = {
+        "build_root": "/opt/llama.cpp",
+        "model_path": "/var/lib/llama-models/a-model",
+        "host": "::1" if case == "extreme" else "127.0.0.1",
+        "context": 8192,
+    }
+    proof: Proof = {"prompt": "Why?", "max_tokens": 8}
+    plan: Any = found["plan"]
+    made = compose(instance, given, plan, build, MODEL, "/var/lib/llama-models/.pinned/a-model-1", proof, "")
+    made["engine"]["directory"] = "/opt/llama.cpp/releases/0123456789abcdef"
+    return made
+
+
+@pytest.fixture(scope="session")
+def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with every template's result, under the template's name without .j2."""
+    out = tmp_path_factory.mktemp(case)
+    variables, facts = variables_of(case), facts_of(case)
     variables |= {
         "__kernel_tuning_before": {"tower": facts},
         "__hugepages_plan": {
             "page_bytes": 2**30,
             "pages": {node["node"]: 150 for node in facts["nodes"]},
         },
-        "__llama_service_decided": decided(case, variables | SETTINGS[case], facts),
+        "__llama_service_decided": decided(case, variables, facts),
         "llama_build_root": str(out / "llama.cpp"),
         "model_store_models": [{"name": "a-model"}],
         "out": str(out),
@@ -140,7 +173,6 @@ def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
                     },
                     "loop": "{{ templates }}",
                     "loop_control": {"loop_var": "template"},
-                    "vars": {"item": "{{ __llama_service_decided.plan.instances[0] }}"},
                 }
             ],
         }
@@ -172,11 +204,11 @@ def test_all_templates_are_checked_here() -> None:
         "90-llamatower.conf.j2",
         "90-llamatower.rules.j2",
         "llamatower.conf.j2",
-        "instance.env.j2",
         "llama-server@.service.j2",
         "llama-server-check@.service.j2",
         "llama-server-check@.timer.j2",
         "llama.slice.j2",
+        "llamatower-switch@.service.j2",
         "llamatower-hugepages.conf.j2",
         "llama-models-verify.service.j2",
         "llama-models-verify.timer.j2",
@@ -190,14 +222,16 @@ def test_systemd_accepts_the_timer_and_what_it_starts(rendered: Path) -> None:
     assert "llama-models" not in done.stderr, done.stderr
 
 
-def test_systemd_accepts_the_units_of_the_server(rendered: Path) -> None:
+def test_systemd_accepts_the_units_of_the_server(rendered: Path, deployment: Any) -> None:
     instances = [rendered / "llama.slice"]
-    for name in ("llama-server", "llama-server-check"):
+    for name in ("llama-server", "llama-server-check", "llamatower-switch"):
         for template in rendered.glob(f"{name}@.*"):
             instances.append(template.with_name(template.name.replace("@", "@main")))
-            # numactl comes with the role; systemd-analyze wants every program to be there.
-            instances[-1].write_text(template.read_text().replace("=/usr/bin/numactl ", "=/usr/bin/env "))
-    assert len(instances) == 4
+            instances[-1].write_text(template.read_text())
+    drop_in = rendered / "llama-server@main.service.d/deployment.conf"
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text(unit_drop_in(deployment))
+    assert len(instances) == 5
     environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{rendered}:"}
     done = subprocess.run(
         ["systemd-analyze", "verify", *instances], capture_output=True, text=True, check=False, env=environment
@@ -207,9 +241,11 @@ def test_systemd_accepts_the_units_of_the_server(rendered: Path) -> None:
     assert "llama" not in done.stderr, done.stderr
 
 
-def test_the_unit_exposes_little(rendered: Path, case: str) -> None:
+def test_the_unit_exposes_little(rendered: Path, case: str, deployment: Any) -> None:
     unit = rendered / "llama-server@exposure.service"
-    shutil.copy(rendered / "llama-server@.service", unit)
+    text = (rendered / "llama-server@.service").read_text()
+    own = "\n".join(line for line in unit_drop_in(deployment).splitlines() if line.startswith("IPAddress"))
+    unit.write_text(text.replace("\n[Install]", f"\n{own}\n[Install]"))
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--no-pager", unit],
         capture_output=True,
@@ -222,32 +258,25 @@ def test_the_unit_exposes_little(rendered: Path, case: str) -> None:
     assert float(level.group(1)) <= (1.3 if case == "extreme" else 1.2), done.stdout
 
 
-def test_the_unit_starts_the_server_over_the_nodes_that_have_memory(rendered: Path, case: str) -> None:
-    (start,) = [value for key, value in settings_of_unit(rendered) if key == "ExecStart"]
+def test_the_server_is_started_over_the_nodes_that_have_memory(case: str, deployment: Any) -> None:
+    words = server_command(deployment, deployment["units"][0])
     interleaved = {"minimal": None, "typical": "0-1", "extreme": "0-2,5-9"}[case]
-    batch = {"minimal": 1, "typical": 64, "extreme": 512}[case]
-    expected = f"{rendered}/llama.cpp/current/bin/llama-server --threads-batch {batch}"
-    assert start == (f"/usr/bin/numactl --interleave={interleaved} {expected}" if interleaved else expected)
+    batch = {"minimal": "1", "typical": "64", "extreme": "512"}[case]
+    expected = ["/opt/llama.cpp/releases/0123456789abcdef/bin/llama-server", "--threads-batch", batch]
+    assert words == (["/usr/bin/numactl", f"--interleave={interleaved}", *expected] if interleaved else expected)
 
 
-def settings_of_unit(rendered: Path) -> list[tuple[str, str]]:
-    text = (rendered / "llama-server@.service").read_text()
-    return re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
-
-
-def test_the_environment_has_each_setting_once_and_no_secret(rendered: Path, case: str) -> None:
-    found = settings(rendered / "instance.env")
-    names = [name for name, _ in found]
-    assert len(names) == len(set(names))
+def test_the_environment_has_each_setting_and_no_secret(case: str, deployment: Any) -> None:
+    values = server_environment(Instance("main"), "a1", deployment, deployment["units"][0])
+    names = set(values) - {"LLAMATOWER_DEPLOYMENT"}
     assert all(re.fullmatch(r"LLAMA_ARG_[A-Z_]+|GLIBC_TUNABLES", name) for name in names), names
-    values = dict(found)
-    # As systemd reads it, which takes the same for its own between double quotes as a shell.
-    kwargs = values.pop("LLAMA_ARG_CHAT_TEMPLATE_KWARGS", "")
-    assert [json.loads(word) for word in shlex.split(kwargs)] == [{"a word": 'say "x\\y"'}] * (case == "extreme")
-    # systemd takes quotes and backslashes apart, and llama-server an empty value for a given one.
-    assert all(value and not re.search(r"[\"'\\\s]", value) for value in values.values()), values
+    kwargs = values.pop("LLAMA_ARG_CHAT_TEMPLATE_KWARGS", None)
+    assert (json.loads(kwargs) if kwargs else None) == ({"a word": 'say "x\\y"'} if case == "extreme" else None)
+    # llama-server takes an empty value for a given one.
+    assert all(values.values()), values
     assert "LLAMA_API_KEY" not in names
-    assert values["LLAMA_ARG_MODEL"].startswith("/var/lib/llama-models/a-model/")
+    assert values["LLAMA_ARG_API_KEY_FILE"] == "/var/lib/llamatower/instances/main/deployments/a1/keys"
+    assert values["LLAMA_ARG_MODEL"] == "/var/lib/llama-models/.pinned/a-model-1/m-00001-of-00002.gguf"
     assert ("GLIBC_TUNABLES" in values) == (case == "typical")
     assert values["LLAMA_ARG_THREADS"] == {"minimal": "1", "typical": "64", "extreme": "500"}[case]
     assert values["LLAMA_ARG_LOAD_MODE"] == {"minimal": "dio", "typical": "dio", "extreme": "mmap"}[case]

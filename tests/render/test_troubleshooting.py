@@ -20,7 +20,7 @@ REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "docs/troubleshooting.md"
 
 # Functions whose every string is a part of a sentence, and variables that hold one until it is said.
-GIVES = re.compile(r"problem|refusal|suggestion|shortfall|killed|digest|^(before|check_start|watch)$")
+GIVES = re.compile(r"problem|refusal|suggestion|shortfall|killed|digest|^(wait_before|check_start|watch)$")
 HOLDS = re.compile(r"problem|sentence|broken")
 # What has fewer letters or words is a name, a value, or a part of another sentence.
 LETTERS, WORDS = 20, 4

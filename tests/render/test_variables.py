@@ -45,6 +45,8 @@ def test_roles_have_such_directories() -> None:
 def test_no_task_and_no_template_spells_one(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
     words = {word for line in lines for word in re.findall(r"(?<![\w}/])/[\w./-]+", line)}
+    # What instances run is always there, wherever measurements are kept.
+    words -= {word for word in words if within(word, {"/var/lib/llamatower/instances"})}
     assert sorted(word for word in words if within(word, default_places())) == []
 
 

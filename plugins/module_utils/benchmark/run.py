@@ -16,8 +16,9 @@ from ..service.client import ServerError
 from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
 from ..service.numa_policy import memory_nodes, node_cores
+from ..service.served import read_unit
 from ..service.tuned import TunedModel
-from ..service.unit import UnitError, huge_pages, read_unit, stopped
+from ..service.unit import UnitError, huge_pages, stopped
 from ..sysfs import node_meminfo
 from ..text import utc
 from ..tower import read_tower

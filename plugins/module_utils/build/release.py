@@ -8,7 +8,6 @@ points to it. One run at a time does so (:func:`locked`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -17,13 +16,13 @@ import signal
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, Optional, cast
 
+from .. import lock
 from ..files import make_directory, point, read_json, sync_directory, write_json
-from ..text import printable, utc
+from ..text import printable
 from .document import BuildManifest, BuildSource
 from .key import HEX_DIGEST, SCHEMA_VERSION, sha256_file, source_digest
 from .trial_model import tiny_gguf
@@ -72,31 +71,13 @@ def wrong_binary(release: Path, binaries: dict[str, str]) -> tuple[str, str] | N
 @contextlib.contextmanager
 def locked(root: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Be the only one who installs and switches below this directory; wait for another one so long."""
-    make_directory(str(root))
-    # For root only: whoever may read a file may lock it.
-    descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as lock:
-        os.fchmod(descriptor, 0o600)
-        deadline = time.monotonic() + seconds
-        while not _taken(descriptor):
-            if time.monotonic() > deadline:
-                raise ReleaseError(
-                    f"Another run installs a release in {root} ({lock.read() or 'it has just begun'}): wait for it, or "
-                    "end that process."
-                )
-            time.sleep(0.1)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} since {utc()}")
-        lock.flush()
-        yield
-
-
-def _taken(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        with lock.locked(str(root / ".lock"), "a release", seconds):
+            yield
+    except lock.HeldError as holder:
+        raise ReleaseError(
+            f"Another run installs a release in {root} ({holder}): wait for it, or end that process."
+        ) from None
 
 
 def archive_manifest(archive: str) -> BuildManifest:
@@ -321,10 +302,11 @@ def superfluous(
     return [key for key in order[max(keep, 1) :] if key not in needed]
 
 
-def prune(releases: Path, current: str, previous: str | None, keep: int) -> list[str]:
-    """Remove the oldest releases that nobody runs, and return their keys."""
+def prune(releases: Path, current: str, previous: str | None, keep: int, needed: Collection[str] = ()) -> list[str]:
+    """Remove the oldest releases that nobody runs or needs, and return their keys."""
     youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    removed = superfluous([path.name for path in youngest_first], current, previous, keep, releases_in_use(releases))
+    stay = {*releases_in_use(releases), *needed}
+    removed = superfluous([path.name for path in youngest_first], current, previous, keep, stay)
     for name in removed:
         # Half a release must not count as one of those that are kept.
         gone = releases / f".{name}.removed"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
 
@@ -33,23 +32,6 @@ def found(store: str, names: list[str]) -> list[Held]:
 def text_of(models: list[Held]) -> str:
     """The models as a diff shows them."""
     return "".join(f"{model['name']}, {size(model['bytes'])}\n" for model in models)
-
-
-def instances(directory: str, settings: str) -> list[str]:
-    """The settings files of services that name a file in the directory."""
-    naming = []
-    for path in sorted(glob.glob(os.path.join(glob.escape(settings), "*.env"))):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            values = [line.partition("=")[2].strip().strip("\"'") for line in file]
-            if any(_inside(value, directory) for value in values if value.startswith("/")):
-                naming.append(path)
-    return naming
-
-
-def _inside(path: str, directory: str) -> bool:
-    # Where the path leads to, and where it is itself: a file of the model may be a link to another disk.
-    leads, lies = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
-    return any(f"{place}/".startswith(os.path.realpath(directory) + "/") for place in (leads, lies))
 
 
 def processes(directory: str, proc: str = "/proc") -> list[str]:
@@ -88,7 +70,7 @@ def _maps(process: str, directory: str) -> bool:
 
 
 def prune_problem(
-    name: str, declared: list[str], served: str | None, settings: list[str], using: list[str], link: str | None = None
+    name: str, declared: list[str], served: str | None, deployed: list[str], using: list[str], link: str | None = None
 ) -> str | None:
     """One sentence where a model must stay, else None."""
     if not NAME.fullmatch(name):
@@ -97,10 +79,10 @@ def prune_problem(
         return f"Model {name} is in model_store_models and in model_store_prune: take it out of one of them."
     if name == served:
         return f"Model {name} is llama_service_model: serve another one, or take it out of model_store_prune."
-    if settings:
+    if deployed:
         return (
-            f"Model {name} is served by the settings in {', '.join(settings)}: serve another one first, with "
-            "ansible-playbook llamatower.tower.serve, or remove them."
+            f"Model {name} is what {', '.join(deployed)} served or serves: serve another one first, as often as "
+            "llama_service_keep says, with ansible-playbook llamatower.tower.serve."
         )
     if using:
         return (

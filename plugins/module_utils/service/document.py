@@ -37,7 +37,6 @@ class Settings(Served):
     model: str
     model_path: str
     build_root: str
-    keys_file: str
     host: str
     port: int
     cors_origins: str | None
@@ -60,7 +59,7 @@ class Settings(Served):
 
 
 class Intent(TypedDict):
-    """``/etc/llama-server/INSTANCE.json``: what the check of a start compares with what it finds.
+    """What the check of a start compares with what it finds.
 
     ``nodes`` are those that the memory should be on, with ``weights`` by node ({} for equal ones), ``kernel_policy``
     the policy as numa_maps says it (null where policies do not decide), ``huge_pages`` is thp, hugetlb or none, and
@@ -71,7 +70,6 @@ class Intent(TypedDict):
     """
 
     url: str
-    key_file: str
     nodes: list[int]
     weights: dict[int, int]
     kernel_policy: str | None
@@ -83,9 +81,9 @@ class Intent(TypedDict):
     placement_failure: str
 
 
-class Instance(TypedDict):
-    """One unit of a plan: ``prefix`` are the words before the server's command, ``environment`` its EnvironmentFile,
-    and ``node`` what it is bound to (null where it is not)."""
+class PlannedUnit(TypedDict):
+    """One unit of a plan: ``prefix`` are the words before the server's command, ``environment`` its ``LLAMA_ARG_`` and
+    what is for glibc, but for the paths of model and keys, and ``node`` what it is bound to (null where it is not)."""
 
     name: str
     unit: str
@@ -95,6 +93,13 @@ class Instance(TypedDict):
     prefix: list[str]
     environment: dict[str, str]
     intent: Intent
+
+
+class DeployedPool(TypedDict):
+    """The pool of huge pages that a deployment needs: the size of a page in bytes, and how many by node."""
+
+    page_bytes: int
+    pages: dict[int, int]
 
 
 class Why(TypedDict):
@@ -148,7 +153,9 @@ class Plan(Choice):
     needed_bytes: int
     budget: MemoryBudget
     start_seconds: int
-    instances: list[Instance]
+    weights: dict[int, int]
+    pool: DeployedPool | None
+    units: list[PlannedUnit]
     problems: list[str]
 
 
@@ -237,12 +244,12 @@ class ServiceResult(TypedDict):
     problem: str | None
 
 
-class Launched(TypedDict):
-    """How a unit runs its model, by :func:`unit.describe`.
+class Unit(TypedDict):
+    """How a unit runs its model, by :func:`served.read_unit`.
 
     ``prefix`` are the words before the server, ``binaries`` the directory of the server, ``settings`` all
     ``LLAMA_ARG_`` (what is an option of the server has the name that it would have), and ``environment`` what is for
-    glibc.
+    glibc; ``name`` is the unit's, ``active`` whether it runs, and ``maps_model`` whether its process maps a model file.
     """
 
     prefix: list[str]
@@ -252,11 +259,6 @@ class Launched(TypedDict):
     key_file: str | None
     settings: dict[str, str]
     environment: dict[str, str]
-
-
-class Unit(Launched):
-    """The same, the unit's name, whether it runs, and whether its process maps a model file."""
-
     name: str
     active: bool
     maps_model: bool

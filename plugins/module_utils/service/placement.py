@@ -12,6 +12,7 @@ buffers, and the KV cache into others beside them, which the kernel may merge in
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from ..text import size
@@ -131,6 +132,11 @@ def summarize(numa_maps: str, smaps: str, model_suffix: str = ".gguf") -> Placem
         "files": sorted({mapping.file for mapping in chosen if mapping.file}),
         "mappings": len(chosen),
     }
+
+
+def read_process(pid: int) -> Placement:
+    """What the memory of a process is; raises OSError where it does not run."""
+    return summarize(*(Path(f"/proc/{pid}/{name}").read_text() for name in ("numa_maps", "smaps")))
 
 
 def placement_problem(placement: Placement, intent: Intent) -> str | None:

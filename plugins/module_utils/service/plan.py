@@ -8,14 +8,14 @@ after each start reads.
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple, Optional
 
 from ..build.document import BuildManifest
 from ..model.document import Manifest, PlanEntry
 from ..tower_document import Tower
 from .client import reachable
-from .document import Choice, Instance, Intent, Plan, Settings, Why, Winner
+from .document import Choice, DeployedPool, Intent, Plan, PlannedUnit, Settings, Why, Winner
+from .huge_pages import pool_pages
 from .memory_budget import SMALL_PAGE, anonymous_problem, memory_budget, memory_problem, serving, weighed
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
@@ -156,16 +156,15 @@ def _threads(
     return decode, settings["threads_batch"] or batch
 
 
-def _instance(
+def _unit(
     place: Place, port: int, settings: Settings, tower: Tower, chosen: Choice, threads: int, file: str
-) -> Instance:
+) -> PlannedUnit:
     """The unit of one place, without the settings of the load mode and without those of the user."""
     policy, pages = chosen["numa_policy"], chosen["huge_pages"]
     start = launch(policy, tower, place.node)
     url = f"{'https' if settings['tls_certificate'] else 'http'}://{reachable(settings['host'])}:{port}"
     intent: Intent = {
         "url": url,
-        "key_file": settings["keys_file"],
         "nodes": start.nodes,
         "weights": settings["weights"] if policy == "weighted" else {},
         "kernel_policy": start.kernel_policy,
@@ -188,6 +187,22 @@ def _instance(
         "environment": {**environment(settings, chosen, threads, file, port, url), **start.settings},
         "intent": intent,
     }
+
+
+def _pool(settings: Settings, tower: Tower, chosen: Choice, needed: int) -> Optional[DeployedPool]:
+    """The huge pages that all units of a plan need together; None without a pool."""
+    if chosen["huge_pages"] != "hugetlb" or not needed:
+        return None
+    page_bytes = settings["huge_page_bytes"]
+    pages = pool_pages(
+        needed,
+        page_bytes,
+        tower,
+        chosen["numa_policy"],
+        settings["numa_node"],
+        settings["weights"],
+    )
+    return {"page_bytes": page_bytes, "pages": pages}
 
 
 def make_plan(
@@ -226,14 +241,14 @@ def make_plan(
         loading = {}
         problems.append(f"This build of llama-server cannot load in mode {mode}: set llama_service_load_mode to auto.")
     file = files[0]["file"] if files else "not-installed-yet.gguf"
-    instances = [
-        _instance(place, port, settings, tower, chosen, threads, file)
+    units = [
+        _unit(place, port, settings, tower, chosen, threads, file)
         for port, place in enumerate(places, settings["port"])
     ]
-    for instance in instances:
-        instance["environment"].update({**loading, **extra_settings(settings["extra"])})
+    for unit in units:
+        unit["environment"].update({**loading, **extra_settings(settings["extra"])})
     if server_help is not None:
-        unknown = unknown_settings(instances[0]["environment"], options, server_help)
+        unknown = unknown_settings(units[0]["environment"], options, server_help)
         if unknown:
             problems.append(
                 f"This build of llama-server does not know {', '.join(unknown)}: take it out of llama_service_extra, "
@@ -247,14 +262,8 @@ def make_plan(
         "needed_bytes": budget["total"],
         "budget": budget,
         "start_seconds": start_seconds(model["bytes"] if model else 0, settings["bytes_per_second"]),
-        "instances": instances,
+        "weights": settings["weights"] if policy == "weighted" else {},
+        "pool": _pool(settings, tower, chosen, budget["total"]),
+        "units": units,
         "problems": [problem for problem in problems if problem],
     }
-
-
-def stale_instances(instance: str, plan: Plan, found: list[str]) -> list[str]:
-    """Those of the instances that have an environment which a former plan made, as of another policy."""
-    # Only those that this role may have made before: other instances are somebody else's.
-    own = re.compile(rf"{re.escape(instance)}(-node\d+)?")
-    names = [entry["name"] for entry in plan["instances"]]
-    return [name for name in found if own.fullmatch(name) and name not in names]

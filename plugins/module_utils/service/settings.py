@@ -110,7 +110,6 @@ def environment(settings: Settings, chosen: Choice, threads: int, file: str, por
         "LLAMA_ARG_ALIAS": settings["model"],
         "LLAMA_ARG_HOST": settings["host"],
         "LLAMA_ARG_PORT": str(port),
-        "LLAMA_ARG_API_KEY_FILE": settings["keys_file"],
         "LLAMA_ARG_CTX_SIZE": str(settings["context"]),
         "LLAMA_ARG_N_PARALLEL": str(settings["parallel"]),
         "LLAMA_ARG_THREADS": str(threads),

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Check on the tower that a running llama-server is healthy and that its memory lies where it should.
 
-    supervise before INSTANCE       before each start, as root: waits longer from one automatic restart to the next
+    supervise before INSTANCE       before each start, as root: waits longer from one automatic restart to the next,
+                                    sets the weights of the nodes, and drops what is cached of the model
     supervise start INSTANCE PID    after each start: waits until the server has loaded its model, and says, or fails
                                     the start, where something is wrong
     supervise watch INSTANCE        every half minute: kills a server that neither answers nor computes, which systemd
                                     then starts again; every hour: reads the placement
 
-What is intended is in /etc/llama-server/INSTANCE.json. What ``watch`` found is in $RUNTIME_DIRECTORY/INSTANCE.json, and
-for people, and for after a restart of the tower, in $STATE_DIRECTORY/INSTANCE.json. Times that decide are of
-CLOCK_BOOTTIME, which nobody sets; /run, where they are kept, is empty after each boot. Sentences go to standard error,
-which is the unit's journal.
+What is intended says the current deployment of the instance. What ``watch`` found is in
+$RUNTIME_DIRECTORY/INSTANCE.json, and for people, and for after a restart of the tower, in
+$STATE_DIRECTORY/INSTANCE.json. Times that decide are of CLOCK_BOOTTIME, which nobody sets; /run, where they are kept,
+is empty after each boot. Sentences go to standard error, which is the unit's journal.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -28,13 +28,14 @@ from typing import Any, Callable, Optional, cast
 from ..files import make_directory, read_json, write_beside, write_json
 from ..text import duration, utc
 from .client import ServerError, healthy, read_key, warm_up
+from .deployment import Deployment, current_unit
 from .document import Intent, Placement, PlacementRecord
-from .placement import placement_problem, summarize
+from .numa_policy import WEIGHT
+from .placement import placement_problem, read_process
 from .unit import UnitError, show, unit_of
 
 # Raised when a key of the record is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
-CONFIG = Path("/etc/llama-server")
 RUNTIME = Path("/run/llamatower")
 # Automatic restarts: the first after so long, each wait twice as long as the one before, up to a longest; those of the
 # last day count. Starts by hand are neither counted nor delayed, which systemd's own limit would do.
@@ -86,7 +87,22 @@ def extend_start(seconds: float) -> None:
             notify.sendto(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}".encode(), address)
 
 
-def before(instance: str, sleep: Callable[[float], None] = time.sleep) -> None:
+def prepare_memory(deployment: Deployment) -> None:
+    """Give the memory nodes their weights, and have no page of the model cached. Raises OSError.
+
+    Pages that lie in the page cache stay on the node that first read them, whatever the memory policy says later.
+    """
+    for node, weight in deployment["weights"].items():
+        Path(WEIGHT.format(node)).write_text(f"{weight}\n", encoding="ascii")
+    for name in deployment["model"]["files"]:
+        descriptor = os.open(os.path.join(deployment["model"]["directory"], name), os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def wait_before(instance: str, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait before an automatic restart."""
     path = RUNTIME / f"{instance}.restarts"
     if not int(show(unit_of(instance), "NRestarts")["NRestarts"]):
@@ -130,11 +146,6 @@ def cpu_seconds(pid: int) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def read_process(pid: int) -> Placement:
-    """What the memory of a process is; raises OSError where it does not run."""
-    return summarize(*(Path(f"/proc/{pid}/{name}").read_text() for name in ("numa_maps", "smaps")))
-
-
 def check_start(
     intent: Intent,
     pid: int,
@@ -154,8 +165,7 @@ def check_start(
     if intent["warm_up_tokens"]:
         warm_up(intent["url"], key, intent["warm_up_tokens"], 3600)
     problem = placement_problem(read(pid), intent)
-    # What an earlier version wrote does not have it.
-    if problem and intent.get("placement_failure") != "fail":
+    if problem and intent["placement_failure"] != "fail":
         say(f"{problem} It serves all the same (llama_service_placement_failure).")
         return None
     return problem
@@ -264,16 +274,18 @@ def problem_of(action: str, instance: str, words: list[str]) -> Optional[str]:
     """What a command of the module's description found; one sentence where something is wrong."""
     try:
         if action == "before":
-            before(instance)
+            wait_before(instance)
+        whole, identity, deployment, unit = current_unit(instance)
+        if action == "before":
+            prepare_memory(deployment)
             return None
-        intent = cast(Intent, json.loads((CONFIG / f"{instance}.json").read_text(encoding="utf-8")))
+        intent = unit["intent"]
         if action == "start":
-            return check_start(intent, int(words[0]), read_key(intent["key_file"]))
+            return check_start(intent, int(words[0]), read_key(whole.keys_path(identity)))
         pid = running(instance)
-        # A unit of an earlier version has no directory in /run.
-        note = Path(os.environ.get("RUNTIME_DIRECTORY", RUNTIME)) / f"{instance}.json"
+        note = Path(os.environ["RUNTIME_DIRECTORY"]) / f"{instance}.json"
         return watch(intent, pid, note, Path(os.environ["STATE_DIRECTORY"]) / f"{instance}.json") if pid else None
-    except (OSError, ValueError, KeyError, ServerError, UnitError) as error:
+    except (OSError, ValueError, LookupError, ServerError, UnitError) as error:
         if isinstance(error, ProcessLookupError) or str(getattr(error, "filename", "")).startswith("/proc/"):
             return "The server ended meanwhile: the lines before this one say why."
         return f"The {action} check of {instance} cannot go on: {error}"

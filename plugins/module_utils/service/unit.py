@@ -4,16 +4,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import shlex
 import subprocess
 import time
 from collections.abc import Iterator
 from typing import Callable, Optional
-
-from .client import reachable
-from .document import Launched, Unit
 
 Call = Callable[[list[str]], str]
 RUNNING = ("active", "activating", "reloading")
@@ -54,57 +48,6 @@ def started(pattern: str, run: Call = call) -> list[str]:
 def main_pid(unit: str, run: Call = call) -> Optional[int]:
     """The process of a unit; None where it has none."""
     return int(show(unit, "MainPID", run=run).get("MainPID") or 0) or None
-
-
-def describe(environment: str, exec_start: str) -> Launched:
-    """How a unit runs its model.
-
-    ``environment`` is the text of its EnvironmentFile, ``exec_start`` what ``systemctl show`` prints for ExecStart.
-    Raises UnitError where there is no model.
-    """
-    lines = [line.strip() for line in environment.splitlines()]
-    variables = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    settings = {name: value for name, value in variables.items() if name.startswith("LLAMA_ARG_")}
-    found = re.search(r"argv\[\]=(.*?) ;", exec_start)
-    # systemd shows the variables of a command as they are written.
-    text = re.sub(r"\$\{(\w+)\}", lambda match: variables.get(match[1], ""), found[1]) if found else ""
-    words = shlex.split(text)
-    at = next((index for index, word in enumerate(words) if os.path.basename(word) == "llama-server"), None)
-    if "LLAMA_ARG_MODEL" not in settings or at is None:
-        raise UnitError(
-            "There is no service of this name that runs a model on this tower: run ansible-playbook "
-            "llamatower.tower.serve first, or set benchmark_instance to one that there is (main-node0 with the policy "
-            "per_node)."
-        )
-    for option, value in zip(words[at + 1 :], words[at + 2 :]):
-        if option == "--threads-batch":
-            settings["LLAMA_ARG_THREADS_BATCH"] = value
-    host = reachable(settings.get("LLAMA_ARG_HOST", "127.0.0.1"))
-    scheme = "https" if "LLAMA_ARG_SSL_CERT_FILE" in settings else "http"
-    return {
-        "prefix": words[:at],
-        "binaries": os.path.dirname(words[at]),
-        "model": settings["LLAMA_ARG_MODEL"],
-        "address": f"{scheme}://{host}:{settings.get('LLAMA_ARG_PORT', '8080')}",
-        "key_file": settings.get("LLAMA_ARG_API_KEY_FILE"),
-        "settings": settings,
-        "environment": {"GLIBC_TUNABLES": variables["GLIBC_TUNABLES"]} if "GLIBC_TUNABLES" in variables else {},
-    }
-
-
-def read_unit(unit: str, run: Call = call) -> Unit:
-    """How a unit of this tower runs its model. Raises UnitError where it has none."""
-    shown = show(unit, "ActiveState", "MainPID", "ExecStart", "EnvironmentFiles", run=run)
-    text = ""
-    for path in re.findall(r"(/\S+)", shown.get("EnvironmentFiles", "")):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
-            text += file.read() + "\n"
-    return {
-        **describe(text, shown.get("ExecStart", "")),
-        "name": unit,
-        "active": shown["ActiveState"] in RUNNING,
-        "maps_model": maps_model(int(shown.get("MainPID") or 0)),
-    }
 
 
 def start_state(unit: str, run: Call = call) -> tuple[str, int]:
@@ -148,10 +91,10 @@ def await_start(
 
 
 def journal(unit: str, run: Call = call) -> tuple[list[str], str]:
-    """The last lines of a unit's journal, and what the check of its last start said at last ("" for nothing)."""
-    command = ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit]
+    """The last lines of a unit's journal since its last start, and what the check of that said ("" for nothing)."""
     start = show(unit, "InvocationID", run=run).get("InvocationID", "")
-    said = run([*command, "-t", "python3", f"_SYSTEMD_INVOCATION_ID={start}"]).splitlines()
+    command = ["journalctl", "--no-pager", "-o", "cat", "-n", "30", "-u", unit, f"_SYSTEMD_INVOCATION_ID={start}"]
+    said = run([*command, "-t", "python3"]).splitlines()
     return run(command).splitlines(), said[-1] if said else ""
 
 
@@ -162,6 +105,16 @@ def maps_model(pid: int) -> bool:
             return any(line.rstrip().endswith(".gguf") for line in file)
     except OSError:
         return False
+
+
+def resident_bytes(pid: Optional[int]) -> int:
+    """What a process has in memory, pages of a pool included; 0 where it has ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            sizes = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return 0
+    return sum(int(sizes.get(name, "0").split()[0]) * 1024 for name in ("VmRSS", "HugetlbPages"))
 
 
 def cpu_seconds(unit: str, run: Call = call) -> Optional[float]:

@@ -330,7 +330,9 @@ def test_modes_are_set_whatever_the_umask(made: Any, tmp_path: Path) -> None:
 def test_the_second_run_is_refused_with_the_first(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(ReleaseError) as refused, locked(tmp_path, 0):
         pass
-    assert f"Another run installs a release in {tmp_path} (process {os.getpid()} since 20" in str(refused.value)
+    assert f"Another run installs a release in {tmp_path} (a release, process {os.getpid()} since 20" in str(
+        refused.value
+    )
     with locked(tmp_path, 0):
         pass
 
@@ -349,7 +351,7 @@ def test_the_second_run_waits_for_the_first(tmp_path: Path) -> None:
     assert not seen.exists()
     os.close(holder)
     os.waitpid(child, 0)
-    assert seen.read_text().startswith(f"process {child} since 20")
+    assert seen.read_text().startswith(f"a release, process {child} since 20")
     assert seen.read_text().endswith("Z")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.service.plan import make_plan, stale_instances
+from plugins.module_utils.service.plan import make_plan
 from tests.llama_server import HELP, OLD_HELP, settings, tower
 
 GB = 10**9
@@ -48,7 +48,7 @@ def test_without_a_measurement_weights_are_interleaved_in_huge_pages_over_all_co
     found = plan()
     assert (found["numa_policy"], found["load_mode"], found["huge_pages"]) == ("interleave", "dio", "thp")
     assert (found["threads"], found["threads_batch"], found["problems"]) == (32, 32, [])
-    (instance,) = found["instances"]
+    (instance,) = found["units"]
     assert instance["prefix"] == ["/usr/bin/numactl", "--interleave=0-1"]
     environment = instance["environment"]
     assert environment["LLAMA_ARG_MODEL"] == "/var/lib/llama-models/a-model/m-00001-of-00002.gguf"
@@ -66,9 +66,9 @@ def test_what_was_measured_for_this_build_and_model_is_used() -> None:
     found = plan(tuning())
     assert (found["numa_policy"], found["load_mode"], found["huge_pages"]) == ("bind", "mmap", "none")
     assert (found["threads"], found["threads_batch"], found["flash_attention"]) == (12, 32, True)
-    assert found["instances"][0]["environment"]["LLAMA_ARG_FLASH_ATTN"] == "on"
-    assert "GLIBC_TUNABLES" not in found["instances"][0]["environment"]
-    assert found["instances"][0]["intent"]["kernel_policy"] == "bind:0"
+    assert found["units"][0]["environment"]["LLAMA_ARG_FLASH_ATTN"] == "on"
+    assert "GLIBC_TUNABLES" not in found["units"][0]["environment"]
+    assert found["units"][0]["intent"]["kernel_policy"] == "bind:0"
 
 
 def test_flash_attention_is_not_left_out_where_its_scores_do_not_fit() -> None:
@@ -127,13 +127,13 @@ def test_a_model_that_nearly_fills_the_memory_is_mapped() -> None:
 
 def test_distribute_maps_the_file_and_warms_up_by_generating() -> None:
     found = plan(numa_policy="distribute")
-    (instance,) = found["instances"]
+    (instance,) = found["units"]
     assert (found["load_mode"], instance["prefix"]) == ("mmap", [])
     assert instance["environment"]["LLAMA_ARG_NUMA"] == "distribute"
     assert "--no-warmup" in found["options"]
     assert instance["intent"]["warm_up_tokens"] > 0
     assert (instance["intent"]["tolerance"], instance["intent"]["least_share"]) == (None, 0.25)
-    assert plan()["instances"][0]["intent"]["least_share"] is None
+    assert plan()["units"][0]["intent"]["least_share"] is None
 
 
 def test_distribute_has_all_threads_take_the_same_parts_of_the_weights() -> None:
@@ -145,16 +145,16 @@ def test_distribute_has_all_threads_take_the_same_parts_of_the_weights() -> None
 
 def test_per_node_is_one_instance_a_node_with_its_own_port_and_the_node_s_cores() -> None:
     found = plan(numa_policy="per_node")
-    assert [(entry["name"], entry["port"], entry["node"]) for entry in found["instances"]] == [
+    assert [(entry["name"], entry["port"], entry["node"]) for entry in found["units"]] == [
         ("main-node0", 8080, 0),
         ("main-node1", 8081, 1),
     ]
     assert found["threads"] == 16
-    assert [entry["intent"]["kernel_policy"] for entry in found["instances"]] == ["bind:0", "bind:1"]
+    assert [entry["intent"]["kernel_policy"] for entry in found["units"]] == ["bind:0", "bind:1"]
 
 
 def test_weighted_expects_shares_by_the_weights() -> None:
-    (instance,) = plan(numa_policy="weighted", weights={0: 3, 1: 2})["instances"]
+    (instance,) = plan(numa_policy="weighted", weights={0: 3, 1: 2})["units"]
     assert instance["intent"]["weights"] == {0: 3, 1: 2}
     assert instance["prefix"][1] == "--weighted-interleave=0-1"
     assert "has 1: 300" in plan(numa_policy="weighted", weights={0: 3, 1: 300})["problems"][0]
@@ -162,9 +162,9 @@ def test_weighted_expects_shares_by_the_weights() -> None:
 
 def test_a_pool_of_huge_pages_is_asked_for_by_its_page_size() -> None:
     found = plan(huge_pages="hugetlb", huge_page_bytes=2**30)
-    assert found["instances"][0]["environment"]["GLIBC_TUNABLES"].startswith("glibc.malloc.hugetlb=1073741824:")
-    assert found["instances"][0]["intent"]["page_bytes"] == 2**30
-    assert plan()["instances"][0]["intent"]["page_bytes"] is None
+    assert found["units"][0]["environment"]["GLIBC_TUNABLES"].startswith("glibc.malloc.hugetlb=1073741824:")
+    assert found["units"][0]["intent"]["page_bytes"] == 2**30
+    assert plan()["units"][0]["intent"]["page_bytes"] is None
 
 
 def test_an_open_server_is_asked_over_loopback_and_with_tls_over_https() -> None:
@@ -174,19 +174,17 @@ def test_an_open_server_is_asked_over_loopback_and_with_tls_over_https() -> None
         tls_key="/k.pem",
         text=HELP + "(env: LLAMA_ARG_SSL_CERT_FILE)\n(env: LLAMA_ARG_SSL_KEY_FILE)",
     )
-    assert found["instances"][0]["url"] == "https://127.0.0.1:8080"
+    assert found["units"][0]["url"] == "https://127.0.0.1:8080"
     assert found["problems"] == []
 
 
 def test_addresses_of_ipv6_are_in_brackets() -> None:
     for host, url in (("::", "http://[::1]:8080"), ("2001:db8::7", "http://[2001:db8::7]:8080")):
-        assert plan(host=host)["instances"][0]["url"] == url
+        assert plan(host=host)["units"][0]["url"] == url
 
 
 def test_booleans_are_written_in_the_server_s_words() -> None:
-    environment = plan(extra={"LLAMA_ARG_A": True, "LLAMA_ARG_B": False, "LLAMA_ARG_C": 1})["instances"][0][
-        "environment"
-    ]
+    environment = plan(extra={"LLAMA_ARG_A": True, "LLAMA_ARG_B": False, "LLAMA_ARG_C": 1})["units"][0]["environment"]
     assert [environment[f"LLAMA_ARG_{name}"] for name in "ABC"] == ["true", "false", "1"]
 
 
@@ -217,9 +215,3 @@ def test_nothing_installed_yet_is_nothing_refused() -> None:
     found = make_plan(settings(), tower(), None, None)
     assert found["problems"] == []
     assert found["needed_bytes"] == 0
-
-
-def test_an_environment_of_another_policy_is_stale_and_one_of_another_instance_is_not() -> None:
-    found = ["main", "main-node0", "main-node1", "mainly", "other"]
-    assert stale_instances("main", plan(), found) == ["main-node0", "main-node1"]
-    assert stale_instances("main", plan(numa_policy="per_node"), found) == ["main"]

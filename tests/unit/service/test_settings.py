@@ -102,6 +102,6 @@ def test_every_name_that_a_plan_sets_is_a_variable_s_or_free() -> None:
                 made = make_plan(
                     settings(numa_policy=policy, load_mode=mode, **everything), tower(), None, None, None, text
                 )
-                names |= {name for instance in made["instances"] for name in instance["environment"]}
+                names |= {name for instance in made["units"] for name in instance["environment"]}
     assert {"LLAMA_ARG_NUMA", "GLIBC_TUNABLES", "LLAMA_ARG_DIO", "LLAMA_ARG_LOAD_MODE"} <= names
     assert names - set(OWNERS) == FREE

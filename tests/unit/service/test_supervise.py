@@ -21,16 +21,17 @@ import pytest
 
 from plugins.module_utils.service import supervise
 from plugins.module_utils.service.client import healthy
+from plugins.module_utils.service.deployment import Instance
 from plugins.module_utils.service.settings import CLIENT_SECONDS
 from plugins.module_utils.service.supervise import (
     answers,
-    before,
     check_health,
     check_placement,
     check_start,
     due,
     restart_wait,
     updated,
+    wait_before,
 )
 from tests import llama_server
 
@@ -299,10 +300,10 @@ def walks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Walks:
 @pytest.fixture
 def tower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the check of a process as its unit does; what it says, which is no traceback."""
-    monkeypatch.setattr(supervise, "CONFIG", tmp_path)
+    unit = {"intent": intent(Server(200))}
+    monkeypatch.setattr(supervise, "current_unit", lambda _name: (Instance("main", str(tmp_path)), "a1", {}, unit))
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "var"))
-    (tmp_path / "main.json").write_text(json.dumps(intent(Server(200))))
 
     def run(pid: int) -> list[str]:
         monkeypatch.setattr(supervise, "show", lambda *_names: {"ActiveState": "active", "MainPID": str(pid)})
@@ -415,7 +416,7 @@ def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
     monkeypatch.setattr(supervise, "RUNTIME", tmp_path / "run")
     monkeypatch.setattr(supervise, "show", lambda *_names: {"NRestarts": next(restarts)})
     for _start in range(4):
-        before("main", waited.append)
+        wait_before("main", waited.append)
     assert waited == [5, 10, 5]
 
 
@@ -429,7 +430,7 @@ def test_after_twelve_crashes_it_is_started_again_and_says_what_to_do(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         waits = []
         for _crash in range(12):
-            before("main", lambda _seconds: None)
+            wait_before("main", lambda _seconds: None)
             waits.append(int(systemd.recv(100).decode().removeprefix("EXTEND_TIMEOUT_USEC=")) / 1e6 - 60)
     assert waits[-2:] == [3600, 3600]
     assert "started again in 60 min: journalctl -u llama-server@main" in capsys.readouterr().err.splitlines()[-1]

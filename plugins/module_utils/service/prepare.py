@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Write a deployment down beside the one that runs, and remove those that nobody needs any more.
+
+Nothing that runs is touched, and nothing that the current or the good deployment needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import shutil
+import string
+from typing import Any, Optional
+
+from ..build.document import BuildManifest
+from ..files import make_directory, sync_directory, write_beside, write_json
+from ..model.document import Manifest
+from ..model.pin import unpin
+from .api_keys import key_file
+from .deployment import (
+    INSTANCES,
+    SCHEMA_VERSION,
+    Deployment,
+    Instance,
+    Proof,
+    identity_of,
+    needed_deployments,
+)
+from .document import Plan, PlannedUnit, Settings
+
+KEY_LENGTH = 43  # of letters and digits: 256 bits
+TEMPLATE = "/etc/systemd/system/llama-server@.service"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class DeploymentError(Exception):
+    """There is no such deployment, or it cannot be prepared; the text is one sentence."""
+
+
+def keys_text(instance: Instance, given: list[dict[str, Any]], rotate: bool) -> str:
+    """The file of keys of the next deployment: those that are given, else the random one of the present deployment."""
+    fresh = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(KEY_LENGTH))
+    return key_file(given, present_keys(instance), fresh, rotate)
+
+
+def present_keys(instance: Instance) -> str:
+    """The file of keys of the current deployment, or of the one that was wanted; "" where there is none."""
+    for link in ("current", "wanted"):
+        identity = instance.named(link)
+        if identity:
+            with contextlib.suppress(OSError), open(instance.keys_path(identity), encoding="utf-8") as file:
+                return file.read()
+    return ""
+
+
+def keys_digest(instance: Instance, keys: str) -> str:
+    """What a deployment's name is made of instead of its keys: nobody can try out keys on it."""
+    path = os.path.join(instance.path, ".secret")
+    try:
+        with open(path, encoding="ascii") as file:
+            secret = file.read().strip()
+    except OSError:
+        secret = secrets.token_hex(32)
+        make_directory(instance.path)
+        write_beside(path, secret + "\n", mode=0o600)
+    return hmac.new(secret.encode(), keys.encode(), hashlib.sha256).hexdigest()
+
+
+def template_digest(path: str = TEMPLATE) -> str:
+    """The hash of the unit file of all instances; "" without one."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""
+
+
+def release_directory(build_root: str, key: str) -> str:
+    """Where a release is: by its key, so that another one can become current meanwhile."""
+    path = os.path.join(build_root, "releases", key)
+    return path if os.path.isdir(path) else os.path.realpath(os.path.join(build_root, "current"))
+
+
+def compose(
+    instance: Instance,
+    settings: Settings,
+    plan: Plan,
+    build: BuildManifest,
+    model: Manifest,
+    directory: str,
+    proof: Proof,
+    keys: str,
+) -> Deployment:
+    """The deployment of a plan; ``directory`` is where the model is pinned."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "instance": instance.name,
+        "engine": {"key": build["key"], "directory": release_directory(settings["build_root"], build["key"])},
+        "model": {
+            "name": model["name"],
+            "directory": directory,
+            "files": [entry["file"] for entry in model["files"]],
+            "sha256": [entry["sha256"] for entry in model["files"]],
+            "bytes": model["bytes"],
+        },
+        "context": settings["context"],
+        "numa_policy": plan["numa_policy"],
+        "load_mode": plan["load_mode"],
+        "huge_pages": plan["huge_pages"],
+        "options": plan["options"],
+        "weights": {str(node): weight for node, weight in plan["weights"].items()},
+        "needed_bytes": plan["needed_bytes"],
+        "start_seconds": plan["start_seconds"],
+        "pool": plan["pool"],
+        "loopback": settings["host"] in LOOPBACK,
+        "mounts": [settings["model_path"], settings["build_root"]],
+        "units": [_without_model(unit) for unit in plan["units"]],
+        "proof": proof,
+        "template": template_digest(),
+        "keys": keys_digest(instance, keys),
+    }
+
+
+def _without_model(unit: PlannedUnit) -> PlannedUnit:
+    environment = {name: value for name, value in unit["environment"].items() if name != "LLAMA_ARG_MODEL"}
+    return {**unit, "environment": environment}
+
+
+def former(instance: Instance, wanted: Optional[str], keys: str) -> Deployment:
+    """A deployment of before, with the keys that are valid now: the one of this name, else the last that was proven and
+    is not the current one. Raises DeploymentError."""
+    current = instance.named("current")
+    proven = [name for name in instance.deployments() if instance.proven(name) and name != current]
+    identity = wanted or next(iter(proven), None)
+    known = ", ".join(proven) or "none"
+    if identity is None:
+        raise DeploymentError(f"There is no deployment of {instance.name} to go back to: only the current one served.")
+    deployment = instance.read(identity)
+    if deployment is None:
+        raise DeploymentError(f"There is no deployment {identity} of {instance.name}: there are {known}.")
+    for path in (deployment["engine"]["directory"], deployment["model"]["directory"]):
+        if not os.path.isdir(path):
+            raise DeploymentError(f"Deployment {identity} needs {path}, which is not there any more: it has {known}.")
+    # A key that was taken back stays so.
+    return {**deployment, "template": template_digest(), "keys": keys_digest(instance, keys)}
+
+
+def write_down(instance: Instance, deployment: Deployment, keys: str, group: int) -> str:
+    """Write a deployment down, whole or not at all, and return its name. Raises OSError."""
+    identity = identity_of(deployment)
+    path = instance.directory(identity)
+    if instance.read(identity) == deployment:
+        return identity
+    partial = os.path.join(os.path.dirname(path), f".{identity}.partial")
+    for left in (path, partial):
+        shutil.rmtree(left, ignore_errors=True)
+    make_directory(os.path.dirname(path))
+    os.mkdir(partial)
+    write_json(os.path.join(partial, "deployment.json"), deployment, mode=0o640)
+    write_beside(os.path.join(partial, "keys"), keys, mode=0o640)
+    for name in ("", "deployment.json", "keys"):
+        os.chown(os.path.join(partial, name), 0, group)
+    os.chmod(partial, 0o750)
+    os.rename(partial, path)
+    sync_directory(os.path.dirname(path))
+    return identity
+
+
+def prune(instance: Instance, keep: int, store: str, path: str = INSTANCES) -> list[str]:
+    """Remove the deployments beyond the ``keep`` that were proven last, and what is pinned for none; returns those."""
+    stay = {instance.named(link) for link in ("current", "good", "wanted")}
+    proven = [name for name in instance.deployments() if instance.proven(name)]
+    removed = [name for name in instance.deployments() if name not in stay and name not in proven[: max(keep, 1)]]
+    for name in removed:
+        shutil.rmtree(instance.directory(name))
+    unpin(store, {deployment["model"]["directory"] for deployment in needed_deployments(path)})
+    return removed

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""Make the wanted deployment of an instance the current one: it proves itself, or the last good one comes back.
+
+    switch INSTANCE        as root, by llamatower-switch@INSTANCE.service; what is wanted, the link ``wanted`` says
+
+It runs as a unit of its own, so that a lost controller changes nothing, and at every boot while something is wanted:
+each step can be done again, and a power failure between any two of them ends in one of the two states. What runs is
+asked of the processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple, Optional
+
+from ..files import write_beside, write_json
+from ..lock import HeldError, locked
+from ..text import utc
+from . import unit_files
+from .client import ServerError, asks_for_key, complete, healthy, read_key
+from .deployment import LOCK, SCHEMA_VERSION, Deployment, Instance, SwitchRecord, process_deployment
+from .document import PlannedUnit
+from .placement import placement_problem, read_process
+from .pool import grow_pool
+from .unit import RUNNING, UnitError, await_start, call, journal, main_pid, show
+
+# Another change of the tower, which may load a model of hundreds of gigabytes, is waited for.
+LOCK_SECONDS = 6 * 3600.0
+
+
+class Failure(NamedTuple):
+    """Why a deployment is not proven, and the last words of its server."""
+
+    problem: str
+    journal: list[str]
+
+
+def runs(unit: str, identity: str) -> bool:
+    """Whether a unit runs or starts this deployment, by the files that there are now."""
+    shown = show(unit, "ActiveState", "MainPID", "NeedDaemonReload")
+    pid = int(shown.get("MainPID") or 0)
+    fresh = shown["ActiveState"] in RUNNING and shown.get("NeedDaemonReload") != "yes"
+    return fresh and pid > 0 and process_deployment(pid) == identity
+
+
+def differences(instance: Instance, identity: str, deployment: Deployment) -> Iterator[str]:
+    """In what the tower is not as it is to be with this deployment, a phrase each; nothing where it is."""
+    for link, wanted in (("current", identity), ("good", identity), ("wanted", None)):
+        if instance.named(link) != wanted:
+            yield f"{link} is {instance.named(link)}"
+    for path in unit_files.differing(unit_files.wanted_files(deployment)):
+        yield f"{path} is another"
+    for unit in unit_files.stale_units(deployment):
+        yield f"{unit} is left over"
+    for unit in unit_files.units_of(deployment):
+        if not runs(unit, identity):
+            yield f"{unit} does not run it"
+        if show(unit, "UnitFileState").get("UnitFileState") != "enabled":
+            yield f"{unit} is not started at boot"
+
+
+def apply(instance: Instance, identity: str, deployment: Deployment) -> None:
+    """Have the units of an instance run this deployment, and none else. Raises UnitError and OSError."""
+    for unit in unit_files.stale_units(deployment):
+        unit_files.remove(unit)
+    # Before the link: what starts by itself in between has the limits of one of the two, and is started again below.
+    unit_files.write(unit_files.wanted_files(deployment))
+    call(["systemctl", "daemon-reload"])
+    instance.point("current", identity)
+    units = unit_files.units_of(deployment)
+    grow_pool(deployment, lambda: call(["systemctl", "stop", *units]))
+    call(["systemctl", "enable", *units])
+    for unit in units:
+        if not runs(unit, identity):
+            # A restart by hand is not delayed (supervise), and nor is this.
+            call(["systemctl", "reset-failed", unit])
+            call(["systemctl", "restart", "--no-block", unit])
+
+
+def prove(instance: Instance, identity: str, deployment: Deployment) -> Optional[Failure]:
+    """Wait for each unit of a deployment, and see whether it serves as it is to; None where all do."""
+    for unit in deployment["units"]:
+        try:
+            _prove_unit(instance, identity, deployment, unit)
+        except UnitError as error:
+            lines, said = journal(unit["unit"])
+            return Failure(f"{error} {said}".strip(), lines)
+        except (ServerError, OSError) as error:
+            return Failure(f"{unit['unit']} runs and gives no completion: {error}", journal(unit["unit"])[0])
+    return None
+
+
+def _prove_unit(instance: Instance, identity: str, deployment: Deployment, unit: PlannedUnit) -> None:
+    name, url, seconds = unit["unit"], unit["url"], deployment["start_seconds"]
+    await_start(name, lambda: healthy(url), seconds)
+    pid = main_pid(name)
+    if pid is None or process_deployment(pid) != identity:
+        raise UnitError(f"{name} runs another deployment than {identity}: somebody else starts it, too.")
+    if not asks_for_key(url):
+        raise UnitError(f"{name} answers whoever asks, without an API key.")
+    key = read_key(instance.keys_path(identity))
+    complete(url, key, deployment["proof"]["prompt"], deployment["proof"]["max_tokens"], seconds)
+    problem = placement_problem(read_process(pid), unit["intent"])
+    if problem:
+        raise UnitError(problem)
+
+
+def attempt(instance: Instance, identity: str) -> Optional[Failure]:
+    """Switch to a deployment, and prove it; None where it is proven, and then it is the good one."""
+    deployment = instance.read(identity)
+    if deployment is None:
+        return Failure(f"{instance.directory(identity)} has no deployment that this version reads.", [])
+    try:
+        apply(instance, identity, deployment)
+        failure = prove(instance, identity, deployment)
+        if failure is None:
+            write_beside(os.path.join(instance.directory(identity), "proven"), utc() + "\n")
+            instance.point("good", identity)
+    except (UnitError, OSError) as error:
+        return Failure(str(error), [])
+    return failure
+
+
+def serves(instance: Instance) -> Optional[str]:
+    """The current deployment, where all of its units answer; else None."""
+    identity = instance.named("current")
+    deployment = instance.read(identity) if identity else None
+    answering = deployment is not None and all(healthy(unit["url"]) for unit in deployment["units"])
+    return identity if answering else None
+
+
+def begin(instance: Instance, identity: str) -> None:
+    """Want a deployment: the next switch makes it the current one. Raises OSError."""
+    record: SwitchRecord = {
+        "schema_version": SCHEMA_VERSION,
+        "deployment": identity,
+        "outcome": "switching",
+        "serves": instance.named("current"),
+        "problem": None,
+        "journal": [],
+        "started": utc(),
+        "ended": None,
+    }
+    # In this order: what is wanted has a record that is its own.
+    write_json(os.path.join(instance.path, "switch.json"), record)
+    instance.point("wanted", identity)
+
+
+def switch(instance: Instance) -> Optional[str]:
+    """Make the wanted deployment the current one, or have the good one back; the sentence of what failed, else None.
+
+    Raises OSError.
+    """
+    while True:
+        wanted, good, record = instance.named("wanted"), instance.named("good"), instance.record()
+        if wanted is None or record is None:
+            return record["problem"] if record else None
+        # Another one than the record is of: the good one, which comes back.
+        taking_back = wanted != record["deployment"]
+        failure = attempt(instance, wanted)
+        if failure and not taking_back:
+            record["problem"], record["journal"] = failure.problem, failure.journal
+        if failure and not taking_back and good not in (None, wanted):
+            # From the last of these on the wanted one is the good one, also after a power failure.
+            record["outcome"] = "taking_back"
+            _write(instance, record)
+            instance.point("wanted", str(good))
+            continue
+        if failure and taking_back:
+            record["problem"] = f"{record['problem']} And the deployment before it is not as it was: {failure.problem}"
+        record["outcome"] = "failed" if failure else "taken_back" if taking_back else "committed"
+        record["serves"], record["ended"] = serves(instance), utc()
+        _write(instance, record)
+        instance.forget("wanted")
+
+
+def _write(instance: Instance, record: SwitchRecord) -> None:
+    write_json(os.path.join(instance.path, "switch.json"), record)
+
+
+def main(argv: list[str]) -> int:
+    instance = Instance(argv[1])
+    try:
+        with locked(LOCK, f"the switch of {instance.name} to {instance.named('wanted')}", LOCK_SECONDS):
+            problem = switch(instance)
+    except HeldError as holder:
+        problem = f"Another change of this tower goes on ({holder}): end it, and start llamatower-switch@{argv[1]}."
+    except OSError as error:
+        problem = f"The switch of {argv[1]} cannot go on ({error}): mend that, and restart llamatower-switch@{argv[1]}."
+    if problem:
+        print(problem, file=sys.stderr, flush=True)
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""A deployment is written down whole, with its keys, and goes when nobody needs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.service.api_keys import read_keys
+from plugins.module_utils.service.deployment import Instance, identity_of
+from plugins.module_utils.service.prepare import (
+    DeploymentError,
+    former,
+    keys_digest,
+    keys_text,
+    prune,
+    write_down,
+)
+
+KEYS = "# ann\nsecret-of-ann\n"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    return Instance("main", str(tmp_path / "instances"))
+
+
+def some(tmp_path: Path, context: int) -> Any:
+    places = {name: tmp_path / "store/.pinned" / name for name in ("engine", f"m-{context}")}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return {
+        "schema_version": 1,
+        "instance": "main",
+        "context": context,
+        "engine": {"key": "k", "directory": str(places["engine"])},
+        "model": {"name": "m", "directory": str(places[f"m-{context}"])},
+    }
+
+
+def served(tmp_path: Path, instance: Instance, context: int) -> str:
+    """A deployment that was proven, the later the larger its context, and is the current one."""
+    identity = write_down(instance, some(tmp_path, context), KEYS, os.getgid())
+    proven = Path(instance.directory(identity), "proven")
+    proven.touch()
+    os.utime(proven, (context, context))
+    instance.point("current", identity)
+    return identity
+
+
+def test_a_generated_key_stays_until_it_is_rotated_or_others_are_given(tmp_path: Path, instance: Instance) -> None:
+    first = keys_text(instance, [], False)
+    instance.point("current", write_down(instance, some(tmp_path, 1), first, os.getgid()))
+    assert keys_text(instance, [], False) == first
+    assert keys_text(instance, [], True) != first
+    two = [{"name": "ann", "key": "a"}, {"name": "ben", "key": "b"}]
+    assert read_keys(keys_text(instance, two, False)) == ["a", "b"]
+    assert read_keys(keys_text(instance, two[:1], False)) == ["a"], "what is taken out is gone"
+
+
+def test_the_digest_of_keys_is_another_on_each_tower(tmp_path: Path, instance: Instance) -> None:
+    assert keys_digest(instance, KEYS) == keys_digest(instance, KEYS) != keys_digest(instance, KEYS + "b\n")
+    assert keys_digest(Instance("main", str(tmp_path / "another")), KEYS) != keys_digest(instance, KEYS)
+    assert os.stat(os.path.join(instance.path, ".secret")).st_mode & 0o777 == 0o600
+
+
+def test_it_is_written_whole_for_root_and_the_group_only(tmp_path: Path, instance: Instance) -> None:
+    deployment = some(tmp_path, 1)
+    left = Path(instance.directory(identity_of(deployment)))
+    left.mkdir(parents=True)
+    (left / "keys").write_text("half")
+    identity = write_down(instance, deployment, KEYS, os.getgid())
+    modes = [os.stat(left / name).st_mode & 0o777 for name in ("", "deployment.json", "keys")]
+    assert (modes, instance.read(identity)) == ([0o750, 0o640, 0o640], deployment)
+    assert (left / "keys").read_text() == KEYS
+    assert os.listdir(left.parent) == [identity]
+
+
+def test_one_goes_back_to_the_last_that_served_or_to_one_by_name(tmp_path: Path, instance: Instance) -> None:
+    with pytest.raises(DeploymentError, match="only the current one served"):
+        former(instance, None, KEYS)
+    first, _second, _third = (served(tmp_path, instance, number) for number in (1, 2, 3))
+    assert former(instance, None, KEYS)["context"] == 2
+    assert former(instance, first, KEYS)["context"] == 1
+    assert former(instance, None, KEYS)["keys"] == keys_digest(instance, KEYS)
+    with pytest.raises(DeploymentError, match="There is no deployment never of main"):
+        former(instance, "never", KEYS)
+    (tmp_path / "store/.pinned/engine").rmdir()
+    with pytest.raises(DeploymentError, match="engine, which is not there any more"):
+        former(instance, None, KEYS)
+
+
+def test_the_last_that_served_stay_with_their_models(tmp_path: Path, instance: Instance) -> None:
+    first, second, third = (served(tmp_path, instance, number) for number in (1, 2, 3))
+    never = write_down(instance, some(tmp_path, 4), KEYS, os.getgid())
+    removed = prune(instance, 2, str(tmp_path / "store"), str(tmp_path / "instances"))
+    assert sorted(removed) == sorted([first, never])
+    assert instance.deployments() == [third, second]
+    assert sorted(os.listdir(tmp_path / "store/.pinned")) == ["m-2", "m-3"]

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""A switch ends in one of two states, whatever fails, and wherever it is cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from plugins.module_utils import files
+from plugins.module_utils.service import deployment, switch, unit_files
+from plugins.module_utils.service.deployment import Instance, identity_of, needed_deployments
+from plugins.module_utils.service.switch import Failure
+from plugins.module_utils.service.unit import UnitError
+
+
+class PowerCut(BaseException):
+    """Nothing that comes after it happens."""
+
+
+def some_deployment(context: int, **changes: Any) -> Any:
+    unit = {"name": "main", "unit": "llama-server@main.service", "url": "http://127.0.0.1:8080"}
+    return {
+        "schema_version": 1,
+        "instance": "main",
+        "engine": {"key": "k", "directory": "/opt/llama.cpp/releases/k"},
+        "model": {"name": "m", "directory": "/models/.pinned/m-1", "files": ["m.gguf"], "sha256": ["0"], "bytes": 9},
+        "context": context,
+        "needed_bytes": 1000,
+        "start_seconds": 60,
+        "loopback": True,
+        "mounts": ["/models/m", "/opt/llama.cpp"],
+        "weights": {},
+        "pool": None,
+        "units": [unit],
+        **changes,
+    }
+
+
+class Tower:
+    """A tower with one instance: what its process runs, and which deployments prove themselves."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.instance = Instance("main", str(directory))
+        self.runs: Optional[str] = None
+        self.bad: dict[str, str] = {}
+        self.steps, self.cut_at = 0, 10**9
+        for name in ("point", "forget"):
+            monkeypatch.setattr(self.instance, name, self.counted(getattr(self.instance, name)))
+        monkeypatch.setattr(switch, "write_json", self.counted(files.write_json))
+        monkeypatch.setattr(switch, "write_beside", self.counted(files.write_beside))
+        monkeypatch.setattr(switch, "apply", self.apply)
+        monkeypatch.setattr(switch, "prove", self.prove)
+        monkeypatch.setattr(switch, "serves", lambda _instance: self.runs if self.runs not in self.bad else None)
+
+    def counted(self, function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.steps += 1
+            if self.steps > self.cut_at:
+                raise PowerCut
+            return function(*arguments, **options)
+
+        return call
+
+    def apply(self, instance: Instance, identity: str, _deployment: Any) -> None:
+        instance.point("current", identity)
+        self.runs = identity
+
+    def prove(self, _instance: Instance, identity: str, _deployment: Any) -> Optional[Failure]:
+        return Failure(self.bad[identity], ["its last words"]) if identity in self.bad else None
+
+    def add(self, found: Any) -> str:
+        identity = identity_of(found)
+        path = self.instance.directory(identity)
+        os.makedirs(path, exist_ok=True)
+        Path(path, "deployment.json").write_text(json.dumps(found))
+        return identity
+
+    def boot(self) -> None:
+        """What the unit of the server starts, and then the unit of the switch."""
+        self.cut_at = 10**9
+        self.runs = self.instance.named("current")
+        switch.switch(self.instance)
+
+    def state(self) -> dict[str, Optional[str]]:
+        return {link: self.instance.named(link) for link in ("current", "good", "wanted")}
+
+
+@pytest.fixture
+def tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tower:
+    found = Tower(tmp_path / "instances", monkeypatch)
+    first = found.add(some_deployment(1))
+    switch.begin(found.instance, first)
+    assert switch.switch(found.instance) is None
+    found.steps = 0
+    return found
+
+
+def test_what_proves_itself_is_the_good_one(tower: Tower) -> None:
+    second = tower.add(some_deployment(2))
+    switch.begin(tower.instance, second)
+    assert switch.switch(tower.instance) is None
+    assert tower.state() == {"current": second, "good": second, "wanted": None}
+    record: Any = tower.instance.record()
+    assert (record["outcome"], record["serves"], record["problem"]) == ("committed", second, None)
+
+
+def test_what_does_not_is_taken_back_with_its_reason(tower: Tower) -> None:
+    good = str(tower.instance.named("good"))
+    second = tower.add(some_deployment(2))
+    tower.bad[second] = "It does not load."
+    switch.begin(tower.instance, second)
+    assert switch.switch(tower.instance) == "It does not load."
+    assert (tower.state(), tower.runs) == ({"current": good, "good": good, "wanted": None}, good)
+    record: Any = tower.instance.record()
+    assert (record["outcome"], record["deployment"], record["serves"]) == ("taken_back", second, good)
+    assert record["journal"] == ["its last words"]
+
+
+def test_the_first_of_all_stays_where_nothing_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tower = Tower(tmp_path / "other", monkeypatch)
+    first = tower.add(some_deployment(1))
+    tower.bad[first] = "It does not load."
+    switch.begin(tower.instance, first)
+    assert switch.switch(tower.instance) == "It does not load."
+    assert tower.state() == {"current": first, "good": None, "wanted": None}
+
+
+def test_both_sentences_are_told_where_the_good_one_fails_too(tower: Tower) -> None:
+    good, second = str(tower.instance.named("good")), tower.add(some_deployment(2))
+    tower.bad = {good: "The disk is gone.", second: "It does not load."}
+    switch.begin(tower.instance, second)
+    assert "It does not load. And the deployment before it is not as it was: The disk is gone." in str(
+        switch.switch(tower.instance)
+    )
+    record: Any = tower.instance.record()
+    assert (record["outcome"], record["serves"]) == ("failed", None)
+
+
+@pytest.mark.parametrize("loads", [True, False], ids=["the new one loads", "the new one does not"])
+def test_a_power_failure_between_any_two_steps_ends_in_one_of_the_two(tower: Tower, loads: bool) -> None:
+    good, second = str(tower.instance.named("good")), tower.add(some_deployment(2))
+    tower.bad = {} if loads else {second: "It does not load."}
+    seen = 0
+    for cut in range(1, 30):
+        tower.steps, tower.cut_at = 0, cut
+        # Back to the first deployment before each.
+        try:
+            switch.begin(tower.instance, second)
+            switch.switch(tower.instance)
+            break
+        except PowerCut:
+            seen += 1
+        tower.boot()
+        state = tower.state()
+        assert state["current"] == state["good"] == tower.runs, (cut, state, tower.runs)
+        assert state["wanted"] is None, (cut, state)
+        assert state["current"] in (good, second), (cut, state)
+        tower.instance.point("good", good)
+        tower.instance.point("current", good)
+    # The record, wanted, current; then proven, good, record, wanted, or what takes it back.
+    assert seen >= 6, seen
+
+
+def test_a_unit_that_cannot_be_told_to_start_is_a_failure_like_any_other(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, second = tower.instance.named("good"), tower.add(some_deployment(2))
+
+    def apply(instance: Instance, identity: str, found: Any) -> None:
+        if identity == second:
+            raise UnitError("`systemctl enable` failed: no such unit.")
+        tower.apply(instance, identity, found)
+
+    monkeypatch.setattr(switch, "apply", apply)
+    switch.begin(tower.instance, second)
+    assert "no such unit" in str(switch.switch(tower.instance))
+    assert tower.instance.named("current") == good
+
+
+def test_engine_and_model_of_what_served_are_needed_and_of_what_never_did_are_not(tower: Tower) -> None:
+    second = tower.add(some_deployment(2, engine={"key": "b", "directory": "/opt/llama.cpp/releases/b"}))
+    never = tower.add(some_deployment(3, engine={"key": "c", "directory": "/opt/llama.cpp/releases/c"}))
+    switch.begin(tower.instance, second)
+    switch.switch(tower.instance)
+    path = os.path.dirname(tower.instance.path)
+    assert never in tower.instance.deployments()
+    assert {found["engine"]["key"] for found in needed_deployments(path)} == {"k", "b"}
+
+
+def test_the_drop_in_has_what_differs_between_deployments(tmp_path: Path) -> None:
+    found = some_deployment(1)
+    wanted = unit_files.wanted_files(found, str(tmp_path / "none"), str(tmp_path / "systemd"))
+    unit, whole = (
+        tmp_path / f"systemd/{name}.d/deployment.conf" for name in ("llama-server@main.service", "llama.slice")
+    )
+    assert set(wanted) == {str(unit), str(whole)}
+    assert "MemoryMin=1000\nIPAddressDeny=any\nIPAddressAllow=localhost" in wanted[str(unit)]
+    assert "TimeoutStartSec=60" in wanted[str(unit)]
+    assert "IPAddress" not in unit_files.unit_drop_in(some_deployment(1, loopback=False))
+    unit_files.write(wanted)
+    assert unit_files.differing(wanted) == {}
+    assert unit_files.own_units("main", str(tmp_path / "systemd")) == ["llama-server@main.service"]
+    of_nodes: Any = some_deployment(1, units=[{"unit": "llama-server@main-node0.service"}])
+    assert unit_files.stale_units(of_nodes, str(tmp_path / "systemd")) == ["llama-server@main.service"]
+
+
+def test_the_slice_protects_what_all_instances_need(tower: Tower, tmp_path: Path) -> None:
+    other: Any = some_deployment(1, instance="second", needed_bytes=500)
+    wanted = unit_files.wanted_files(other, os.path.dirname(tower.instance.path), str(tmp_path))
+    assert "MemoryMin=1500\n" in wanted[f"{tmp_path}/llama.slice.d/deployment.conf"]
+
+
+def test_the_unit_of_a_node_belongs_to_the_instance() -> None:
+    assert [deployment.instance_of(name) for name in ("main", "main-node1", "node1")] == ["main", "main", "node1"]
