@@ -133,31 +133,19 @@ journal:
 import grp
 import json
 import os
-import re
-import time
-from typing import Any, Optional, cast
+from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.lock import HeldError, locked
+from ..module_utils.lock import HeldError
 from ..module_utils.model.pin import pin, pinned_path
 from ..module_utils.progress import Progress
-from ..module_utils.service import unit_files
 from ..module_utils.service.api_keys import key_problems
-from ..module_utils.service.deployment import LOCK, Deployment, Instance, Proof, identity_of
-from ..module_utils.service.prepare import (
-    DeploymentError,
-    compose,
-    former,
-    keys_text,
-    present_keys,
-    prune,
-    write_down,
-)
-from ..module_utils.service.switch import LOCK_SECONDS, begin, differences
-from ..module_utils.service.unit import UnitError, call, main_pid, resident_bytes, start_state
-
-SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
+from ..module_utils.service.deploy import Deploying, diff_of
+from ..module_utils.service.deployment import Deployment, Instance, Proof, identity_of
+from ..module_utils.service.prepare import DeploymentError, compose, former, keys_text, present_keys
+from ..module_utils.service.switch import differences
+from ..module_utils.service.unit import UnitError
 
 
 def wanted(instance: Instance, params: dict[str, Any], check: bool) -> tuple[Deployment, str]:
@@ -174,33 +162,30 @@ def wanted(instance: Instance, params: dict[str, Any], check: bool) -> tuple[Dep
     return cast(Deployment, json.loads(json.dumps(made))), keys
 
 
-def shown(deployment: Optional[Deployment]) -> str:
-    """A deployment as a diff shows it: without secrets."""
-    if deployment is None:
-        return ""
-    text: dict[str, Any] = json.loads(json.dumps(deployment))
-    for unit in text["units"]:
-        for name in unit["environment"]:
-            if SECRET.search(name):
-                unit["environment"][name] = "(not shown)"
-    return json.dumps(text, indent=2, sort_keys=True) + "\n"
-
-
-def watch(instance: Instance, identity: str, deployment: Deployment, progress: Progress) -> None:
-    """Wait for the end of the switch, and tell how much of the model is in memory. Raises UnitError."""
-    switching = f"llamatower-switch@{instance.name}.service"
-    while instance.named("wanted"):
-        if start_state(switching)[0] not in ("active", "activating") and instance.named("wanted"):
-            raise UnitError(
-                f"{switching} ended before the switch was done: journalctl -u {switching} says why; systemctl start "
-                f"{switching} goes on, as does the next run."
-            )
-        now = instance.read(instance.named("wanted") or "") or deployment
-        loaded = sum(resident_bytes(main_pid(unit)) for unit in unit_files.units_of(now))
-        total = now["model"]["bytes"] * len(now["units"])
-        back = "" if instance.named("wanted") == identity else "going back: "
-        progress.tell(f"{back}loading {now['model']['name']}:", min(loaded, total), total, "bytes")
-        time.sleep(1)
+def deploy(module: AnsibleModule, instance: Instance) -> None:
+    """Prepare, switch, watch, and exit."""
+    params = module.params
+    if module.check_mode:
+        deployment, _keys = wanted(instance, params, True)
+        identity = identity_of(deployment)
+        found, diff = list(differences(instance, identity, deployment)), diff_of(instance, deployment)
+        module.exit_json(changed=bool(found), deployment=identity, differences=found, removed=[], diff=diff)
+    try:
+        group = grp.getgrnam(params["group"]).gr_gid
+    except KeyError:
+        raise DeploymentError(
+            f"There is no group {params['group']} on this tower: run ansible-playbook llamatower.tower.serve first."
+        ) from None
+    store = os.path.dirname(os.path.normpath((params["settings"] or {}).get("model_path") or "/nonexistent/x"))
+    what = f"a deployment of {instance.name} by {params['by']}"
+    with Progress(params["progress_path"]) as progress:
+        done = Deploying(instance, group, params["keep"], store, what, progress).carry_out(
+            lambda: wanted(instance, params, False)
+        )
+    problem = done.pop("problem")
+    if problem:
+        module.fail_json(msg=problem, **done)
+    module.exit_json(**done)
 
 
 def main() -> None:
@@ -250,73 +235,6 @@ def main() -> None:
             msg=f"{error.filename or '/var/lib/llamatower'} cannot be used ({error.strerror}): make room there, or mend "
             "the disk, and run the same command again."
         )
-
-
-def deploy(module: AnsibleModule, instance: Instance) -> None:
-    """Prepare, switch, watch, and exit."""
-    params, check = module.params, module.check_mode
-    if check:
-        deployment, _keys = wanted(instance, params, True)
-        identity = identity_of(deployment)
-        found = list(differences(instance, identity, deployment))
-        module.exit_json(
-            changed=bool(found), deployment=identity, differences=found, removed=[], diff=_diff(instance, deployment)
-        )
-    try:
-        group = grp.getgrnam(params["group"]).gr_gid
-    except KeyError:
-        raise DeploymentError(
-            f"There is no group {params['group']} on this tower: run ansible-playbook llamatower.tower.serve first."
-        ) from None
-    store = os.path.dirname(os.path.normpath((params["settings"] or {}).get("model_path") or "/nonexistent/x"))
-    with Progress(params["progress_path"]) as progress:
-        what = f"a deployment of {instance.name} by {params['by']}"
-        with locked(LOCK, what, LOCK_SECONDS, lambda holder: progress.tell(f"waiting for {holder}"), 1):
-            deployment, keys = wanted(instance, params, False)
-            identity = write_down(instance, deployment, keys, group)
-            found = list(differences(instance, identity, deployment))
-            if not found:
-                removed = prune(instance, params["keep"], store)
-                module.exit_json(changed=bool(removed), deployment=identity, differences=[], removed=removed)
-            diff = _diff(instance, deployment)
-            begin(instance, identity)
-        switching = f"llamatower-switch@{instance.name}.service"
-        call(["systemctl", "daemon-reload"])
-        call(["systemctl", "enable", switching])
-        call(["systemctl", "start", "--no-block", switching])
-        watch(instance, identity, deployment, progress)
-        record = instance.record()
-        assert record is not None
-        facts = {
-            "deployment": identity,
-            "differences": found,
-            "outcome": record["outcome"],
-            "serves": record["serves"],
-            "diff": diff,
-        }
-        with locked(LOCK, what, LOCK_SECONDS):
-            removed = prune(instance, params["keep"], store)
-        if record["outcome"] != "committed":
-            words = record["journal"]
-            module.fail_json(msg=_problem(instance, identity, record), journal=words, changed=True, **facts)
-        module.exit_json(changed=True, removed=removed, **facts)
-
-
-def _diff(instance: Instance, deployment: Deployment) -> dict[str, str]:
-    before = instance.read(instance.named("current") or "")
-    header = f"deployment of {instance.name}"
-    return {"before_header": header, "after_header": header, "before": shown(before), "after": shown(deployment)}
-
-
-def _problem(instance: Instance, identity: str, record: Any) -> str:
-    """What became of a switch that was not committed."""
-    if record["outcome"] == "taken_back":
-        return (
-            f"Deployment {identity} of {instance.name} did not prove itself, and {instance.named('current')}, which served "
-            f"before, serves again. {record['problem']}"
-        )
-    now = f"{record['serves']} answers" if record["serves"] else "nothing answers"
-    return f"Deployment {identity} of {instance.name} did not prove itself, and {now}. {record['problem']}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +105,16 @@ def test_a_playbook_says_what_it_is_for() -> None:
     """ansible-doc knows no playbooks: what begins the file is their documentation."""
     for path in (REPO / "playbooks").glob("*.yml"):
         assert path.read_text().splitlines()[1].startswith("# "), path.name
+
+
+def test_a_link_leads_to_what_the_archive_has() -> None:
+    left_out = yaml.safe_load((REPO / "galaxy.yml").read_text())["build_ignore"]
+    wrong = []
+    for page in [*REPO.glob("*.md"), *REPO.glob("docs/*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            target = (page.parent / link).resolve().relative_to(REPO)
+            names = [str(target), *map(str, target.parents)]
+            ignored = any(fnmatch.fnmatch(name, pattern) for name in names if name != "." for pattern in left_out)
+            if ignored or not (REPO / target).exists():
+                wrong.append(f"{page.relative_to(REPO)}: {link}")
+    assert wrong == []

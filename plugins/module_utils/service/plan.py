@@ -205,6 +205,17 @@ def _pool(settings: Settings, tower: Tower, chosen: Choice, needed: int) -> Opti
     return {"page_bytes": page_bytes, "pages": pages}
 
 
+def _unknown_problem(given: dict[str, str], options: list[str], server_help: Optional[str]) -> Optional[str]:
+    """One sentence where the installed build does not have a setting or an option, else None."""
+    unknown = unknown_settings(given, options, server_help) if server_help is not None else []
+    if not unknown:
+        return None
+    return (
+        f"This build of llama-server does not know {', '.join(unknown)}: take it out of llama_service_extra, or build "
+        "another with llama_build_source."
+    )
+
+
 def make_plan(
     settings: Settings,
     tower: Tower,
@@ -247,13 +258,7 @@ def make_plan(
     ]
     for unit in units:
         unit["environment"].update({**loading, **extra_settings(settings["extra"])})
-    if server_help is not None:
-        unknown = unknown_settings(units[0]["environment"], options, server_help)
-        if unknown:
-            problems.append(
-                f"This build of llama-server does not know {', '.join(unknown)}: take it out of llama_service_extra, "
-                "or build another with llama_build_source."
-            )
+    problems.append(_unknown_problem(units[0]["environment"], options, server_help))
     return {
         **chosen,
         "threads": threads,

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Deploy: write the wanted deployment down, have the tower switch to it, watch that, and remove what is not needed."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any, Callable, Optional
+
+from ..lock import locked
+from ..progress import Progress
+from . import unit_files
+from .deployment import LOCK, Deployment, Instance, SwitchRecord
+from .prepare import prune, write_down
+from .switch import LOCK_SECONDS, begin, differences
+from .unit import UnitError, call, main_pid, resident_bytes, start_state
+
+SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
+
+
+def shown(deployment: Optional[Deployment]) -> str:
+    """A deployment as a diff shows it: without secrets."""
+    if deployment is None:
+        return ""
+    text: dict[str, Any] = json.loads(json.dumps(deployment))
+    for unit in text["units"]:
+        for name in unit["environment"]:
+            if SECRET.search(name):
+                unit["environment"][name] = "(not shown)"
+    return json.dumps(text, indent=2, sort_keys=True) + "\n"
+
+
+def diff_of(instance: Instance, deployment: Deployment) -> dict[str, str]:
+    """The current deployment and another one, for a diff."""
+    header, before = f"deployment of {instance.name}", instance.read(instance.named("current") or "")
+    return {"before_header": header, "after_header": header, "before": shown(before), "after": shown(deployment)}
+
+
+def switch_problem(instance: Instance, identity: str, record: SwitchRecord) -> Optional[str]:
+    """What became of a switch that was not committed; None of one that was."""
+    if record["outcome"] == "committed":
+        return None
+    if record["outcome"] == "taken_back":
+        now = f"{instance.named('current')}, which served before, serves again"
+    else:
+        now = f"{record['serves']} answers" if record["serves"] else "nothing answers"
+    return f"Deployment {identity} of {instance.name} did not prove itself, and {now}. {record['problem']}"
+
+
+class Deploying:
+    """One deployment of an instance. ``what`` it is, is told to who waits for the same tower; ``group`` may read it,
+    ``keep`` of those that were proven stay, and ``store`` is the one whose pins are for deployments."""
+
+    def __init__(self, instance: Instance, group: int, keep: int, store: str, what: str, progress: Progress) -> None:
+        self.instance, self.group, self.keep, self.store = instance, group, keep, store
+        self.what, self.progress = what, progress
+        self.unit = f"llamatower-switch@{instance.name}.service"
+
+    def carry_out(self, wanted: Callable[[], tuple[Deployment, str]]) -> dict[str, Any]:
+        """Deploy what ``wanted`` prepares, and return what the module does, with the ``problem`` of one that failed.
+
+        Raises UnitError, HeldError and OSError.
+        """
+        with locked(LOCK, self.what, LOCK_SECONDS, self._waiting, 1):
+            deployment, keys = wanted()
+            identity = write_down(self.instance, deployment, keys, self.group)
+            found = list(differences(self.instance, identity, deployment))
+            result: dict[str, Any] = {"deployment": identity, "differences": found, "problem": None}
+            if not found:
+                removed = prune(self.instance, self.keep, self.store)
+                return {**result, "changed": bool(removed), "removed": removed}
+            result["diff"] = diff_of(self.instance, deployment)
+            begin(self.instance, identity)
+        call(["systemctl", "daemon-reload"])
+        call(["systemctl", "enable", self.unit])
+        call(["systemctl", "start", "--no-block", self.unit])
+        record = self._watch(identity, deployment)
+        with locked(LOCK, self.what, LOCK_SECONDS, self._waiting, 1):
+            removed = prune(self.instance, self.keep, self.store)
+        return {
+            **result,
+            "changed": True,
+            "removed": removed,
+            "outcome": record["outcome"],
+            "serves": record["serves"],
+            "journal": record["journal"],
+            "problem": switch_problem(self.instance, identity, record),
+        }
+
+    def _waiting(self, holder: str) -> None:
+        self.progress.tell(f"waiting for {holder}")
+
+    def _watch(self, identity: str, deployment: Deployment) -> SwitchRecord:
+        """Wait for the end of the switch, and tell how much of the model is in memory."""
+        while True:
+            wanted = self.instance.named("wanted")
+            record = self.instance.record()
+            if wanted is None and record:
+                return record
+            # Asked in this order: a switch that has just ended has let go of what was wanted.
+            if start_state(self.unit)[0] not in ("active", "activating") and self.instance.named("wanted"):
+                raise UnitError(
+                    f"{self.unit} ended before the switch was done: journalctl -u {self.unit} says why; systemctl "
+                    f"start {self.unit} goes on, as does the next run."
+                )
+            now = self.instance.read(wanted or "") or deployment
+            loaded = sum(resident_bytes(main_pid(unit)) for unit in unit_files.units_of(now))
+            total = now["model"]["bytes"] * len(now["units"])
+            back = "" if wanted == identity else "going back: "
+            self.progress.tell(f"{back}loading {now['model']['name']}:", min(loaded, total), total, "bytes")
+            time.sleep(1)
