@@ -56,4 +56,4 @@ def test_the_table_says_what_it_is_of_what_is_left_out_and_the_whole_price() -> 
 def test_where_nothing_fits_the_table_says_why() -> None:
     document = plan([model("llama-3.1-405b")], [machine("desktop-2ch")], OPTIONS)
     assert "desktop-2ch: 332.9 GB of weights" in plan_text(document)
-    assert "135.3 GB too much" in str(plan_view(document)["models"][0]["others"][0]["why"])
+    assert "140.1 GB too much" in str(plan_view(document)["models"][0]["others"][0]["why"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import given
+from hypothesis import settings as of_hypothesis
 from hypothesis import strategies as some
 
 from plugins.module_utils.model.fit import named
@@ -113,6 +114,8 @@ def measured(draw: Any, model: Any, tower: Any) -> Any:
     }
 
 
+# How long an example takes says how busy the machine is.
+@of_hypothesis(deadline=None)
 @given(some.data())
 def test_validate_refuses_what_serve_would_refuse(data: Any) -> None:
     tower, model, chosen = data.draw(towers()), data.draw(models()), data.draw(choices())
