@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import Places, evidence, tower
+from tests.integration.container_site import Places, evidence, server_environment, tower
 from tests.integration.vm_site import wait_until
 
 PLACES = Places("trixie")
@@ -76,11 +76,12 @@ def test_ten_restarts_in_a_row_end_in_a_running_server(host: Any) -> None:
 
 
 def test_a_missing_file_of_the_model_ends_in_a_failed_unit_that_says_so(host: Any) -> None:
-    host.check_output(f"mv {PLACES.model} {PLACES.model}.away")
+    model = server_environment(host, UNIT)["LLAMA_ARG_MODEL"]
+    host.check_output(f"mv {model} {model}.away")
     ended = restart(host)
     state = host.run(f"systemctl is-failed {UNIT}").stdout.strip()
     said = last_words(host, UNIT)
-    host.check_output(f"mv {PLACES.model}.away {PLACES.model}")
+    host.check_output(f"mv {model}.away {model}")
     assert (ended != 0, state) == (True, "failed")
     assert re.search(r"failed to (open|load)|No such file", said)
     assert restart(host) == 0, evidence(host)

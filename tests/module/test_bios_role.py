@@ -90,8 +90,9 @@ class Run(NamedTuple):
 
     def of(self, tower: str) -> str:
         """What was said of one tower, in one line."""
-        blocks = re.split(r"^(?=\w+: \[|TASK |PLAY )", self.text, flags=re.MULTILINE)
-        own = [block for block in blocks if re.match(rf"\w+: \[{tower}[\] ]", block)]
+        # Results begin with a word and the tower in brackets, texts with the tower alone.
+        blocks = re.split(r"^(?=\w+: \[|\w+:$|TASK |PLAY )", self.text, flags=re.MULTILINE)
+        own = [block for block in blocks if re.match(rf"\w+: \[{tower}[\] ]|{tower}:\n", block)]
         return " ".join(" ".join(own).split())
 
     def recap(self, tower: str) -> dict[str, int]:
