@@ -17,6 +17,7 @@ from typing import Any
 from tests.gguf_builder import gguf, shards
 from tests.hub.hub import Hub
 
+CLONE = Path(__file__).resolve().parents[1]
 REPO = "acme/tiny-GGUF"
 SET = shards("Q6_K/tiny-Q6_K", 2)
 ONE = gguf()
@@ -38,6 +39,19 @@ PLAYBOOK = """
       check_mode: false
       changed_when: false
 """
+
+
+def play(inventory: Path, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the clone, or one beside it, on the towers of an inventory; what it says is without colors."""
+    return subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *options],
+        cwd=CLONE,
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @contextlib.contextmanager

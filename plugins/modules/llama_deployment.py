@@ -132,7 +132,6 @@ journal:
 
 import grp
 import json
-import os
 from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
@@ -176,10 +175,9 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
         raise DeploymentError(
             f"There is no group {params['group']} on this tower: run ansible-playbook llamatower.tower.serve first."
         ) from None
-    store = os.path.dirname(os.path.normpath((params["settings"] or {}).get("model_path") or "/nonexistent/x"))
     what = f"a deployment of {instance.name} by {params['by']}"
     with Progress(params["progress_path"]) as progress:
-        done = Deploying(instance, group, params["keep"], store, what, progress).carry_out(
+        done = Deploying(instance, group, params["keep"], what, progress).carry_out(
             lambda: wanted(instance, params, False)
         )
     problem = done.pop("problem")

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from plugins.filter.advice import tower_advice
 from plugins.module_utils.advice.document import BiosRule
 from plugins.module_utils.tower import read_tower
 from tests.boards.machine import DEFAULTS, files, write
+from tests.controller import play
 
 REPO = Path(__file__).resolve().parents[2]
 BOARD = DEFAULTS["board"] | {"sockets": 1}
@@ -83,15 +82,7 @@ cat > {other}/$$
         return {path: path.stat().st_mtime_ns for path in [*root.rglob("*"), root]}
 
     before = times()
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/advise.yml"],
-        cwd=REPO,
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = play(inventory, "playbooks/advise.yml")
     return Advised(done.stdout + done.stderr, before, times())
 
 
@@ -116,14 +107,7 @@ def test_without_a_tower_it_says_what_the_inventory_lacks(tmp_path: Path) -> Non
     """As somebody does who has installed the collection and not written an inventory yet."""
     inventory = tmp_path / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/advise.yml"],
-        cwd=REPO,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = play(inventory, "playbooks/advise.yml")
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0, said
     assert "The inventory has no host in the group towers: add your machines to it" in said

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 
 from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list
 from tests.bmc.bmc import ATTRIBUTES, PASSWORD, USER, Bmc
+from tests.controller import play
 
 REPO = Path(__file__).resolve().parents[2]
 SETTINGS = {"nodes_per_socket": 1}
@@ -122,15 +122,7 @@ class Towers:
         hosts = {name: self._host(name) | own for name, own in variables.items()}
         inventory = self.directory / "hosts.json"
         inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": everyone}}))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *options],
-            cwd=REPO,
-            env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = play(inventory, playbook, *options)
         said = done.stdout + done.stderr
         assert PASSWORD not in said
         current = {name: dict(one.current) for name, one in self.bmcs.items()}

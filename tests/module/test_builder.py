@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from plugins.module_utils.build.key import SCHEMA_VERSION, cmake_options
+from tests.controller import play
 
 REPO = Path(__file__).resolve().parents[2]
 SOURCE = {"type": "git", "url": "https://example.com/llama.cpp", "tag": "b1", "commit": "0" * 40}
@@ -63,15 +62,7 @@ def test_a_builder_that_is_off_costs_only_the_tower_that_needs_it(tmp_path: Path
         json.dumps({"towers": {"hosts": hosts, "vars": everyone}, "builders": {"hosts": {"builder": off}}})
     )
     (tmp_path / "play.yml").write_text(STEPS)
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "--check", str(tmp_path / "play.yml")],
-        cwd=REPO,
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = play(inventory, str(tmp_path / "play.yml"), "--check")
     said = done.stdout + done.stderr
     assert f"{KEY} present True" in said, said
     assert re.search(r"^has +: .*unreachable=0 +failed=0", said, re.MULTILINE), said

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.controller import play
 
 REPO = Path(__file__).resolve().parents[2]
 WORDS = "hugepagesz=1G hugepages=0:150,1:150"
@@ -95,16 +96,7 @@ class Fleet:
             hosts["off"] |= nowhere
         inventory = self.directory / "hosts.json"
         inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": everyone}}))
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "playbooks/reboot.yml", *options]
-        done = subprocess.run(
-            [*command, "-e", json.dumps(variables)],
-            cwd=REPO,
-            env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = play(inventory, "playbooks/reboot.yml", *options, "-e", json.dumps(variables))
         self.status, self.output = done.returncode, done.stdout + done.stderr
         return self
 

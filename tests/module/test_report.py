@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.controller import play
 
 REPO = Path(__file__).resolve().parents[2]
 SERVES = {
@@ -47,15 +47,7 @@ class Reported:
             **variables,
         }
         (directory / "hosts.json").write_text(json.dumps({"towers": {"hosts": hosts, "vars": everyone}}))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", str(directory / "hosts.json"), playbook],
-            cwd=REPO,
-            env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = play(directory / "hosts.json", playbook)
         self.status, self.text = done.returncode, done.stdout + done.stderr
 
     def document(self, host: str) -> dict[str, Any]:

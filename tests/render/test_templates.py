@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from plugins.module_utils.service.deployment import Instance, Proof, server_command, server_environment
+from plugins.module_utils.service.huge_pages import boot_text
 from plugins.module_utils.service.plan import make_plan
 from plugins.module_utils.service.prepare import compose
 from plugins.module_utils.service.unit_files import unit_drop_in
@@ -142,10 +143,6 @@ def rendered(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     variables, facts = variables_of(case), facts_of(case)
     variables |= {
         "__kernel_tuning_before": {"tower": facts},
-        "__hugepages_plan": {
-            "page_bytes": 2**30,
-            "pages": {node["node"]: 150 for node in facts["nodes"]},
-        },
         "__llama_service_decided": decided(case, variables, facts),
         "llama_build_root": str(out / "llama.cpp"),
         "model_store_models": [{"name": "a-model"}],
@@ -209,7 +206,6 @@ def test_all_templates_are_checked_here() -> None:
         "llama-server-check@.timer.j2",
         "llama.slice.j2",
         "llamatower-switch@.service.j2",
-        "llamatower-hugepages.conf.j2",
         "llama-models-verify.service.j2",
         "llama-models-verify.timer.j2",
     }
@@ -317,7 +313,9 @@ def test_tmpfiles_writes_what_was_asked_for(rendered: Path, case: str, tmp_path:
     assert written == ["always" if case == "extreme" else "madvise", "madvise", governor, governor]
 
 
-def test_tmpfiles_reserves_the_pool_of_each_node(rendered: Path, case: str, tmp_path: Path) -> None:
+def test_tmpfiles_reserves_the_pool_of_each_node(case: str, tmp_path: Path) -> None:
+    reserves = tmp_path / "llamatower-hugepages.conf"
+    reserves.write_text(boot_text(2**30, {node["node"]: 150 for node in TOWERS[case]["nodes"]}))
     files = [
         tmp_path / f"sys/devices/system/node/node{node['node']}/hugepages/hugepages-1048576kB/nr_hugepages"
         for node in TOWERS[case]["nodes"]
@@ -326,7 +324,7 @@ def test_tmpfiles_reserves_the_pool_of_each_node(rendered: Path, case: str, tmp_
         path.parent.mkdir(parents=True)
         path.write_text("0")
     done = subprocess.run(
-        ["systemd-tmpfiles", "--create", f"--root={tmp_path}", rendered / "llamatower-hugepages.conf"],
+        ["systemd-tmpfiles", "--create", f"--root={tmp_path}", reserves],
         capture_output=True,
         text=True,
         check=False,

@@ -63,7 +63,7 @@ def _mend(directory: str, path: str, manifest: Manifest) -> None:
                 os.unlink(partial)
             os.link(wanted, partial, follow_symlinks=False)
             os.replace(partial, pinned)
-    sync_directory(path)
+            sync_directory(path)
 
 
 def _names(manifest: Manifest) -> list[str]:
@@ -75,6 +75,12 @@ def _same(first: str, second: str) -> bool:
         return os.path.samestat(os.lstat(first), os.lstat(second))
     except OSError:
         return False
+
+
+def store_of(directory: str) -> str:
+    """The store of a model that is pinned, or is where it is."""
+    parent = os.path.dirname(os.path.normpath(directory))
+    return os.path.dirname(parent) if os.path.basename(parent) == PINNED else parent
 
 
 def unpin(store: str, needed: Collection[str]) -> list[str]:

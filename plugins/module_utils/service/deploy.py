@@ -33,7 +33,7 @@ def shown(deployment: Optional[Deployment]) -> str:
 
 def diff_of(instance: Instance, deployment: Deployment) -> dict[str, str]:
     """The current deployment and another one, for a diff."""
-    header, before = f"deployment of {instance.name}", instance.read(instance.named("current") or "")
+    header, before = f"deployment of {instance.name}", instance.current()
     return {"before_header": header, "after_header": header, "before": shown(before), "after": shown(deployment)}
 
 
@@ -50,10 +50,10 @@ def switch_problem(instance: Instance, identity: str, record: SwitchRecord) -> O
 
 class Deploying:
     """One deployment of an instance. ``what`` it is, is told to who waits for the same tower; ``group`` may read it,
-    ``keep`` of those that were proven stay, and ``store`` is the one whose pins are for deployments."""
+    and ``keep`` of those that were proven stay."""
 
-    def __init__(self, instance: Instance, group: int, keep: int, store: str, what: str, progress: Progress) -> None:
-        self.instance, self.group, self.keep, self.store = instance, group, keep, store
+    def __init__(self, instance: Instance, group: int, keep: int, what: str, progress: Progress) -> None:
+        self.instance, self.group, self.keep = instance, group, keep
         self.what, self.progress = what, progress
         self.unit = f"llamatower-switch@{instance.name}.service"
 
@@ -68,7 +68,7 @@ class Deploying:
             found = list(differences(self.instance, identity, deployment))
             result: dict[str, Any] = {"deployment": identity, "differences": found, "problem": None}
             if not found:
-                removed = prune(self.instance, self.keep, self.store)
+                removed = prune(self.instance, self.keep)
                 return {**result, "changed": bool(removed), "removed": removed}
             result["diff"] = diff_of(self.instance, deployment)
             begin(self.instance, identity)
@@ -77,7 +77,7 @@ class Deploying:
         call(["systemctl", "start", "--no-block", self.unit])
         record = self._watch(identity, deployment)
         with locked(LOCK, self.what, LOCK_SECONDS, self._waiting, 1):
-            removed = prune(self.instance, self.keep, self.store)
+            removed = prune(self.instance, self.keep)
         return {
             **result,
             "changed": True,

@@ -127,6 +127,10 @@ class Instance:
         known = isinstance(found, dict) and found.get("schema_version") == SCHEMA_VERSION
         return cast(Deployment, found) if known else None
 
+    def current(self) -> Optional[Deployment]:
+        """The current deployment; None where there is none."""
+        return self.read(self.named("current") or "")
+
     def keys_path(self, identity: str) -> str:
         """The file of the API keys of a deployment."""
         return os.path.join(self.directory(identity), "keys")
@@ -184,6 +188,11 @@ def instances(path: str = INSTANCES) -> list[Instance]:
         return []
 
 
+def others_current(instance: str, path: str = INSTANCES) -> list[Deployment]:
+    """The current deployments of all instances but one."""
+    return [found for other in instances(path) if other.name != instance for found in [other.current()] if found]
+
+
 def needed_deployments(path: str = INSTANCES) -> list[Deployment]:
     """The deployments of all instances whose engine and model must stay."""
     return [deployment for instance in instances(path) for deployment in instance.needed()]
@@ -203,8 +212,7 @@ def identity_of(deployment: Deployment) -> str:
 def current_unit(unit_name: str, path: str = INSTANCES) -> tuple[Instance, str, Deployment, PlannedUnit]:
     """The instance of a unit, its current deployment by name, and the unit's part of that. Raises LookupError."""
     instance = Instance(instance_of(unit_name), path)
-    identity = instance.named("current")
-    deployment = instance.read(identity) if identity else None
+    identity, deployment = instance.named("current"), instance.current()
     planned = next((unit for unit in (deployment or {"units": []})["units"] if unit["name"] == unit_name), None)
     if not identity or not deployment or not planned:
         raise LookupError(

@@ -285,13 +285,15 @@ class PoolSettings(Served):
 class PoolPlan(TypedDict):
     """What the role hugepages has to do, by :func:`huge_pages.pool_plan`.
 
-    ``pages`` are by node, 0 where there are to be none; ``boot_parameters`` the words of the kernel command line, null
-    where it has none; ``resized`` is whether the pool had pages of another size.
+    ``pages`` are by node, 0 where there are to be none; ``boot_text`` is the file of tmpfiles.d that reserves them at
+    boot, ``boot_parameters`` the words of the kernel command line, null where it has none; ``resized`` is whether the
+    pool had pages of another size.
     """
 
     problem: str | None
     page_bytes: int
     pages: dict[int, int]
+    boot_text: str
     boot_parameters: str | None
     resized: bool
 

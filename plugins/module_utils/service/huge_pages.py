@@ -147,6 +147,13 @@ def boot_parameters(pages: dict[int, int], page_bytes: int) -> str:
     return f"hugepagesz={page} hugepages={counts}"
 
 
+def boot_text(page_bytes: int, pages: dict[int, int]) -> str:
+    """The file of tmpfiles.d that reserves a pool early at each boot, while memory is in one piece."""
+    path = "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages"
+    lines = [f"w {path.format(node, page_bytes // 1024)} - - - - {count}" for node, count in pages.items()]
+    return "\n".join(["# The pool of huge pages, by the role hugepages.", *lines]) + "\n"
+
+
 def _pool_bytes(tower: Tower, settings: PoolSettings, page_bytes: int) -> int:
     """What is set, else the memory budget of the model; 0 where it is not known."""
     model = weighed(named(settings["models"], settings["model"]))
@@ -213,6 +220,7 @@ def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
         "problem": problem,
         "page_bytes": page_bytes,
         "pages": pages,
+        "boot_text": boot_text(page_bytes, pages),
         "boot_parameters": parameters,
         "resized": bool(settings["reserved"]) and f"hugepages-{page_bytes // 1024}kB" not in settings["reserved"],
     }

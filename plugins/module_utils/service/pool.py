@@ -4,23 +4,16 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Optional
+from typing import Callable
 
 from ..files import write_beside
-from .deployment import INSTANCES, Deployment, instances
+from .deployment import INSTANCES, Deployment, others_current
 from .document import DeployedPool
-from .huge_pages import Pool, shortfall
+from .huge_pages import Pool, boot_text, shortfall
 from .unit import UnitError
 
 # What the role hugepages reserves at each boot.
 AT_BOOT = "/etc/tmpfiles.d/llamatower-hugepages.conf"
-
-
-def boot_text(page_bytes: int, pages: dict[int, int]) -> str:
-    """The file of tmpfiles.d that reserves a pool early at each boot, while memory is in one piece."""
-    path = "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages"
-    lines = [f"w {path.format(node, page_bytes // 1024)} - - - - {count}" for node, count in pages.items()]
-    return "\n".join(["# The pool of huge pages, by the role hugepages.", *lines]) + "\n"
 
 
 def pool_of_all(pools: list[DeployedPool], page_bytes: int) -> dict[int, int]:
@@ -34,10 +27,7 @@ def pool_of_all(pools: list[DeployedPool], page_bytes: int) -> dict[int, int]:
 
 def pools_of_others(instance: str, path: str = INSTANCES) -> list[DeployedPool]:
     """The pools of the current deployments of all other instances."""
-    found: list[Optional[Deployment]] = [
-        other.read(other.named("current") or "") for other in instances(path) if other.name != instance
-    ]
-    return [deployment["pool"] for deployment in found if deployment and deployment["pool"]]
+    return [deployment["pool"] for deployment in others_current(instance, path) if deployment["pool"]]
 
 
 def grow_pool(deployment: Deployment, make_room: Callable[[], object]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Optional
 from ..build.document import BuildManifest
 from ..files import make_directory, sync_directory, write_beside, write_json
 from ..model.document import Manifest
-from ..model.pin import unpin
+from ..model.pin import store_of, unpin
 from .api_keys import key_file
 from .deployment import (
     INSTANCES,
@@ -169,12 +169,15 @@ def write_down(instance: Instance, deployment: Deployment, keys: str, group: int
     return identity
 
 
-def prune(instance: Instance, keep: int, store: str, path: str = INSTANCES) -> list[str]:
+def prune(instance: Instance, keep: int, path: str = INSTANCES) -> list[str]:
     """Remove the deployments beyond the ``keep`` that were proven last, and what is pinned for none; returns those."""
     stay = {instance.named(link) for link in ("current", "good", "wanted")}
     proven = [name for name in instance.deployments() if instance.proven(name)]
     removed = [name for name in instance.deployments() if name not in stay and name not in proven[: max(keep, 1)]]
+    known = [found for found in map(instance.read, instance.deployments()) if found]
     for name in removed:
         shutil.rmtree(instance.directory(name))
-    unpin(store, {deployment["model"]["directory"] for deployment in needed_deployments(path)})
+    needed = {deployment["model"]["directory"] for deployment in needed_deployments(path)}
+    for store in {store_of(deployment["model"]["directory"]) for deployment in known}:
+        unpin(store, needed)
     return removed

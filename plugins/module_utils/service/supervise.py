@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, cast
 
 from ..files import make_directory, read_json, write_beside, write_json
+from ..model.uncached import drop
 from ..text import duration, utc
 from .client import ServerError, healthy, read_key, warm_up
 from .deployment import Deployment, current_unit
@@ -95,11 +96,8 @@ def prepare_memory(deployment: Deployment) -> None:
     for node, weight in deployment["weights"].items():
         Path(WEIGHT.format(node)).write_text(f"{weight}\n", encoding="ascii")
     for name in deployment["model"]["files"]:
-        descriptor = os.open(os.path.join(deployment["model"]["directory"], name), os.O_RDONLY)
-        try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
+        with open(os.path.join(deployment["model"]["directory"], name), "rb") as file:
+            drop(file.fileno())
 
 
 def wait_before(instance: str, sleep: Callable[[float], None] = time.sleep) -> None:

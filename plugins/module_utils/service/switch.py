@@ -126,7 +126,7 @@ def attempt(instance: Instance, identity: str) -> Optional[Failure]:
 def serves(instance: Instance) -> Optional[str]:
     """The current deployment, where all of its units answer; else None."""
     identity = instance.named("current")
-    deployment = instance.read(identity) if identity else None
+    deployment = instance.current()
     answering = deployment is not None and all(healthy(unit["url"]) for unit in deployment["units"])
     return identity if answering else None
 

@@ -12,7 +12,7 @@ import re
 import shutil
 
 from ..files import make_directory, write_beside
-from .deployment import INSTANCES, Deployment, instances
+from .deployment import INSTANCES, Deployment, others_current
 from .unit import Call, call, unit_of
 
 SYSTEM = "/etc/systemd/system"
@@ -44,12 +44,10 @@ def slice_drop_in(deployments: list[Deployment]) -> str:
 
 def wanted_files(deployment: Deployment, path: str = INSTANCES, system: str = SYSTEM) -> dict[str, str]:
     """The files of a deployment by their paths, with those of all other instances as they are."""
-    others = [other for other in instances(path) if other.name != deployment["instance"]]
-    current = [found for other in others for found in [other.read(other.named("current") or "")] if found]
-    files = {
-        os.path.join(system, f"{unit['unit']}.d", DROP_IN): unit_drop_in(deployment) for unit in deployment["units"]
-    }
-    return {**files, os.path.join(system, f"{SLICE}.d", DROP_IN): slice_drop_in([*current, deployment])}
+    together = [*others_current(deployment["instance"], path), deployment]
+    own = unit_drop_in(deployment)
+    files = {os.path.join(system, f"{unit}.d", DROP_IN): own for unit in units_of(deployment)}
+    return {**files, os.path.join(system, f"{SLICE}.d", DROP_IN): slice_drop_in(together)}
 
 
 def differing(files: dict[str, str]) -> dict[str, str]:

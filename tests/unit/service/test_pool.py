@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import pytest
 
 from plugins.module_utils.service import pool
-from plugins.module_utils.service.pool import boot_text, grow_pool, pool_of_all
+from plugins.module_utils.service.huge_pages import boot_text
+from plugins.module_utils.service.pool import grow_pool, pool_of_all
 from plugins.module_utils.service.unit import UnitError
 
 SIZE = 2**21

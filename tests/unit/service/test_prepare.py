@@ -96,7 +96,7 @@ def test_one_goes_back_to_the_last_that_served_or_to_one_by_name(tmp_path: Path,
 def test_the_last_that_served_stay_with_their_models(tmp_path: Path, instance: Instance) -> None:
     first, second, third = (served(tmp_path, instance, number) for number in (1, 2, 3))
     never = write_down(instance, some(tmp_path, 4), KEYS, os.getgid())
-    removed = prune(instance, 2, str(tmp_path / "store"), str(tmp_path / "instances"))
+    removed = prune(instance, 2, str(tmp_path / "instances"))
     assert sorted(removed) == sorted([first, never])
     assert instance.deployments() == [third, second]
     assert sorted(os.listdir(tmp_path / "store/.pinned")) == ["m-2", "m-3"]
