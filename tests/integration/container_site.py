@@ -120,10 +120,20 @@ def resident_pages(host: Any, path: str) -> int:
     return int(host.check_output("python3 -c %s", program))
 
 
+def pid(host: Any, unit: str) -> int:
+    """The process of a unit; 0 where none runs."""
+    return int(host.check_output(f"systemctl show --value --property=MainPID {unit}"))
+
+
+def healthy(host: Any, port: int) -> bool:
+    """Whether a server has loaded its model."""
+    probe = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/health', timeout=5).status)"
+    return bool(host.run("python3 -c %s", probe).stdout.strip() == "200")
+
+
 def server_environment(host: Any, unit: str) -> dict[str, str]:
     """What the running server has in its environment."""
-    pid = host.service(unit).systemd_properties["MainPID"]
-    lines = host.check_output("tr '\\0' '\\n' < /proc/%s/environ", pid).splitlines()
+    lines = host.check_output("tr '\\0' '\\n' < /proc/%s/environ", str(pid(host, unit))).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 

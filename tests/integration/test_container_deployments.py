@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import Places, evidence, playbook, start, tower
+from tests.integration.container_site import (
+    Places,
+    evidence,
+    healthy,
+    pid,
+    playbook,
+    server_environment,
+    start,
+    tower,
+)
 from tests.integration.vm_site import REPO, wait_until
 
 PLACES = Places("bookworm")
@@ -56,24 +65,14 @@ def deployed(host: Any, link: str = "current") -> str:
     return str(host.run(f"readlink {PLACES.deployments}/{link}").stdout.strip().rpartition("/")[2])
 
 
-def process(host: Any) -> int:
-    return int(host.check_output(f"systemctl show --value --property=MainPID {PLACES.unit}"))
-
-
 def runs(host: Any) -> str:
     """The deployment that the process of the server says that it runs."""
-    environment = host.run(f"tr '\\0' '\\n' < /proc/{process(host)}/environ").stdout
-    return next((line[22:] for line in environment.splitlines() if line.startswith("LLAMATOWER_DEPLOYMENT=")), "")
-
-
-def answers(host: Any) -> bool:
-    probe = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{PLACES.port}/health', timeout=5).status)"
-    return bool(host.run("python3 -c %s", probe).stdout.strip() == "200")
+    return server_environment(host, PLACES.unit).get("LLAMATOWER_DEPLOYMENT", "")
 
 
 def settled(host: Any, *expected: str) -> str:
     """Wait until nothing is wanted any more and the server answers; which deployment that is."""
-    wait_until(lambda: not deployed(host, "wanted") and answers(host), "one deployment serves", 180)
+    wait_until(lambda: not deployed(host, "wanted") and healthy(host, PLACES.port), "one deployment serves", 180)
     found = runs(host)
     assert found in expected, evidence(host)
     assert deployed(host) == deployed(host, "good") == found
@@ -83,12 +82,12 @@ def settled(host: Any, *expected: str) -> str:
 
 
 def test_a_setting_that_does_not_load_is_taken_back(host: Any) -> None:
-    before, was = deployed(host), process(host)
+    before, was = deployed(host), pid(host, PLACES.unit)
     run = playbook("playbooks/serve.yml", *LIMIT, **DOES_NOT_START)
     assert run.code != 0
     assert run.finds(f"did not prove itself, and {before}, which served before, serves again")
     assert settled(host, before) == before
-    assert process(host) != was
+    assert pid(host, PLACES.unit) != was
     again = playbook("playbooks/serve.yml", *LIMIT)
     assert (again.code, again.recap("changed")) == (0, 0)
 
@@ -122,7 +121,7 @@ def test_a_model_that_comes_under_the_name_and_does_not_load_leaves_the_one_befo
     other[0]["sha256"] = host.file("/srv/other/other.gguf").sha256sum
     variables: dict[str, Any] = {"model_store_models": other, "model_store_lock_file": "/nonexistent/lock.yml"}
     assert playbook("playbooks/models.yml", *LIMIT, **variables).code == 0
-    assert answers(host)
+    assert healthy(host, PLACES.port)
     run = playbook("playbooks/serve.yml", *LIMIT, **variables)
     assert run.code != 0
     assert run.finds("serves again")
@@ -148,7 +147,7 @@ def test_a_controller_that_is_killed_at_any_task_leaves_one_of_the_two(host: Any
         assert run.returncode < 0, output
         # Of a switch that goes on without it.
         time.sleep(1)
-        wait_until(lambda: not deployed(host, "wanted") and answers(host), "one deployment serves", 180)
+        wait_until(lambda: not deployed(host, "wanted") and healthy(host, PLACES.port), "one deployment serves", 180)
         seen.append(runs(host))
         assert deployed(host) == deployed(host, "good") == seen[-1], (task, output[-500:])
     print(f"{task} tasks; deployments that served after each: {seen}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import Places, evidence, server_environment, tower
+from tests.integration.container_site import Places, evidence, healthy, pid, server_environment, tower
 from tests.integration.vm_site import wait_until
 
 PLACES = Places("trixie")
@@ -25,18 +25,8 @@ def host() -> Any:
 def serving(host: Any) -> Iterator[None]:
     """Afterwards it serves, whatever happened."""
     yield
-    if not healthy(host):
+    if not healthy(host, PLACES.port):
         restart(host)
-
-
-def pid(host: Any) -> int:
-    """The process of the server; 0 where none runs."""
-    return int(host.check_output(f"systemctl show --value --property=MainPID {UNIT}"))
-
-
-def healthy(host: Any) -> bool:
-    probe = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{PLACES.port}/health', timeout=5).status)"
-    return bool(host.run("python3 -c %s", probe).stdout.strip() == "200")
 
 
 def restart(host: Any) -> int:
@@ -49,11 +39,13 @@ def last_words(host: Any, unit: str) -> str:
 
 
 def another_answers(host: Any, process: int) -> None:
-    wait_until(lambda: pid(host) not in (0, process) and healthy(host), "another process answers", 180)
+    wait_until(
+        lambda: pid(host, UNIT) not in (0, process) and healthy(host, PLACES.port), "another process answers", 180
+    )
 
 
 def test_a_server_that_hangs_is_killed_and_serves_again(host: Any) -> None:
-    process = pid(host)
+    process = pid(host, UNIT)
     host.check_output(f"kill -STOP {process}")
     # 30 s until the timer, 32 s of asking, 6 s of waiting, and the start.
     another_answers(host, process)
@@ -61,10 +53,10 @@ def test_a_server_that_hangs_is_killed_and_serves_again(host: Any) -> None:
 
 
 def test_a_server_that_is_killed_while_it_loads_serves_again(host: Any) -> None:
-    before = pid(host)
+    before = pid(host, UNIT)
     host.check_output(f"systemctl restart --no-block {UNIT}")
-    wait_until(lambda: pid(host) not in (0, before), "the server loads", 60)
-    process = pid(host)
+    wait_until(lambda: pid(host, UNIT) not in (0, before), "the server loads", 60)
+    process = pid(host, UNIT)
     host.check_output(f"kill -KILL {process}")
     another_answers(host, process)
 
@@ -72,7 +64,7 @@ def test_a_server_that_is_killed_while_it_loads_serves_again(host: Any) -> None:
 def test_ten_restarts_in_a_row_end_in_a_running_server(host: Any) -> None:
     host.check_output(f"for n in 1 2 3 4 5 6 7 8 9 10; do systemctl restart --no-block {UNIT}; sleep 0.5; done")
     wait_until(lambda: host.service(UNIT).systemd_properties["ActiveState"] == "active", "the unit is active", 180)
-    assert healthy(host), evidence(host)
+    assert healthy(host, PLACES.port), evidence(host)
 
 
 def test_a_missing_file_of_the_model_ends_in_a_failed_unit_that_says_so(host: Any) -> None:
