@@ -14,6 +14,7 @@ from ..module_utils.service.account import account_problem
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.sysfs import format_cpu_list
+from ..module_utils.text import tower_names
 
 
 class FilterModule:
@@ -28,6 +29,7 @@ class FilterModule:
             "kernel_differences": kernel_differences,
             "memory_board": draw,
             "report_text": report_text,
+            "tower_names": tower_names,
             "tower_problems": tower_problems,
             "tower_report": build_report,
         }

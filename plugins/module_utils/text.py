@@ -48,6 +48,16 @@ def clean(value: Any) -> str:
     return printable(value).strip()
 
 
+def tower_names(given: Any, everyone: Optional[list[str]] = None) -> list[str]:
+    """The names in a list, or in a text with commas as ``-e`` has it; ``true`` names everyone, where that is allowed.
+
+    A name is looked for in this, and never in a text: ``tower12`` is no consent for tower1.
+    """
+    parts = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
+    names = [name for name in (str(part).strip() for part in parts) if name]
+    return list(everyone) if everyone is not None and "true" in map(str.lower, names) else names
+
+
 def wrapped(label: str, text: str) -> list[str]:
     """Lines of at most ``WIDTH`` characters, the first of which begins with the label."""
     lines = textwrap.wrap(clean(text), WIDTH - LABEL) or [""]

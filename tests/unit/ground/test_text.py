@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils.text import number, rate, without_secrets
+from plugins.module_utils.text import number, rate, tower_names, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,23 @@ def test_a_rate_is_a_number_and_its_unit(ends: tuple[float, ...], text: str) -> 
 )
 def test_a_url_is_shown_without_what_may_be_a_secret(url: object, shown: object) -> None:
     assert without_secrets({"source": [{"url": url}]}) == {"source": [{"url": shown}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("tower1, tower2", ["tower1", "tower2"]),
+        (["tower1", "tower12"], ["tower1", "tower12"]),
+        ("", []),
+        ([], []),
+        (False, ["False"]),
+        ("True", ["True"]),
+    ],
+)
+def test_towers_are_named_in_a_list_or_a_text(given: object, names: list[str]) -> None:
+    assert tower_names(given) == names
+
+
+@pytest.mark.parametrize("given", [True, "true", "True", [True], ["tower3", "true"]])
+def test_true_names_everyone_where_that_is_allowed(given: object) -> None:
+    assert tower_names(given, everyone=["tower1", "tower2"]) == ["tower1", "tower2"]
