@@ -79,6 +79,7 @@ def settings(**changes: Any) -> Any:
         "load_mode": "auto",
         "huge_pages": "thp",
         "huge_page_bytes": 2**21,
+        "pool_bytes": None,
         "reserve_bytes": 4 * GB,
         "bytes_per_second": 100_000_000,
         "tolerance": 0.01,

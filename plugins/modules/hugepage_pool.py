@@ -10,12 +10,13 @@ version_added: 0.1.0
 author: llamatower contributors
 description:
   - Sets C(nr_hugepages) of each node and reads back what the kernel reserved. Memory is compacted first.
-  - Where a pool must grow beyond the free memory, the units in O(units) are stopped for it.
-  - A node that cannot give its part fails the module with one sentence; the pool is then put back as it was, and the
-    units are started again.
+  - Takes no page from a deployment that is served, and stops no server. Where servers have the memory that a pool needs,
+    nothing is changed, and RV(deferred) is true; the switch to the deployment that needs it, which stops the server, then
+    reserves it.
+  - A node that cannot give its part fails the module with one sentence; the pool is then put back as it was.
   - Pages that are in use when a pool shrinks are given back when their process ends.
-  - A pool of another page size that this one is to replace, O(instead_of), is given back first, since there is no memory
-    for both, and put back with the rest where this one fails.
+  - A pool of another page size that this one is to replace is given back first, since there is no memory for both, and
+    put back with the rest where this one fails.
 extends_documentation_fragment:
   - llamatower.tower.attributes
 options:
@@ -29,13 +30,17 @@ options:
     type: dict
     required: true
   instead_of:
-    description: Page sizes whose pools on the same nodes are given back for this one.
+    description: Page sizes whose pools on the same nodes are given back for this one, besides that of O(at_boot).
     type: list
     elements: int
     choices: [2097152, 1073741824]
     default: []
+  at_boot:
+    description: Whether a file of tmpfiles.d reserves the pools early at each boot.
+    type: bool
+    default: false
   units:
-    description: Pattern of systemd units whose memory is in the way.
+    description: Pattern of systemd units whose memory may be in the way.
     type: str
 attributes:
   check_mode:
@@ -50,6 +55,7 @@ EXAMPLES = r"""
   llamatower.tower.hugepage_pool:
     page_bytes: 1073741824
     pages: {0: 150, 1: 150}
+    at_boot: true
     units: llama-server@*.service
 """
 
@@ -64,11 +70,10 @@ after:
   returned: success
   type: dict
   sample: {"0": 150, "1": 150}
-stopped:
-  description: Units that were stopped.
+deferred:
+  description: Whether servers have the memory that it needs, so that it is left to the switch.
   returned: success
-  type: list
-  elements: str
+  type: bool
 found:
   description: Pages that each node could give, by node number, before the pool was put back.
   returned: failure
@@ -78,7 +83,9 @@ found:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.service.huge_pages import Pool, shortfall
+from ..module_utils.service.deployment import current_deployments
+from ..module_utils.service.huge_pages import Pool, read_boot_text, shortfall
+from ..module_utils.service.pool import at_boot, read_at_boot, targets, write_at_boot
 from ..module_utils.service.unit import started
 
 
@@ -88,45 +95,52 @@ def main() -> None:
             "page_bytes": {"type": "int", "required": True, "choices": [2**21, 2**30]},
             "pages": {"type": "dict", "required": True},
             "instead_of": {"type": "list", "elements": "int", "choices": [2**21, 2**30], "default": []},
+            "at_boot": {"type": "bool", "default": False},
             "units": {"type": "str"},
         },
         supports_check_mode=True,
     )
-    options = module.params
-    wanted = {int(node): int(count) for node, count in options["pages"].items()}
-    pool = Pool(options["page_bytes"], wanted)
-    problem = pool.missing_problem(wanted)
+    options, page_bytes = module.params, module.params["page_bytes"]
+    asked = {int(node): int(count) for node, count in options["pages"].items()}
+    former = {*options["instead_of"], *read_boot_text(read_at_boot() or "")} - {page_bytes}
+    wanted = targets(page_bytes, asked, former, current_deployments())
+    pools = {size: Pool(size, asked) for size in wanted}
+    pool = pools[page_bytes]
+    problem = pool.missing_problem(wanted[page_bytes]) or pool.never_problem(wanted[page_bytes])
     if problem:
         module.fail_json(msg=problem)
-    before = pool.counts()
-    others = {other: other.counts() for other in (Pool(size, wanted) for size in options["instead_of"])}
-    others = {other: counts for other, counts in others.items() if any(counts.values())}
-    diff = {"before": before, "after": wanted}
-    changed = before != wanted or bool(others)
-    if module.check_mode or not changed:
-        module.exit_json(changed=changed, before=before, after=wanted, stopped=[], diff=diff)
+    before = {size: other.counts() for size, other in pools.items()}
+    text = at_boot(wanted) if options["at_boot"] else read_at_boot()
+    result = {"before": before[page_bytes], "after": wanted[page_bytes], "deferred": False}
+    result["diff"] = {"before": before[page_bytes], "after": wanted[page_bytes]}
+    if before == wanted and text == read_at_boot():
+        module.exit_json(changed=False, **result)
 
     def run(words: list[str]) -> str:
         return str(module.run_command(words, check_rc=True)[1])
 
-    stopped = started(options["units"], run) if options["units"] and pool.lacks_room(wanted) else []
-    if stopped:
-        run(["systemctl", "stop", *stopped])
-    for other in others:
-        other.reserve(dict.fromkeys(wanted, 0))
-    found = pool.resize(wanted)
-    problem = shortfall(wanted, found, pool.page_bytes)
+    freed = {node: sum((before[size][node] - wanted[size][node]) * size for size in former) for node in asked}
+    if pool.lacks_room(wanted[page_bytes], freed):
+        running = started(options["units"], run) if options["units"] else []
+        if running:
+            module.warn(
+                f"{', '.join(running)} has the memory that the pool of huge pages needs: it is reserved when "
+                "llamatower.tower.serve switches to a deployment that needs it."
+            )
+            module.exit_json(changed=False, before=before[page_bytes], after=before[page_bytes], deferred=True)
+    if module.check_mode:
+        module.exit_json(changed=True, **result)
+    for size in former:
+        pools[size].reserve(wanted[size])
+    found = pool.resize(wanted[page_bytes])
+    problem = shortfall(wanted[page_bytes], found, page_bytes)
     if problem:
-        for other, counts in others.items():
-            other.reserve(counts)
-        if stopped:
-            module.run_command(["systemctl", "start", "--no-block", *stopped])
-        module.fail_json(msg=problem, before=before, found=found)
-    if stopped:
-        module.warn(
-            f"{', '.join(stopped)} had to make room for the pool and is stopped: llamatower.tower.serve starts it."
-        )
-    module.exit_json(changed=True, before=before, after=found, stopped=stopped, diff=diff)
+        for size in former:
+            pools[size].reserve(before[size])
+        module.fail_json(msg=problem, before=before[page_bytes], found=found)
+    # After the kernel gave it: at a boot nothing would keep a pool that is too large from taking the last page of a node.
+    write_at_boot(text)
+    module.exit_json(changed=True, **result)
 
 
 if __name__ == "__main__":

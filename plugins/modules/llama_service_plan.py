@@ -106,6 +106,9 @@ options:
         description: Bytes of a page of the pool.
         type: int
         required: true
+      pool_bytes:
+        description: Bytes of the pool; null is the memory budget.
+        type: int
       reserve_bytes:
         description: Bytes that the budget must leave free for the system.
         type: int
@@ -170,6 +173,7 @@ EXAMPLES = r"""
       load_mode: auto
       huge_pages: thp
       huge_page_bytes: 2097152
+      pool_bytes: null
       reserve_bytes: 4294967296
       bytes_per_second: 100000000
       tolerance: 0.01
@@ -317,6 +321,7 @@ SETTINGS = {
     "load_mode": {"type": "str", "choices": ["auto", "dio", "none", "mlock", "mmap", "mmap+mlock"], "required": True},
     "huge_pages": {"type": "str", "choices": ["thp", "hugetlb", "none"], "required": True},
     "huge_page_bytes": {"type": "int", "required": True},
+    "pool_bytes": {"type": "int"},
     "reserve_bytes": {"type": "int", "required": True},
     "bytes_per_second": {"type": "int", "required": True},
     "tolerance": {"type": "float", "required": True},

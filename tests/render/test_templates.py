@@ -315,7 +315,7 @@ def test_tmpfiles_writes_what_was_asked_for(rendered: Path, case: str, tmp_path:
 
 def test_tmpfiles_reserves_the_pool_of_each_node(case: str, tmp_path: Path) -> None:
     reserves = tmp_path / "llamatower-hugepages.conf"
-    reserves.write_text(boot_text(2**30, {node["node"]: 150 for node in TOWERS[case]["nodes"]}))
+    reserves.write_text(boot_text({2**30: {node["node"]: 150 for node in TOWERS[case]["nodes"]}}))
     files = [
         tmp_path / f"sys/devices/system/node/node{node['node']}/hugepages/hugepages-1048576kB/nr_hugepages"
         for node in TOWERS[case]["nodes"]

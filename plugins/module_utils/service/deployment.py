@@ -188,6 +188,11 @@ def instances(path: str = INSTANCES) -> list[Instance]:
         return []
 
 
+def current_deployments(path: str = INSTANCES) -> list[Deployment]:
+    """The current deployments of all instances."""
+    return [found for instance in instances(path) for found in [instance.current()] if found]
+
+
 def others_current(instance: str, path: str = INSTANCES) -> list[Deployment]:
     """The current deployments of all instances but one."""
     return [found for other in instances(path) if other.name != instance for found in [other.current()] if found]

@@ -27,10 +27,10 @@ class Settings(Served):
     """The variables of the role llama_service without their prefix, and what the role knows besides.
 
     ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
-    ``reserve_bytes`` stays free for the system, ``bytes_per_second``
-    is the slowest disk that is waited for, ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail
-    or warn, and ``huge_page_bytes`` the size of the pool's pages. Null is what somebody else decides: the tuner, a
-    benchmark, or the server.
+    ``reserve_bytes`` stays free for the system, ``bytes_per_second`` is the slowest disk that is waited for,
+    ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail or warn, ``huge_page_bytes`` the size
+    of the pool's pages, and ``pool_bytes`` that of the pool. Null is what somebody else decides: the tuner, a
+    benchmark, the memory budget, or the server.
     """
 
     instance: str
@@ -51,6 +51,7 @@ class Settings(Served):
     load_mode: str
     huge_pages: str
     huge_page_bytes: int
+    pool_bytes: int | None
     reserve_bytes: int
     bytes_per_second: int
     tolerance: float
@@ -265,8 +266,7 @@ class Unit(TypedDict):
 
 
 class PoolSettings(Served):
-    """The variables of the role hugepages without their prefix, ``models``: model_store_plan, and ``reserved``: the
-    lines of tmpfiles.d that an earlier run has written."""
+    """The variables of the role hugepages without their prefix, and ``models``: model_store_plan."""
 
     mode: str
     size: str
@@ -279,23 +279,19 @@ class PoolSettings(Served):
     numa_node: int | None
     numa_weights: dict[str, int]
     load_mode: str
-    reserved: str
 
 
 class PoolPlan(TypedDict):
     """What the role hugepages has to do, by :func:`huge_pages.pool_plan`.
 
-    ``pages`` are by node, 0 where there are to be none; ``boot_text`` is the file of tmpfiles.d that reserves them at
-    boot, ``boot_parameters`` the words of the kernel command line, null where it has none; ``resized`` is whether the
-    pool had pages of another size.
+    ``pages`` are by node, 0 where there are to be none; ``boot_parameters`` are the words of the kernel command line,
+    null where it has none.
     """
 
     problem: str | None
     page_bytes: int
     pages: dict[int, int]
-    boot_text: str
     boot_parameters: str | None
-    resized: bool
 
 
 class Hardware(TypedDict):

@@ -7,6 +7,7 @@ pages: the memory budget, which the pool is as large as, counts that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
@@ -20,6 +21,9 @@ from .memory_budget import memory_budget, serving, weighed
 from .numa_policy import bindable_nodes, launch, memory_nodes
 
 SIZES = {"2M": 2**21, "1G": 2**30}
+# Pages by node, by bytes of a page.
+Pools = dict[int, dict[int, int]]
+AT_BOOT_PATH = "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages"
 # What a pool leaves of each node for the system.
 RESERVE = 0.08
 # Compaction moves what it can at the moment; what was pinned then may be movable a moment later.
@@ -113,11 +117,18 @@ class Pool:
             if self.counts()[node] != count:
                 self.files[node].write_text(f"{count}\n", encoding="ascii")
 
-    def lacks_room(self, wanted: dict[int, int]) -> bool:
-        """Whether a node has less free memory than the pool is to grow by."""
+    def never_problem(self, wanted: dict[int, int]) -> Optional[str]:
+        """One sentence where a node could not give its part if nothing else were on it, else None."""
+        total = {node: node_meminfo(node, self.base).get("MemTotal", 0) for node in self.files}
+        most = {node: int((1 - RESERVE) * size // self.page_bytes) for node, size in total.items()}
+        return shortfall(wanted, {node: min(count, most[node]) for node, count in wanted.items()}, self.page_bytes)
+
+    def lacks_room(self, wanted: dict[int, int], freed: Optional[dict[int, int]] = None) -> bool:
+        """Whether a node has less free memory than the pool is to grow by, when so many bytes become free on it."""
         before = self.counts()
         return any(
-            (wanted[node] - before[node]) * self.page_bytes > node_meminfo(node, self.base).get("MemFree", 0)
+            (wanted[node] - before[node]) * self.page_bytes
+            > node_meminfo(node, self.base).get("MemFree", 0) + (freed or {}).get(node, 0)
             for node in self.files
         )
 
@@ -147,11 +158,22 @@ def boot_parameters(pages: dict[int, int], page_bytes: int) -> str:
     return f"hugepagesz={page} hugepages={counts}"
 
 
-def boot_text(page_bytes: int, pages: dict[int, int]) -> str:
-    """The file of tmpfiles.d that reserves a pool early at each boot, while memory is in one piece."""
-    path = "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages"
-    lines = [f"w {path.format(node, page_bytes // 1024)} - - - - {count}" for node, count in pages.items()]
+def boot_text(pools: Pools) -> str:
+    """The file of tmpfiles.d that reserves pools early at each boot, while memory is in one piece."""
+    lines = [
+        f"w {AT_BOOT_PATH.format(node, page_bytes // 1024)} - - - - {count}"
+        for page_bytes, pages in sorted(pools.items())
+        for node, count in sorted(pages.items())
+    ]
     return "\n".join(["# The pool of huge pages, by the role hugepages.", *lines]) + "\n"
+
+
+def read_boot_text(text: str) -> Pools:
+    """The pools that such a file reserves."""
+    pools: Pools = {}
+    for node, kilobytes, count in re.findall(AT_BOOT_PATH.format(r"(\d+)", r"(\d+)") + r" - - - - (\d+)", text):
+        pools.setdefault(int(kilobytes) * 1024, {})[int(node)] = int(count)
+    return pools
 
 
 def _pool_bytes(tower: Tower, settings: PoolSettings, page_bytes: int) -> int:
@@ -220,7 +242,5 @@ def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
         "problem": problem,
         "page_bytes": page_bytes,
         "pages": pages,
-        "boot_text": boot_text(page_bytes, pages),
         "boot_parameters": parameters,
-        "resized": bool(settings["reserved"]) and f"hugepages-{page_bytes // 1024}kB" not in settings["reserved"],
     }

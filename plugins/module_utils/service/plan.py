@@ -195,7 +195,7 @@ def _pool(settings: Settings, tower: Tower, chosen: Choice, needed: int) -> Opti
         return None
     page_bytes = settings["huge_page_bytes"]
     pages = pool_pages(
-        needed,
+        settings["pool_bytes"] or needed,
         page_bytes,
         tower,
         chosen["numa_policy"],

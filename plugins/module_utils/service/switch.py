@@ -23,7 +23,7 @@ from .client import ServerError, asks_for_key, complete, healthy, read_key
 from .deployment import LOCK, SCHEMA_VERSION, Deployment, Instance, SwitchRecord, process_deployment
 from .document import PlannedUnit
 from .placement import placement_problem, read_process
-from .pool import grow_pool
+from .pool import grow_pool, trim_pools
 from .unit import RUNNING, UnitError, await_start, call, journal, main_pid, show
 
 # Another change of the tower, which may load a model of hundreds of gigabytes, is waited for.
@@ -171,6 +171,8 @@ def switch(instance: Instance) -> Optional[str]:
         if failure and taking_back:
             record["problem"] = f"{record['problem']} And the deployment before it is not as it was: {failure.problem}"
         record["outcome"] = "failed" if failure else "taken_back" if taking_back else "committed"
+        if not failure:
+            trim_pools()
         record["serves"], record["ended"] = serves(instance), utc()
         _write(instance, record)
         instance.forget("wanted")

@@ -9,9 +9,11 @@ import pytest
 
 from plugins.module_utils.service.huge_pages import (
     boot_parameters,
+    boot_text,
     could_give,
     pool_pages,
     pool_plan,
+    read_boot_text,
     shortfall,
 )
 from plugins.module_utils.service.plan import make_plan
@@ -57,7 +59,6 @@ def settings(**changes: Any) -> Any:
         "numa_node": None,
         "numa_weights": {},
         "load_mode": "auto",
-        "reserved": "",
     } | changes
 
 
@@ -81,6 +82,11 @@ def test_checkpoints_and_scores_are_in_the_pool() -> None:
 
 def test_bytes_that_are_set_are_what_is_reserved() -> None:
     assert pool_plan(tower(), settings(bytes=2**30))["pages"] == {0: 256, 1: 256}
+    given = service(huge_pages="hugetlb", pool_bytes=2**30)
+    assert make_plan(given, llama_tower(), None, MODEL | {"files": []})["pool"] == {
+        "page_bytes": SIZE_2M,
+        "pages": {0: 256, 1: 256},
+    }
 
 
 @pytest.mark.parametrize(
@@ -113,11 +119,11 @@ def test_a_pool_that_cannot_be_or_that_nothing_would_use_is_refused(changes: dic
     assert sentence in str(pool_plan(tower(), settings(**changes))["problem"])
 
 
-def test_a_pool_of_an_earlier_run_is_known_by_the_size_of_its_pages() -> None:
-    line = "w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 160\n"
-    assert not pool_plan(tower(), settings())["resized"]
-    assert not pool_plan(tower(), settings(reserved=line))["resized"]
-    assert pool_plan(tower(), settings(reserved=line, size="1G"))["resized"]
+def test_what_is_reserved_at_boot_is_read_back() -> None:
+    pools = {SIZE_2M: {0: 160, 1: 150}, SIZE_1G: {0: 5, 1: 0}}
+    assert read_boot_text(boot_text(pools)) == pools
+    assert "w /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages - - - - 150\n" in boot_text(pools)
+    assert read_boot_text("# Somebody's own.\nw /sys/kernel/mm/ksm/run - - - - 0\n") == {}
 
 
 def test_a_kernel_that_does_not_know_nodes_at_boot_is_refused() -> None:
