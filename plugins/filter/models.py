@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils.model.distribution import distribution_plan
-from ..module_utils.model.fit import disk_problem, models_that_fit, suggestion
+from ..module_utils.model.fit import disk_problem
 from ..module_utils.model.store import model_plan
+from ..module_utils.service.suggestion import suggestion
 
 
 class FilterModule:
@@ -19,5 +20,4 @@ class FilterModule:
             "distribution_plan": distribution_plan,
             "model_plan": model_plan,
             "model_suggestion": suggestion,
-            "models_that_fit": models_that_fit,
         }

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from plugins.module_utils.service.memory_budget import DEFAULT_CHECKPOINTS, DEFAULT_RESERVE
+
 REPO = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (REPO / "plugins/modules").glob("*.py"))
 USES = sorted(
@@ -81,3 +83,10 @@ def test_every_task_hands_over_an_option_whose_default_is_one(module: str) -> No
             if f"llamatower.tower.{module}" in task:
                 missing = wanted - set(task[f"llamatower.tower.{module}"] or {})
                 assert not missing, f"{path.relative_to(REPO)}: {task['name']} leaves {', '.join(sorted(missing))} out"
+
+
+def test_what_is_counted_without_a_role_is_the_role_s_default() -> None:
+    defaults = yaml.safe_load((REPO / "roles/llama_service/defaults/main.yml").read_text())
+    found = defaults["llama_service_memory_reserve_bytes"], defaults["llama_service_context_checkpoints"]
+    assert found == (DEFAULT_RESERVE, DEFAULT_CHECKPOINTS)
+    assert f"default({DEFAULT_CHECKPOINTS})" in (REPO / "roles/hugepages/defaults/main.yml").read_text()

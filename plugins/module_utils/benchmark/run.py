@@ -14,7 +14,7 @@ from ..model.gguf import GgufError, file_reader, read_header, summary
 from ..model.store import read_manifest
 from ..service.client import ServerError
 from ..service.document import Unit
-from ..service.memory_budget import available_bytes, second_copy_problem
+from ..service.memory_budget import Serving, Weighed, available_bytes, memory_budget, second_copy_problem
 from ..service.numa_policy import memory_nodes, node_cores
 from ..service.served import read_unit
 from ..service.tuned import TunedModel
@@ -47,6 +47,17 @@ def model_of(first: str) -> TunedModel:
         return {"name": manifest["name"], "sha256": [entry["sha256"] for entry in manifest["files"]]}
     marks = [f"{os.path.getsize(path)}-{os.stat(path).st_mtime_ns}" for path in model_files(first)]
     return {"name": os.path.basename(first), "sha256": marks}
+
+
+def copy_bytes(first: str, tokens: int) -> int:
+    """What llama-bench takes that has the model in memory a second time, and works on so many tokens. Of a model whose
+    headers cannot be read it is what the largest are computed in."""
+    files = model_files(first)
+    known = Weighed(sum(map(os.path.getsize, files)), None, None)
+    with contextlib.suppress(OSError, GgufError):
+        gguf = summary([read_header(*file_reader(path)) for path in files])
+        known = Weighed(known.bytes, gguf["kv"], gguf["compute"])
+    return memory_budget(known, Serving(tokens, flash_attention=False, threads=os.cpu_count() or 1))["total"]
 
 
 class Benchmark:
@@ -132,8 +143,8 @@ class Benchmark:
         """What needs the memory to itself, or at least room beside the service."""
         problem = None
         if self.unit and self.unit["active"]:
-            size = sum(os.path.getsize(path) for path in model_files(self.unit["model"]))
-            problem = second_copy_problem(size, available_bytes())
+            tokens = max(self.options["tokens"], self.options["prompt_words"])
+            problem = second_copy_problem(copy_bytes(self.unit["model"], tokens), available_bytes())
             if huge_pages(self.unit["environment"]) == "hugetlb":
                 # llama-bench would have other pages beside it, and be slower than the service for no fault of its own.
                 problem = "The service has the pool of huge pages, which has no room for a second copy of the model."

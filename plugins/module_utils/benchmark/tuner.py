@@ -28,9 +28,10 @@ from . import llama_bench
 from .document import Limits, Measurement, Tuning
 from .history import node_weights, read_history, read_tuning
 from .results import conditions_of
-from .run import build_of, model_files, model_of
+from .run import build_of, copy_bytes, model_files, model_of
 from .search import (
     GENERATED,
+    PROMPT,
     Load,
     Space,
     Step,
@@ -169,11 +170,10 @@ class Tuner:
         self.partial = f"{path}.measurements"
         self.tower = read_tower()
         self.files = model_files(self.unit["model"])
-        self.bytes = sum(os.path.getsize(file) for file in self.files)
+        self.needed_bytes = copy_bytes(self.unit["model"], GENERATED + PROMPT)
         runs = read_history(os.path.join(os.path.dirname(path), "benchmarks"))
         self.weights = node_weights(runs, memory_nodes(self.tower))
-        needed = self.bytes + self.bytes // 10
-        self.space, self.left_out = make_space(self.unit, self.tower, limits, needed, self.weights)
+        self.space, self.left_out = make_space(self.unit, self.tower, limits, self.needed_bytes, self.weights)
         self.identity = {
             "schema_version": SCHEMA_VERSION,
             "build": build_of(self.unit["binaries"]),
@@ -222,14 +222,14 @@ class Tuner:
         """Stop the service where the search has no room beside it, or could not drop the page cache."""
         unit = self.unit
         cramped = bool(
-            second_copy_problem(self.bytes, available_bytes())
+            second_copy_problem(self.needed_bytes, available_bytes())
             or unit["maps_model"]
             or self.space.loads[0][2] == "hugetlb"
         )
         if any(load[0] == "bind" for load in self.space.loads):
             # All of the model on the node where the service has its part.
             (node,) = launch("bind", self.tower).nodes
-            cramped = cramped or bool(second_copy_problem(self.bytes, node_available(node_meminfo(node))))
+            cramped = cramped or bool(second_copy_problem(self.needed_bytes, node_available(node_meminfo(node))))
         if unit["active"] and cramped:
             with stopped(unit["name"], self.lock_path):
                 yield

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple, Optional
 from ..memory.cpus import ccd_links, cpu_memory
 from ..model.document import ModelEntry
 from ..model.kv_cache import TYPES, kv_bytes, longest
-from ..service.memory_budget import Serving, Weighed, managed_bytes, memory_budget
+from ..service.memory_budget import (
+    DEFAULT_CHECKPOINTS,
+    DEFAULT_RESERVE,
+    Serving,
+    entry_weighed,
+    managed_bytes,
+    memory_budget,
+)
 from ..service.numa_policy import POLICIES
 from ..text import clean, rate, size
 from .catalog import PlanError
@@ -39,10 +46,6 @@ GPU_SHARE = (0.55, 0.83)
 # An M.2 drive read by a page fault at a time reaches less than its sequential rate: 236 MB/s were measured at worst,
 # and 1,222 with large reads (llama.cpp issue 28223); the thread counts the full rate. From a half to all of it.
 DISK_SHARE = (0.5, 1.0)
-# Bytes that stay free for the system; llama_service_memory_reserve_bytes has the same default.
-RESERVE = 4 * 2**30
-# As llama_service_context_checkpoints.
-DEFAULT_CHECKPOINTS = 8
 GPU_RESERVE = 2**30
 
 
@@ -181,7 +184,7 @@ def _cpu(entry: CpuEntry | TowerEntry, model: ModelEntry, weights: Model, use: U
     # On one node alone there is that node's memory, and one server a node has the whole model on each.
     nodes = machine.sockets if use.policy in ("bind", "per_node") else 1
     return Fit(
-        room=memory // nodes - RESERVE - model["bytes"],
+        room=memory // nodes - DEFAULT_RESERVE - model["bytes"],
         speed=said["tokens_per_second"],
         limited_by=said["limited_by"],
         why=said["why"],
@@ -204,9 +207,8 @@ def _beside(entry: MachineEntry, model: ModelEntry, context: int, kv_type: str) 
     """Bytes that a context takes beside the weights: of GPUs the KV cache, of a tower the budget of its server."""
     if entry["kind"] in ("gpu", "disk"):
         return kv_bytes(model["kv"], context, kv_type)
-    weights = Weighed(model["bytes"], model["kv"], model.get("compute"))
-    checkpoints = DEFAULT_CHECKPOINTS
-    return memory_budget(weights, Serving(context, kv_type=kv_type, checkpoints=checkpoints))["total"] - model["bytes"]
+    served = Serving(context, kv_type=kv_type, checkpoints=DEFAULT_CHECKPOINTS)
+    return memory_budget(entry_weighed(model), served)["total"] - model["bytes"]
 
 
 def _blank(entry: MachineEntry, model: ModelEntry) -> Answer:

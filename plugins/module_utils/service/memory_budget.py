@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Optional
 
 from ..model.compute_buffers import HEAP_LIMIT, compute_bytes
-from ..model.document import ComputeGeometry, KvGeometry, Manifest, PlanEntry
+from ..model.document import ComputeGeometry, KvGeometry, Manifest, ModelEntry, PlanEntry
 from ..model.kv_cache import TYPES, UBATCH, cells, checkpoint_bytes, kv_buffers
 from ..sysfs import parse_meminfo, read_text
 from ..text import size
@@ -31,6 +31,9 @@ TEXT_BYTES = 64
 # Buffers above the limit have pages of their own (settings.POOL). The heap that the others share begins and ends
 # within one, and so do the weights that are laid out anew for the CPU, which are in a buffer of their own.
 SMALL_PAGE, HEAP_PAGES = 2**21, 4
+# What stays free for the system, and the context checkpoints of a request, where nobody has set llama_service_*: as of
+# a machine that is not bought yet. tests/render/test_variables.py holds them against the role.
+DEFAULT_RESERVE, DEFAULT_CHECKPOINTS = 4 * 2**30, 8
 
 
 NOTHING: MemoryBudget = {
@@ -78,6 +81,16 @@ class Serving(NamedTuple):
 def weighed(model: Manifest | PlanEntry | None) -> Optional[Weighed]:
     """What counts of an installed model, or of one that is to be."""
     return model and Weighed(model["bytes"], model["gguf"]["kv"], model["gguf"].get("compute"))
+
+
+def entry_weighed(model: ModelEntry) -> Weighed:
+    """What counts of a model that is not there: an entry of the catalog, or what its source says."""
+    return Weighed(model["bytes"], model["kv"], model.get("compute"))
+
+
+def page_bytes(settings: Settings) -> int:
+    """The size of the pages that the buffers of a server have."""
+    return settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else SMALL_PAGE
 
 
 def _number(extra: dict[str, Any], name: str, default: int) -> int:
@@ -178,21 +191,27 @@ def budget_text(budget: MemoryBudget, context: int) -> str:
     return ", ".join(f"{size(count)} of {name}" for name, count in parts.items() if count)
 
 
+def fits(budget: MemoryBudget, settings: Settings, tower: Tower) -> bool:
+    """Whether a budget and what must stay free beside it fit the memory, as far as that is known."""
+    memory = tower["memory_bytes"]
+    return memory is None or budget["total"] + settings["reserve_bytes"] <= memory
+
+
 def memory_problem(
     model: Manifest | PlanEntry | None, settings: Settings, tower: Tower, budget: MemoryBudget
 ) -> Optional[str]:
     """One sentence where a model and what must stay free beside it do not fit the memory, else None."""
-    memory, reserve = tower["memory_bytes"], settings["reserve_bytes"]
     if _number(settings["extra"], "LLAMA_ARG_CACHE_RAM", 0) < 0:
         return (
             "LLAMA_ARG_CACHE_RAM in llama_service_extra sets the prompt cache no limit: give it a number of MiB, which "
             "the memory then has to have, or 0."
         )
-    if model is None or memory is None or budget["total"] + reserve <= memory:
+    if model is None or fits(budget, settings, tower):
         return None
+    reserve, memory = size(settings["reserve_bytes"]), size(tower["memory_bytes"])
     return (
         f"Model {model['name']} does not fit the memory: {budget_text(budget, settings['context'])}, and "
-        f"{size(reserve)} of reserve are more than {size(memory)}: choose a smaller model or quantization, or a "
+        f"{reserve} of reserve are more than {memory}: choose a smaller model or quantization, or a "
         "smaller llama_service_context."
     )
 
@@ -210,9 +229,8 @@ def available_bytes() -> int:
     return parse_meminfo(read_text("/proc/meminfo") or "").get("MemAvailable", 0)
 
 
-def second_copy_problem(model_bytes: int, available: int) -> Optional[str]:
-    """One sentence where a second copy of the model does not fit the memory that is available, else None."""
-    needed = model_bytes + model_bytes // 10 + 2**30  # KV cache and compute buffers
-    if needed <= available:
+def second_copy_problem(needed: int, available: int) -> Optional[str]:
+    """One sentence where so many bytes for a second copy of the model are more than is available, else None."""
+    if needed * (1 + ROOM) <= available:
         return None
     return f"A second copy of the model needs {size(needed)}, and {size(available)} are available beside the service."

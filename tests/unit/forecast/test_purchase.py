@@ -10,8 +10,8 @@ import pytest
 
 from plugins.module_utils.forecast import purchase
 from plugins.module_utils.forecast.catalog import PlanError
-from plugins.module_utils.forecast.purchase import RESERVE, options_of, rank
-from plugins.module_utils.service.memory_budget import Serving, Weighed, memory_budget
+from plugins.module_utils.forecast.purchase import options_of, rank
+from plugins.module_utils.service.memory_budget import DEFAULT_RESERVE, Serving, Weighed, memory_budget
 from tests.forecast_inputs import MACHINES, OPTIONS, machine, memory_channels, model, run, tower
 
 
@@ -31,7 +31,7 @@ def test_the_context_is_what_the_memory_leaves() -> None:
     """Of the modules the kernel has 98 %, and the server takes what its budget says."""
     large = model("llama-3.1-405b")
     taken = memory_budget(Weighed(large["bytes"], large["kv"], None), Serving(20_000, checkpoints=8))["total"]
-    build = machine("epyc-9124-2s") | {"memory_bytes": math.ceil((taken + RESERVE) / 0.98)}
+    build = machine("epyc-9124-2s") | {"memory_bytes": math.ceil((taken + DEFAULT_RESERVE) / 0.98)}
     assert answer(build, large)["context"] == 20_000
     assert answer(build, large, kv_type="q8_0")["context"] > 20_000 * 1.8
     assert answer(build, large, context=20_001)["fits"] is False

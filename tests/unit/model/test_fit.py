@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which models fit a disk and a memory, and which of the catalog would."""
+"""Which models fit a disk, and what the catalog says of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from plugins.module_utils.forecast.roofline import model_of
 from plugins.module_utils.model.declaration import declaration_problems
 from plugins.module_utils.model.document import ModelEntry
-from plugins.module_utils.model.fit import disk_problem, models_that_fit, suggestion, undeclared_problem
+from plugins.module_utils.model.fit import disk_problem, undeclared_problem
 from plugins.module_utils.model.kv_cache import kv_bytes
 
 GB = 10**9
@@ -58,20 +58,3 @@ def test_every_model_of_the_catalog_can_be_declared(catalog: list[ModelEntry]) -
         assert model["active_parameters"] <= model["parameters"]
         assert (model["context"] or 0) > 8192
         assert kv_bytes(model["kv"], 8192) > 0
-
-
-@pytest.mark.parametrize("gigabytes", [4, 8, 16, 64, 384, 1024])
-def test_suggestions_fit_and_can_be_pasted(catalog: list[ModelEntry], gigabytes: int) -> None:
-    memory = gigabytes * GB
-    fitting = models_that_fit(catalog, memory, GB)
-    assert fitting
-    assert all(model["bytes"] + kv_bytes(model["kv"], 8192) + GB <= memory for model in fitting)
-    assert [model["bytes"] for model in fitting] == sorted((model["bytes"] for model in fitting), reverse=True)
-    said = suggestion(catalog, memory, GB)
-    pasted = yaml.safe_load(said[said.index("model_store_models:") :].partition("\n\n")[0])["model_store_models"]
-    assert declaration_problems(pasted) == []
-    assert pasted[0]["name"] == fitting[0]["name"]
-
-
-def test_where_nothing_fits_that_is_said(catalog: list[ModelEntry]) -> None:
-    assert "none of the catalog fits 500 MB" in suggestion(catalog, GB // 2, 0)

@@ -73,8 +73,8 @@ def test_the_time_that_it_used_is_told_where_systemd_counts_it() -> None:
 
 
 def test_a_second_copy_that_does_not_fit_is_refused_with_the_figures() -> None:
-    assert second_copy_problem(10 * 10**9, 100 * 10**9) is None
-    assert "111.1 GB" in str(second_copy_problem(100 * 10**9, 90 * 10**9))
+    assert second_copy_problem(90 * 10**9, 100 * 10**9) is None
+    assert "100.0 GB" in str(second_copy_problem(100 * 10**9, 100 * 10**9))
 
 
 class Starting:
