@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from typing import Callable
+from typing import Callable, Optional
 
 from .files import make_directory
 from .text import utc
@@ -29,10 +29,11 @@ def nobody_waits(_holder: str) -> None:
 @contextlib.contextmanager
 def locked(
     path: str, what: str, seconds: float, waiting: Callable[[str], None] = nobody_waits, pause: float = 0.1
-) -> Iterator[None]:
+) -> Iterator[int]:
     """Hold the lock at a path for ``what`` is done, after waiting for another holder for at most so many seconds.
 
-    ``waiting`` hears who that is meanwhile. Raises :class:`HeldError` where it goes on for longer.
+    ``waiting`` hears who that is meanwhile. Raises :class:`HeldError` where it goes on for longer. What is yielded is
+    the lock's descriptor: a process that inherits it holds the lock, too.
     """
     make_directory(os.path.dirname(path))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -50,12 +51,23 @@ def locked(
         lock.truncate()
         lock.write(f"{what}, process {os.getpid()} since {utc()}")
         lock.flush()
-        yield
+        yield descriptor
 
 
-def _taken(descriptor: int) -> bool:
+def _taken(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def held(path: str) -> Optional[bool]:
+    """Whether somebody has the lock; None for who may not know: locks are their owner's, and root's."""
+    try:
+        with open(path, encoding="utf-8") as lock:
+            return not _taken(lock.fileno(), fcntl.LOCK_SH)
+    except PermissionError:
+        return None
+    except OSError:
+        return False

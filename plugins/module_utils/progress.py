@@ -9,13 +9,14 @@ the job starts should inherit the lock (``pass_fds=[progress.fileno()]``), since
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import math
 import os
 import time
 from types import TracebackType
-from typing import Any, Optional, TypedDict
+from typing import Optional, TypedDict
 
-from .files import make_directory, read_json, write_json
+from .files import read_json, write_json
+from .lock import held, locked
 from .text import duration, size
 
 # The file is for people who watch; more often than this is wasted work.
@@ -49,13 +50,6 @@ class ProgressInfo(TypedDict):
     line: Optional[str]
 
 
-def _private(path: str, flags: int) -> int:
-    """Open a lock, also one that was made for all: whoever can read a file can lock it, and keep a job waiting."""
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)
-    return descriptor
-
-
 class Progress:
     """The progress of this job. Use as a context manager: entering waits for the lock.
 
@@ -65,14 +59,13 @@ class Progress:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._lock: Any = None
+        self._lock = contextlib.ExitStack()
+        self._descriptor = -1
         self._state: ProgressState | None = None
         self._written = 0.0
 
     def __enter__(self) -> Progress:
-        make_directory(os.path.dirname(self.path))
-        self._lock = open(f"{self.path}.lock", "a", opener=_private, encoding="utf-8")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._descriptor = self._lock.enter_context(locked(f"{self.path}.lock", "a job", math.inf))
         self._forget()  # what a job told that was killed
         return self
 
@@ -88,8 +81,7 @@ class Progress:
 
     def fileno(self) -> int:
         """The descriptor of the lock."""
-        descriptor: int = self._lock.fileno()
-        return descriptor
+        return self._descriptor
 
     def tell(self, label: str, done: int = 0, total: int = 0, unit: str = "") -> None:
         """Write how far the job is; calls in quick succession under one label and unit are passed over."""
@@ -122,17 +114,8 @@ def disk_problem(directory: str, error: OSError) -> str:
 
 
 def job_running(path: str) -> Optional[bool]:
-    """Whether a job holds the lock; None for who may not know: locks are their owner's, and root's."""
-    try:
-        with open(f"{path}.lock", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except PermissionError:
-        return None
-    except OSError:
-        return False
-    return False
+    """Whether a job is at it; None for who may not know."""
+    return held(f"{path}.lock")
 
 
 def read(path: str) -> ProgressState | None:

@@ -42,7 +42,6 @@ OWNERS = {
     "LLAMA_ARG_THREADS_BATCH": "llama_service_threads_batch",
     "LLAMA_ARG_FLASH_ATTN": "llama_service_flash_attention",
     "LLAMA_ARG_NUMA": "llama_service_numa_policy",
-    "LLAMATOWER_NODE": "llama_service_numa_node",
     "LLAMA_ARG_LOAD_MODE": "llama_service_load_mode",
     **{name: "llama_service_load_mode" for names in OLD_LOAD_MODES.values() for name in names},
     "GLIBC_TUNABLES": "llama_service_huge_pages",
