@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional
 
 from ..lock import locked
 from ..progress import Progress
+from ..text import utc
 from . import unit_files
 from .deployment import LOCK, Deployment, Instance, SwitchRecord
 from .prepare import prune, write_down
@@ -55,6 +56,8 @@ class Deploying:
     def __init__(self, instance: Instance, group: int, keep: int, what: str, progress: Progress) -> None:
         self.instance, self.group, self.keep = instance, group, keep
         self.what, self.progress = what, progress
+        # A second run for the instance waits for the lock of the progress, and its user sees these lines.
+        self.since = f"{what} since {utc()}"
         self.unit = f"llamatower-switch@{instance.name}.service"
 
     def carry_out(self, wanted: Callable[[], tuple[Deployment, str]]) -> dict[str, Any]:
@@ -108,5 +111,6 @@ class Deploying:
             loaded = sum(resident_bytes(main_pid(unit)) for unit in unit_files.units_of(now))
             total = now["model"]["bytes"] * len(now["units"])
             back = "" if wanted == identity else "going back: "
-            self.progress.tell(f"{back}loading {now['model']['name']}:", min(loaded, total), total, "bytes")
+            label = f"{self.since}: {back}loading {now['model']['name']}:"
+            self.progress.tell(label, min(loaded, total), total, "bytes")
             time.sleep(1)
