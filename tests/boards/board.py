@@ -13,6 +13,7 @@ A description is what the virtual tower's profiles have under ``board``::
     dimm: {size_gib: 32, type: DDR5, rated_mts: 4800, configured_mts: 4800, ranks: 1, manufacturer: …, part_number: …}
     empty: [DIMM_P1_R0]                # slots without a DIMM, by locator, or by bank and locator
     absent: [1]                        # sockets without a CPU (default: none)
+    counted: 32                        # slots by the firmware's count (default: those that are listed)
 
 Offsets are those of DMTF DSP0134 3.7.
 """
@@ -121,7 +122,7 @@ def structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
         (2, structure(2, 0x0200, struct.pack("<BBBBBBBHBB", 1, 2, 0, 0, 0, 9, 0, 0x0300, 10, 0), vendor, product)),
     ]
     found += [(4, _processor(number, board)) for number in range(sockets)]
-    count = sockets * channels * slots
+    count = board.get("counted", sockets * channels * slots)
     found.append((16, structure(16, 0x1000, struct.pack("<BBBIHH", 3, 3, 6, 0x80000000, 0xFFFE, count) + bytes(8))))
     name = board["scheme"] if callable(board["scheme"]) else SCHEMES[board["scheme"]]
     left = set(board.get("empty", []))

@@ -17,7 +17,9 @@ from .bounds import bounds_of_sockets
 from .channel_advice import channel_advice
 from .cpus import CpuMemory, cpu_memory
 from .document import Dimm, MemoryChannels, Socket
-from .locate import NO_ANSWER, Answer, Location, dram, locate
+from .listing import dram, listing_of
+from .locate import NO_ANSWER, Answer, Location, locate
+from .slot_names import rules_for
 from .smbios import Machine, MemoryDevice, Processor
 
 # What VMware calls all slots, also of guests that show the names of their host (SMBIOS.reflectHost).
@@ -168,12 +170,14 @@ def _count(
         answer = Answer("width", "high" if sure else "low", {})
     else:
         server = memory is None or memory.server or "PowerEdge" in machine.product
-        located = locate(machine, devices, cpus, channels, server)
-        if located:
+        rules = rules_for(machine)
+        listing = listing_of(machine, rules, cpus, channels)
+        located = locate(rules, listing, server)
+        if located.places:
             for socket in sockets:
                 _count_located(socket, located, devices)
             return located
-        bounds = bounds_of_sockets(machine, devices, cpus, channels)
+        bounds = bounds_of_sockets(rules, listing, undecided=located.rule is not None)
         for socket in sockets:
             _count_bounds(socket, bounds[socket["socket"]])
         answer = Answer("bounds", "high", {})

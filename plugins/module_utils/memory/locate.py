@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from .document import Confidence
-from .slot_names import MOST_SLOTS, NAMELESS, Place, Rule, means_so, place_of, rules_for
-from .smbios import Machine, MemoryDevice, Processor
-
-# Records that are memory, but not the DIMMs that a model lies in. A CPU's own HBM is not on its channels.
-NOT_DRAM = re.compile(r"Flash|ROM|non-volatile|NVDIMM|persistent|HBM", re.I)
-NOT_A_SLOT = re.compile(r"CXL|System ROM|BIOS|SPI", re.I)
+from .listing import Listing
+from .slot_letters import by_length, several_nodes_a_channel, sockets_by_letter, sockets_by_node
+from .slot_names import MOST_SLOTS, NAMELESS, Place, Rule, means_so, place_of
+from .slot_numbers import groups_by_number
+from .smbios import Processor
 
 
 class Location(NamedTuple):
@@ -40,90 +38,52 @@ class Answer(NamedTuple):
 NO_ANSWER = Answer(None, "none", {})
 
 
-def dram(machine: Machine) -> list[MemoryDevice]:
-    """The places for the memory of the system, whether there is a DIMM or not."""
-    others = {array.handle for array in machine.arrays if not array.system}
-    return [
-        device
-        for device in machine.devices
-        if device.array not in others
-        and not NOT_DRAM.search(device.type or "")
-        and not NOT_A_SLOT.search(f"{device.locator} {device.bank}")
-    ]
+def locate(rules: list[Rule], listing: Listing, server: bool) -> Answer:
+    """By the first rule that fits. What numbers alone mean is known of servers only.
 
-
-def locate(
-    machine: Machine,
-    devices: list[MemoryDevice],
-    cpus: list[Processor],
-    channels: Optional[int],
-    server: bool,
-) -> Optional[Answer]:
-    """The first rule that fits, or None. What numbers alone mean is known of servers only."""
-    for rule in rules_for(machine):
-        if rule.order in ("channel", "slot") and not server:
+    Without an answer, its rule is the one that reads the names and cannot tell sockets or channels by them.
+    """
+    undecided: Optional[str] = None
+    for rule in rules:
+        # Where a rule reads a socket that it cannot rank, those that read none must not pass over it.
+        if (rule.order in ("channel", "slot") and not server) or (undecided and not rule.reads_socket):
             continue
-        places = _apply(rule, devices, cpus, channels)
-        if not places or _contradicts(places, devices, cpus):
+        named = _named(rule, listing)
+        if not named or not means_so(rule, list(named.values()), listing.channels):
             continue
-        agrees = _agrees(places, channels)
+        places = _by_channel(rule, named, listing) if rule.order == "own" else _by_number(rule, named, listing)
+        if places is None:
+            undecided = undecided or rule.name
+        if places and rule.phantoms:
+            places = _without_phantoms(places, listing)
+        if not places or _contradicts(places, listing):
+            continue
+        agrees = _agrees(places, listing.channels)
         if agrees is not None:
             return Answer(rule.name, "certain" if agrees and rule.order == "own" else "high", places)
-    return None
+    return NO_ANSWER._replace(rule=undecided)
 
 
-def sockets_of(labels: list[str], populated: set[str], cpus: list[Processor], node: bool) -> Optional[dict[str, int]]:
+def sockets_of(labels: list[str], populated: set[str], cpus: list[Processor]) -> Optional[dict[str, int]]:
     """Rank the socket labels of a board onto its CPUs, whether it counts from 0 or from 1."""
-    ordered = _by_length(labels)
+    ordered = by_length(set(labels))
     filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
     if len(ordered) == len(cpus):
         return dict(zip(ordered, range(len(ordered))))
     if len(ordered) < len(cpus):
         # The slots of absent CPUs are not listed; otherwise nobody can tell whose slots are missing.
         return dict(zip(ordered, filled)) if len(ordered) == len(filled) else None
-    if node or len(cpus) > 1:
+    if len(cpus) > 1:
         return None
     # Boards for one CPU list the slots of a second one that they do not have.
     used = [label for label in ordered if label in populated]
     return dict(zip(used, filled)) if len(used) <= len(filled) else None
 
 
-def _apply(
-    rule: Rule, devices: list[MemoryDevice], cpus: list[Processor], channels: Optional[int]
-) -> Optional[dict[int, Location]]:
-    """Where a rule puts the devices, or None where it does not fit this machine."""
-    named = _named(rule, devices)
-    if not named or not means_so(rule, list(named.values()), channels):
-        return None
-    if rule.order == "own" and any(place.socket is None for place in named.values()):
-        return _by_letters(named, cpus, channels)
-    labels = {str(place.socket) for place in named.values()}
-    used = {str(place.socket) for index, place in named.items() if devices[index].size_bytes}
-    sockets = sockets_of(list(labels), used, cpus, any(place.node for place in named.values()))
-    if sockets is None:
-        return None
-    result: dict[int, Location] = {}
-    for label, socket in sockets.items():
-        mine = [index for index, place in named.items() if str(place.socket) == label]
-        if rule.order == "own":
-            for index in mine:
-                result[index] = Location(socket, str(named[index].channel), named[index].slot or 0)
-            continue
-        if not channels:
-            return None
-        groups = _numbered(rule, mine, {index: named[index].number or 0 for index in mine}, devices, channels)
-        if groups is None:
-            return None
-        for group in groups:
-            name = _joined([devices[index].locator for index in group])
-            result.update({index: Location(socket, name, slot) for slot, index in enumerate(group)})
-    return result
-
-
-def _named(rule: Rule, devices: list[MemoryDevice]) -> Optional[dict[int, Place]]:
+def _named(rule: Rule, listing: Listing) -> Optional[dict[int, Place]]:
     """What a rule reads in the names of the devices; None where it does not fit one that has a name or a DIMM."""
     named: dict[int, Place] = {}
-    for index, device in enumerate(devices):
+    for index, device in enumerate(listing.devices):
         place = place_of(rule, device)
         if place:
             named[index] = place
@@ -134,60 +94,76 @@ def _named(rule: Rule, devices: list[MemoryDevice]) -> Optional[dict[int, Place]
     return named if len(set(whole)) == len(whole) else None
 
 
-def _by_letters(
-    named: dict[int, Place], cpus: list[Processor], channels: Optional[int]
-) -> Optional[dict[int, Location]]:
-    """Where devices are whose names have a channel and no socket: the letters may go on from CPU to CPU."""
-    letters = _by_length({str(place.channel) for place in named.values()})
-    filled = [index for index, cpu in enumerate(cpus) if cpu.populated]
-    if len(cpus) == 1 or (channels is None and len(filled) == 1):
-        owner = dict.fromkeys(letters, filled[0] if filled else 0)
-    elif channels and len(letters) == channels * len(cpus):
-        owner = {letter: position // channels for position, letter in enumerate(letters)}
-    elif channels and len(filled) == 1 and len(letters) == channels:
-        owner = dict.fromkeys(letters, filled[0])
-    else:
-        return None
-    return {
-        index: Location(owner[str(place.channel)], str(place.channel), place.slot or 0)
-        for index, place in named.items()
-    }
-
-
-def _numbered(
-    rule: Rule, listed: list[int], numbers: dict[int, int], devices: list[MemoryDevice], channels: int
-) -> Optional[list[list[int]]]:
-    """The slots of each channel of a socket, from their numbers; None where these do not tell it."""
-    mine = sorted(listed, key=lambda index: numbers[index])
-    lowest, highest = numbers[mine[0]], numbers[mine[-1]]
-    each = max(len(mine) // channels, 1)
-    if rule.order == "channel":
-        if highest - lowest + 1 != len(mine) or (len(mine) % channels and len(mine) > channels):
-            return None
-        result = _groups(mine, each)
-    else:
-        # What is not listed leaves a gap, not another numbering. Where not every channel has a second slot, first slots
-        # can be told as long as the others, whose channels cannot, add nothing.
-        first = [index for index in mine if numbers[index] <= channels]
-        if highest > channels and highest % channels:
-            full = len(first) == channels and all(devices[index].size_bytes for index in first)
-            if not full and any(devices[index].size_bytes for index in mine[len(first) :]):
+def _by_channel(rule: Rule, named: dict[int, Place], listing: Listing) -> Optional[dict[int, Location]]:
+    """Where devices are whose names have a channel of their own, and a socket, a node or neither."""
+    sockets: Optional[dict[int, int]]
+    if any(place.socket is None for place in named.values()):
+        sockets = sockets_by_letter(named, listing)
+    elif any(place.node for place in named.values()):
+        sockets = sockets_by_node(named, listing)
+        if sockets and several_nodes_a_channel(named):
+            if not _starts_anew(named):
                 return None
-            mine = first
-        if not lowest:
+            named = {
+                index: place._replace(channel=f"NODE {place.socket} {place.channel}") for index, place in named.items()
+            }
+    else:
+        sockets = _labeled(named, listing)
+    if sockets is None:
+        return None
+    places = {
+        index: Location(sockets[index], str(place.channel), place.slot or 0)
+        for index, place in named.items()
+        if index in sockets
+    }
+    if rule.repeats and not (listing.all_of(named) and listing.shows_empty) and not _agrees(places, listing.channels):
+        return None
+    return places
+
+
+def _starts_anew(named: dict[int, Place]) -> bool:
+    """Whether each channel that several nodes have is one of its own on each, by a slot that all of these have."""
+    slots: dict[tuple[Optional[str], Optional[int]], set[Optional[str]]] = {}
+    for place in named.values():
+        slots.setdefault((place.channel, place.slot), set()).add(place.socket)
+    return any(len(mine) > 1 for mine in slots.values())
+
+
+def _by_number(rule: Rule, named: dict[int, Place], listing: Listing) -> Optional[dict[int, Location]]:
+    """Where devices are whose names have a socket and a number."""
+    sockets = _labeled(named, listing)
+    if sockets is None or (rule.guess and not listing.all_of(named)):
+        return None
+    numbers = {index: place.number or 0 for index, place in named.items()}
+    result: dict[int, Location] = {}
+    for socket in sorted(set(sockets.values())):
+        groups = groups_by_number(rule, socket, sockets, numbers, listing)
+        if groups is None:
             return None
-        by_number: dict[int, list[int]] = {}
-        for index in mine:
-            by_number.setdefault((numbers[index] - 1) % channels, []).append(index)
-        result = list(by_number.values())
-    # Boards that number the slots of a channel one after the other list them so; where they do not, who knows.
-    by_position = {frozenset(group) for group in _groups(listed, each)}
-    return result if rule.order == "slot" or {frozenset(group) for group in result} == by_position else None
+        for group in groups:
+            name = _joined([listing.devices[index].locator for index in group])
+            result.update({index: Location(socket, name, slot) for slot, index in enumerate(group)})
+    return result if not rule.guess or _fits_the_filled(result, numbers, listing) else None
 
 
-def _by_length(labels: Iterable[str]) -> list[str]:
-    """Labels in the order that people count: 2 before 10, Z before AA."""
-    return sorted(labels, key=lambda label: (len(label), label))
+def _labeled(named: dict[int, Place], listing: Listing) -> Optional[dict[int, int]]:
+    """The socket of each device by its label; without those of a CPU that the board has no socket for."""
+    used = {str(place.socket) for index, place in named.items() if listing.devices[index].size_bytes}
+    sockets = sockets_of([str(place.socket) for place in named.values()], used, listing.cpus)
+    if sockets is None:
+        return None
+    return {index: sockets[str(place.socket)] for index, place in named.items() if str(place.socket) in sockets}
+
+
+def _fits_the_filled(places: dict[int, Location], numbers: dict[int, int], listing: Listing) -> bool:
+    """Whether the slots that are filled are in no fewer channels than if neighbors in number shared one.
+
+    People fill all channels first: where the other meaning gives more of them, the numbers may mean that.
+    """
+    filled = [index for index in places if listing.devices[index].size_bytes]
+    each = -(-max(numbers.values()) // (listing.channels or 1))
+    neighbors = {(places[index].socket, (numbers[index] - 1) // each) for index in filled}
+    return len({places[index][:2] for index in filled}) >= len(neighbors)
 
 
 def _joined(locators: list[str]) -> str:
@@ -196,17 +172,24 @@ def _joined(locators: list[str]) -> str:
     return "+".join([locators[0], *(name[len(prefix) :] if name.startswith(prefix) else name for name in locators[1:])])
 
 
-def _groups(indexes: list[int], each: int) -> list[list[int]]:
-    return [indexes[start : start + each] for start in range(0, len(indexes), each)]
+def _without_phantoms(places: dict[int, Location], listing: Listing) -> dict[int, Location]:
+    """Firmware for CPUs of eight channels lists all on boards for four, which wire every second one."""
+    names = by_length({place.channel for place in places.values()})
+    used = {names.index(places[index].channel) % 2 for index in places if listing.devices[index].size_bytes}
+    if len(listing.cpus) != 1 or len(names) != len(places) or len(names) != 2 * (listing.channels or 0):
+        return places
+    wired = names[used.pop() :: 2] if len(used) == 1 else names
+    return {index: place for index, place in places.items() if place.channel in wired}
 
 
-def _contradicts(places: dict[int, Location], devices: list[MemoryDevice], cpus: list[Processor]) -> bool:
+def _contradicts(places: dict[int, Location], listing: Listing) -> bool:
     """Whether two slots have one name, a channel would have more slots than any board's, or an absent CPU has memory:
     what the rule takes for its label is a part of another CPU.
     """
+    devices = listing.devices
     names = [(devices[index].locator, devices[index].bank) for index in places if devices[index].size_bytes]
     slots = Counter((place.socket, place.channel) for place in places.values())
-    absent = {index for index, cpu in enumerate(cpus) if not cpu.populated}
+    absent = {index for index, cpu in enumerate(listing.cpus) if not cpu.populated}
     return (
         len(set(names)) < len(names)
         or any(count > MOST_SLOTS for count in slots.values())

@@ -35,10 +35,29 @@ class Rule(NamedTuple):
     example: str
     trap: str
 
+    @property
+    def reads_socket(self) -> bool:
+        return bool(re.search(r"\(\?P<[sk]>", self.locator + self.bank))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether some firmware gives two channels one name, which only a list of all slots shows."""
+        return self.name == "p-node-channel"
+
+    @property
+    def phantoms(self) -> bool:
+        """Whether some firmware lists channels that the board does not wire."""
+        return self.name == "agesa-channel"
+
+    @property
+    def guess(self) -> bool:
+        """Whether the meaning is another vendor's, so that the slots that are filled have to fit it."""
+        return self.name == "letter-many-numbers"
+
 
 # The parts of names that say everything, however they are written: CPU0_C0D0, SOCKET 0 CHANNEL 0 DIMM 0, P1_CHA_DIMM1.
 SOCKET = r"(?i:CPU|PROC|SOCKET|P)[-_ ]?(?P<s>\d)[-_ ]?"
-NODE = r"(?:NODE|CPU) ?(?P<k>\d)[-_ ]?"
+NODE = r"_?(?i:NODE|CPU) ?(?P<k>\d)[-_ ]?"
 CHANNEL = r"(?i:CHANNEL|CH|C)[-_ ]?(?P<c>\d+|[A-X])[-_ ]?"
 SLOT = r"(?i:DIMM|SLOT|D)[-_ ]?(?P<d>\d)"
 
@@ -48,8 +67,8 @@ RULES = tuple(Rule(*row) for row in (
     # name, vendor, locator, bank locator, order, example, trap
     ("dell-letter-number", r"Dell", r"^(?:DIMM[_ ]?)?(?P<s>[A-H])(?P<n>\d{1,2})$", r"", "slot",
      "A1 ~", "the letter is the socket, and numbers go over all channels before a channel's second slot"),
-    ("letter-many-numbers", r"^\W*$", r"^(?P<s>[A-H])(?P<n>\d{1,2})$", r"^$", "slot",
-     "A1 … A16 ~", "Dell's, where the vendor was left out; only with more numbers than a channel has slots"),
+    ("letter-many-numbers", r"^(?!.*\bDell)", r"^(?P<s>[A-H])(?P<n>\d{1,2})$", r"^$", "slot",
+     "A1 … A16 ~", "Dell's under another name; only with more numbers than a channel has slots"),
     ("dell-number-cpu", r"Dell", r"^DIMM(?P<n>\d+)_CPU(?P<s>\d)$", r"", "listed",
      "DIMM1_CPU1 ~", "not in the order of the numbers"),
     ("dell-number", r"Dell.*Precision", r"^DIMM(?P<n>\d+)$", r"^$", "listed",
@@ -70,10 +89,12 @@ RULES = tuple(Rule(*row) for row in (
      "CPU0_C0D0 ~ NODE 0", ""),
     ("cpu-dimm-number", r"^(?!.*\bDell)", r"^CPU(?P<s>\d)[-_ ]?DIMM[_ ]?(?P<n>\d+)$", r"", "channel",
      "CPU0-DIMM1 ~ CPU0", "numbers continue on CPU 2 of some"),
-    ("cpu-letter", r"", r"^CPU(?P<s>\d)[-_ .]?(?:MC\d_)?(?:DIMM)?[-_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own",
+    ("cpu-letter", r"", r"^CPU(?P<s>\d)[-_ .]?(?:DIMM)?[-_ ]?(?P<c>[A-X])(?P<d>\d)?$", r"", "own",
      "CPU0.A0 ~ BANK 0", "a node may be a quarter of a CPU"),
     ("cpu-controller-letter", r"", r"^CPU(?P<s>\d)[_ .]?(?P<c>MC\d_(?:DIMM)?[_ ]?[A-X])(?P<d>\d)?$", r"", "own",
-     "CPU0_MC0_DIMM_A0 ~ NODE 0", "letters that start anew on each controller"),
+     "CPU0_MC0_DIMM_A0 ~ NODE 0", "letters may start anew on each controller"),
+    ("cpu-letter-bank", r"", r"", r"^CPU(?P<s>\d)[-_ .](?P<c>[A-X])(?P<d>\d)$", "own",
+     "DIMM_5 ~ CPU1_A1", "locators repeat on every CPU"),
     ("node-in-full", r"", rf"^{NODE}{CHANNEL}{SLOT}\b", r"", "own",
      "NODE 0 CHANNEL 0 DIMM 0 (A0) ~ NODE 0", ""),
     ("huawei-digits", r"", r"^DIMM(?P<s>\d)(?P<c>\d)(?P<d>\d)(?:\(\w\))?(?: J\d+)?$", r"^_?(?:Node|SOCKET)", "own",
@@ -102,7 +123,8 @@ RULES = tuple(Rule(*row) for row in (
      "ChannelA-DIMM0 ~ BANK 0", "letters may continue on socket 2"),
     ("letter-of-node", r"", r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$", rf"^{NODE}$", "own",
      "DIMM_A1 ~ NODE 0", "letters may start anew on every CPU"),
-    ("letter-node-socket", r"", r"^(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$", r"", "own",
+    ("letter-node-socket", r"", r"^(?!J\d)(?:DIMM|DDR\d)?[_ ]?(?P<c>[A-X])(?P<d>\d)$",
+     r"^(?!.*(?i:SOCKET|CPU|PROC))(?!NODE ?\d$)", "own",
      "DIMM_A1 ~ NODE 0 CHANNEL 0 DIMM 0", "letters may continue on socket 2, and leave out the I"),
     ("bank-in-full", r"", r"", rf"^{SOCKET}{CHANNEL}{SLOT}$", "own",
      "J27 ~ SOCKET 0 CHANNEL 0 DIMM 0", ""),
@@ -156,7 +178,7 @@ def means_so(rule: Rule, places: list[Place], channels: Optional[int]) -> bool:
     two channels have a pair of DIMM1A and DIMM1B.
     """
     if rule.name == "letter-many-numbers":
-        return max(place.number or 0 for place in places) > MOST_SLOTS
+        return max(place.number or 0 for place in places) > MOST_SLOTS and (channels or 3) > 2
     if rule.name == "p-digit-letter":
         return (channels or 0) > 2
     if rule.name == "letter-node-socket":

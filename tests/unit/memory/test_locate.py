@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -13,133 +11,7 @@ from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.smbios import read_table
 from tests.boards.board import BOARD, structures
 from tests.boards.described import CORE, GOLD, counts, named
-
-L = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Fujitsu's, which has no I.
-WITHOUT_I = L.replace("I", "")
-CPUS = {
-    "genoa": ("AMD EPYC 9654 96-Core Processor", 12),
-    "milan": ("AMD EPYC 7543 32-Core Processor", 8),
-    "spr": ("Intel(R) Xeon(R) Gold 6430", 8),
-    "clx": ("Intel(R) Xeon(R) Gold 6230 CPU @ 2.10GHz", 6),
-    "e5": ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", 4),
-    "westmere": ("Intel(R) Xeon(R) CPU           X5670  @ 2.93GHz", 3),
-    "core": ("13th Gen Intel(R) Core(TM) i7-13700K", 2),
-    "strange": ("Mystery 9000", 8),
-}
-SERVERS = ("genoa", "milan", "spr", "clx", "e5")
-SLOT = tuple[int, int, int]
-
-
-class Naming(NamedTuple):
-    """How a board prints its slots: from socket, channel, slot, channels of a socket and slots of a channel.
-
-    ``complete`` says that whatever slots are filled, the names tell their channels.
-    """
-
-    vendor: str
-    cpus: tuple[str, ...]
-    sockets: tuple[int, ...]
-    slots: tuple[int, ...]
-    name: Callable[[int, int, int, int, int], tuple[str, str]]
-    complete: bool = True
-
-
-# fmt: off
-NAMINGS = {
-    "supermicro": Naming("Supermicro", (*SERVERS, "strange"), (2,), (1, 2), lambda s, c, d, n, e: (
-        f"P{s + 1}-DIMM{L[c]}{d + 1}", f"P{s}_Node0_Channel{c:X}_Dimm{d}")),
-    "supermicro, banks repeat": Naming("Supermicro", ("spr", "clx"), (1,), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM{L[c]}{d + 1}", f"P0_Node{c // 2 % 2}_Channel{c % 2}_Dimm{d}")),
-    "supermicro, letters go on": Naming("Supermicro", ("e5",), (2,), (1, 2, 3), lambda s, c, d, n, e: (
-        f"P{s + 1}_DIMM{L[s * n + c]}{d + 1}", f"P{s}_Node{s}_Channel{c}_Dimm{d}")),
-    "supermicro, digit first": Naming("Supermicro", ("westmere",), (2,), (1, 2, 3), lambda s, c, d, n, e: (
-        f"P{s + 1}-DIMM{c + 1}{L[d]}", f"BANK {c * e + d}")),
-    "gigabyte": Naming("Giga Computing", ("genoa", "milan", "clx"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM_P{s}_{L[s * n + c]}{d}", f"BANK {d}")),
-    "agesa": Naming("Other", ("genoa", "milan", "strange"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM {d}", f"P{s} CHANNEL {L[c]}")),
-    "cpu and letter": Naming("ASUSTeK", (*SERVERS, "strange"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"CPU{s + 1}_DIMM_{L[c]}{d + 1}", f"NODE {s * 2 + c // 3}")),
-    "letters of each controller": Naming("ODM", SERVERS, (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"CPU{s}_MC{c // 2}_DIMM_{L[c % 2]}{d}", f"NODE {s}")),
-    "letters of each node": Naming("ODM", SERVERS, (2,), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM_{L[c]}{d + 1}", f"NODE {s}")),
-    "letters of half a CPU": Naming("ODM", ("spr", "clx"), (2,), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM_{L[c % (n // 2)]}{d + 1}", f"NODE {s * 2 + c // (n // 2)}"), complete=False),
-    "letters go on": Naming("ASUSTeK", ("clx", "e5"), (1, 2), (1, 2, 3), lambda s, c, d, n, e: (
-        f"DIMM_{WITHOUT_I[s * n + c]}{d + 1}", f"NODE {s + 1}")),
-    "in full": Naming("ODM", (*SERVERS, "strange"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"CPU{s + 1}_CH{c + 1}_D{d}", f"NODE {s}")),
-    "in full with letters": Naming("ODM", SERVERS, (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"CPU{s}_CH_{L[c]}_DIMM_{d}", f"NODE {s}")),
-    "in full by the bank": Naming("ODM", SERVERS, (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"J{s * 100 + c * 4 + d}", f"SOCKET {s} CHANNEL {c} DIMM {d}")),
-    "nodes in full": Naming("ODM", ("spr", "clx"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"J{s * 100 + c * 4 + d}", f"NODE {s * 2 + c // (n // 2)} CHANNEL {c % (n // 2)} DIMM {d}"), complete=False),
-    "banks alone, which repeat": Naming("ODM", ("spr",), (1,), (1, 2), lambda s, c, d, n, e: (
-        f"SLOT {c * e + d}", f"P0_Node{c // 2 % 2}_Channel{c % 2}_Dimm{d}"), complete=False),
-    "dell": Naming("Dell Inc.", ("spr", "milan", "clx", "e5"), (1, 2), (1, 2, 3), lambda s, c, d, n, e: (
-        f"{L[s]}{d * n + c + 1}", "Not Specified")),
-    "letter of the socket": Naming("ODM", ("e5", "spr"), (2,), (2,), lambda s, c, d, n, e: (
-        f"{L[s]}{c * e + d}", "Not Specified"), complete=False),
-    "hpe": Naming("HPE", ("spr", "milan", "clx", "e5"), (1, 2), (1, 2, 3), lambda s, c, d, n, e: (
-        f"PROC {s + 1} DIMM {c * e + d + 1}", "Not Specified")),
-    "lenovo": Naming("Lenovo", ("spr", "milan", "clx"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM {(s * n + c) * e + d + 1}", f"CPU {s + 1}")),
-    "huawei": Naming("Huawei", ("milan", "clx"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM{s}{c}{d}({L[c]})", f"_Node{s}_Channel{c}_Dimm{d}")),
-    "oracle": Naming("Oracle", ("e5", "spr"), (1, 2), (1, 2), lambda s, c, d, n, e: (
-        f"D{c * e + d}", f"/SYS/MB/P{s}"), complete=False),
-    "two controllers with letters": Naming("MSI", ("core",), (1,), (1, 2), lambda s, c, d, n, e: (
-        f"Controller{c}-DIMM{L[c]}{d + 1}", f"BANK {d}")),
-    "two controllers with one letter": Naming("MSI", ("core",), (1,), (1, 2), lambda s, c, d, n, e: (
-        f"Controller{c}-DIMMA{d + 1}", f"BANK {d}")),
-    "one letter for all slots": Naming("Other", ("core",), (1,), (1, 2), lambda s, c, d, n, e: (
-        f"A{c * e + d}", f"Bank{2 * (c * e + d)}/{2 * (c * e + d) + 1}"), complete=False),
-    "numbers alone": Naming("HP", ("core",), (1,), (1, 2), lambda s, c, d, n, e: (
-        f"DIMM{c * e + d + 1}", "Not Specified"), complete=False),
-}
-# fmt: on
-
-
-def populations(slots: list[SLOT], seed: int) -> Iterator[set[SLOT]]:
-    """All slots, each first, each last, all but one, a few, some of one socket, and any."""
-    chance = random.Random(seed)
-    last = max(slot[2] for slot in slots)
-    yield set(slots)
-    yield {slot for slot in slots if slot[2] == 0}
-    yield {slot for slot in slots if slot[2] == last}
-    for _ in range(2):
-        yield {*slots} - {chance.choice(slots)}
-        yield {*chance.sample(slots, min(3, len(slots)))}
-        yield {slot for slot in slots if slot[0] == 0 and chance.random() < 0.7} or {slots[0]}
-        yield {slot for slot in slots if chance.random() < 0.5} or {slots[-1]}
-
-
-@pytest.mark.parametrize("title", NAMINGS)
-def test_whatever_slots_are_filled_an_answer_is_right(title: str) -> None:
-    naming = NAMINGS[title]
-    nulls = []
-    for seed, (cpu, sockets, each) in enumerate(
-        (cpu, sockets, each) for cpu in naming.cpus for sockets in naming.sockets for each in naming.slots
-    ):
-        brand, channels = CPUS[cpu]
-        slots = [(s, c, d) for s in range(sockets) for c in range(channels) for d in range(each)]
-        names = {slot: naming.name(*slot, channels, each) for slot in slots}
-        for filled in populations(slots, seed):
-            empty = [f"{names[slot][1]} {names[slot][0]}" for slot in slots if slot not in filled]
-            found = named(*names.values(), cpu=brand, sockets=sockets, vendor=naming.vendor, empty=empty)
-            truth = [len({c for s, c, _d in filled if s == socket}) for socket in range(sockets)]
-            evidence = f"{cpu}, {sockets} sockets, {each} slots a channel, rule {found['rule']}, empty: {empty}"
-            for count, socket, true in zip(counts(found), found["sockets"], truth, strict=True):
-                assert count in (None, true), evidence
-                low, high = socket["channels_bounds"] or (0, channels)
-                assert low <= true <= high, evidence
-            if None in counts(found):
-                nulls.append(evidence)
-    assert not (naming.complete and nulls), nulls[0]
-    assert naming.complete or nulls, "it is complete, after all"
+from tests.boards.namings import CPUS, L
 
 
 def uneven(*filled: str) -> Any:
@@ -222,7 +94,7 @@ def test_a_node_that_is_half_a_cpu_is_not_the_absent_cpu() -> None:
     assert counts(listed("ODM", "clx", *letters, sockets=2)) == [3, 3]
     assert counts(one_cpu(letters)) == [6, None]
     again = [f"DIMM_{L[channel % 3]}1 ~ NODE {channel // 3}" for channel in range(6)]
-    assert counts(one_cpu(again)) == [None, None]
+    assert counts(one_cpu(again)) == [6, None]
 
 
 def test_digit_and_letter_name_channels_on_servers_only() -> None:
@@ -286,3 +158,74 @@ def test_banks_that_repeat_channels_give_way_to_letters() -> None:
         for index, letter in enumerate("ABCDEFGH")
     ]
     assert counts(named(*slots, cpu=GOLD)) == [8]
+
+
+def half_empty(*slots: str, cpu: str, vendor: str = "Vendor", **changes: Any) -> Any:
+    """memory_channels of a machine that lists these slots; those that end in ``-`` are empty."""
+    empty = [" ".join(reversed(names_of(slot[:-1]))).strip() for slot in slots if slot.endswith("-")]
+    return listed(vendor, cpu, *(slot.rstrip("-") for slot in slots), empty=empty, **changes)
+
+
+def test_nodes_that_are_halves_of_sockets_are_no_sockets() -> None:
+    """Letters go on over two CPUs, whose nodes are 1 and 2, 3 and 4: each letter, node and record says the same."""
+    second = [f"DIMM_{letter}1 ~ NO DIMM-" for letter in "ABCD"]
+    second += [f"DIMM_{letter}1 ~ NODE {3 + 'EFGH'.index(letter) // 2}" for letter in "EFGH"]
+    assert counts(half_empty(*second, cpu="e5", sockets=2)) == [0, 4]
+    each = [name for letter, node in zip("BDFH", "1234", strict=True) for name in ("", f"DIMM_{letter}1 ~ NODE {node}")]
+    each = [name or f"NO DIMM ~ NO DIMM {index}-" for index, name in enumerate(each)]
+    assert counts(half_empty(*each, cpu="e5", sockets=2)) == [2, 2]
+    # One letter on the wrong node, or a record on the wrong half of the list, and nothing is sure.
+    assert counts(half_empty(*each[:3], "DIMM_D1 ~ NODE 3", *each[4:], cpu="e5", sockets=2)) == [None, None]
+    assert counts(half_empty(*each[4:], *each[:4], cpu="e5", sockets=2)) == [None, None]
+
+
+def test_channels_that_a_board_does_not_wire_are_not_empty() -> None:
+    """Firmware for eight channels lists all of them on a board for four: every second one has no slot."""
+    slots = [f"DIMM 0 ~ P0 CHANNEL {letter}" for letter in "ABCDEFGH"]
+    four = [slot if index % 2 == 0 else f"{slot}-" for index, slot in enumerate(slots)]
+    found = half_empty(*four, cpu="threadripper")
+    assert (counts(found), found["sockets"][0]["empty_channels"], found["confidence"]) == ([4], [], "certain")
+    two = [slot if index in (0, 4) else f"{slot}-" for index, slot in enumerate(slots)]
+    assert half_empty(*two, cpu="threadripper")["sockets"][0]["empty_channels"] == ["C", "G"]
+    assert counts(half_empty(*slots[:2], *(f"{slot}-" for slot in slots[2:]), cpu="threadripper")) == [None]
+
+
+def test_the_bank_may_name_cpu_and_channel_where_numbers_repeat() -> None:
+    slots = [
+        f"DIMM_{number} ~ CPU{cpu}_{letter}{slot}{'' if letter in 'AB' and slot == 0 else '-'}"
+        for cpu in (1, 2)
+        for number, (letter, slot) in enumerate((letter, slot) for letter in "ABCD" for slot in (0, 1))
+    ]
+    found = half_empty(*slots, cpu="e5", sockets=2)
+    assert (counts(found), found["sockets"][1]["empty_channels"]) == ([2, 2], ["C", "D"])
+
+
+def test_numbers_with_gaps_are_channels_where_the_board_has_one_slot_for_each() -> None:
+    slots = [f"CPU0-DIMM{number} ~ CPU0" for number in (1, 3, 6, 8)]
+    found = half_empty(*slots[:3], f"{slots[3]}-", cpu="e5")
+    assert (counts(found), found["sockets"][0]["empty_channels"]) == ([3], ["CPU0-DIMM8"])
+
+
+def test_second_slots_of_some_channels_are_told_by_their_records() -> None:
+    """Eight slots for six channels: 3 and 7, 4 and 8 share one. In the order of the numbers nothing tells which do."""
+    order = (3, 7, 5, 1, 4, 8, 6, 2)
+    slots = [f"CPU{cpu}_DIMM_{n} ~ NODE {cpu}{'' if n in (3, 4, 5, 7) else '-'}" for cpu in (1, 2) for n in order]
+    assert counts(half_empty(*slots, cpu="clx", sockets=2)) == [3, 3]
+    assert counts(half_empty(*sorted(slots), cpu="clx", sockets=2)) == [None, None]
+
+
+def test_a_letter_with_many_numbers_is_a_socket_whatever_the_vendor() -> None:
+    """A rebranded server. Filled so that neighbors would be more channels, the numbers may mean that."""
+    first = [f"A{number}{'' if number <= 8 else '-'}" for number in range(1, 17)]
+    assert counts(half_empty(*first, cpu="milan", vendor="Appliance")) == [8]
+    pairs = [f"A{number}{'' if number in (1, 9) else '-'}" for number in range(1, 17)]
+    assert counts(half_empty(*pairs, cpu="milan", vendor="Appliance")) == [None]
+    assert counts(half_empty(*pairs, cpu="milan", vendor="Dell Inc.")) == [1]
+
+
+def test_numbers_without_the_empty_slots_mean_nothing() -> None:
+    """DIMM 1 and 2 share a channel where the firmware counts 32 slots and lists four."""
+    slots = [f"PROC {cpu} DIMM {number}" for cpu in (1, 2) for number in (1, 2)]
+    found = listed("HPE", "spr", *slots, sockets=2, counted=32)
+    assert (counts(found), found["confidence"]) == ([None, None], "none")
+    assert [socket["channels_bounds"] for socket in found["sockets"]] == [[1, 2], [1, 2]]

@@ -12,7 +12,7 @@ import pytest
 
 from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.drawing import draw
-from plugins.module_utils.memory.locate import dram
+from plugins.module_utils.memory.listing import dram
 from plugins.module_utils.memory.smbios import SmbiosError, read_table
 from plugins.module_utils.memory.smbios_text import read_text
 from tests.boards.board import BOARD, structure, structures, table
