@@ -21,7 +21,8 @@ class ActionModule(ActionBase):
         _validation, arguments = self.validate_argument_spec({"text": {"type": "str", "required": True}})
         known = task_vars or {}
         # Texts of several hosts come in any order, and before the line in which the callback names the host.
-        whose = f"{known['inventory_hostname']}:\n" if len(known.get("ansible_play_hosts_all", [])) > 1 else ""
+        several = len(known.get("ansible_play_hosts_all", [])) > 1 and not self._task.run_once
+        whose = f"{known['inventory_hostname']}:\n" if several else ""
         if arguments["text"]:
             Display().display(whose + arguments["text"])
         return {"changed": False}

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Optional, TypedDict
 
 from .files import read_json, write_json
-from .lock import held, locked
+from .lock import Holder, held, locked
 from .text import duration, size
 
 # The file is for people who watch; more often than this is wasted work.
@@ -41,31 +41,38 @@ class ProgressState(TypedDict):
 
 
 class ProgressInfo(TypedDict):
-    """What progress_info returns: whether a job holds the lock (None for who may not know), whether the wrapper of one
-    has ended (None where it was not asked for), what the job last told, and the line for that."""
+    """What progress_info returns: whether a job holds the lock (None for who may not know) and whose that is, whether
+    the wrapper of one has ended (None where it was not asked for), what the job last told, and the line for that."""
 
     running: Optional[bool]
+    holder: Optional[Holder]
     ended: Optional[bool]
     progress: Optional[ProgressState]
     line: Optional[str]
 
 
+def lock_of(path: str) -> str:
+    """The lock of the job that tells at a path how far it is."""
+    return f"{path}.lock"
+
+
 class Progress:
     """The progress of this job. Use as a context manager: entering waits for the lock.
 
+    ``what`` it does and ``by`` whom it is wanted, those are told who wait for it.
     ``done`` and ``total`` count ``unit``s, a plural noun or ``bytes``. The rate is measured from the first
     value told under a label, so what an earlier run had done already does not count as fast.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._lock = contextlib.ExitStack()
+    def __init__(self, path: str, what: str = "a job", by: str = "") -> None:
+        self.path, self.lock_path = path, lock_of(path)
+        self._lock = locked(self.lock_path, what, math.inf, by=by)
         self._descriptor = -1
         self._state: ProgressState | None = None
         self._written = 0.0
 
     def __enter__(self) -> Progress:
-        self._descriptor = self._lock.enter_context(locked(f"{self.path}.lock", "a job", math.inf))
+        self._descriptor = self._lock.__enter__()
         self._forget()  # what a job told that was killed
         return self
 
@@ -73,7 +80,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._forget()
-        self._lock.close()
+        self._lock.__exit__(None, None, None)
 
     def _forget(self) -> None:
         if os.path.exists(self.path):
@@ -114,8 +121,8 @@ def disk_problem(directory: str, error: OSError) -> str:
 
 
 def job_running(path: str) -> Optional[bool]:
-    """Whether a job is at it; None for who may not know."""
-    return held(f"{path}.lock")
+    """Whether a job holds the lock; None for who may not know."""
+    return held(lock_of(path))
 
 
 def read(path: str) -> ProgressState | None:

@@ -40,6 +40,11 @@ running:
   description: Whether a job holds the lock; null where it is another user's, and who asks is not root.
   type: bool
   returned: always
+holder:
+  description: Who holds it, null where nobody does - what is done, by whom, as which process, and since when (UTC).
+  type: dict
+  returned: always
+  sample: {what: the fetch of glm-4.6, by: ann@desk, pid: 812, since: "2026-01-31T12:00:00Z"}
 ended:
   description: Whether the wrapper has the job's result; null without O(job_path).
   type: bool
@@ -68,7 +73,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.progress import ProgressInfo, job_running, progress_line, read
+from ..module_utils.lock import holder
+from ..module_utils.progress import ProgressInfo, job_running, lock_of, progress_line, read
 
 
 def ended(job_path: str) -> bool:
@@ -90,6 +96,7 @@ def main() -> None:
     state = read(path)
     found: ProgressInfo = {
         "running": is_running,
+        "holder": holder(lock_of(path)),
         "ended": ended(job_path) if job_path else None,
         "progress": state,
         "line": progress_line(state) if state else None,

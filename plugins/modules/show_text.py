@@ -12,7 +12,7 @@ description:
   - Prints lines below the name of the task, under every callback and in every format of results.
     M(ansible.builtin.debug) prints a text of several lines as one line with C(\n) in it, unless the result format of
     its callback is YAML.
-  - Where the play has more than one host, the line above says whose they are.
+  - Where the play has more than one host, the line above says whose they are; not with C(run_once), which is of all.
 extends_documentation_fragment:
   - llamatower.tower.attributes
 options:

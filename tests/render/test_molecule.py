@@ -21,6 +21,7 @@ NOT_THERE = {
     "forecast": "nothing: it forecasts on the controller",
     "llama_service_tls_certificate": "TLS, which is off unless a certificate is named",
     "llama_service_tls_key": "TLS, which is off unless a certificate is named",
+    "status_access_file": "a file of the controller, which is asked for on the command line",
     "numa_advice_root": "a saved copy of another machine's /sys",
 }
 

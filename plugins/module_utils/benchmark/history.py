@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Optional, cast
 
 from ..files import make_directory, read_json, write_json
+from ..service.deployment import Deployment
 from ..service.numa_policy import weights
 from ..service.tuned import read_tuned
 from ..text import number, rate
 from .document import CELL, SCHEMA_VERSION, Evidence, Quantity, Regression, Run, Summary, Tuning
+from .results import model_label
 
 # Runs that are kept for one tower: a year of weekly ones.
 KEPT_RUNS = 52
@@ -33,6 +35,20 @@ def run_before(run: Run, earlier: list[Run]) -> Optional[Run]:
 def latest(runs: Sequence[Run], name: str) -> Optional[tuple[Quantity, str]]:
     """A quantity in the last run that has it, and when that run started."""
     return next(((run["results"][name], run["started"]) for run in reversed(runs) if name in run["results"]), None)
+
+
+def speed_of(runs: Sequence[Run], deployment: Deployment) -> Optional[tuple[Quantity, str]]:
+    """What the service decoded in the last run that measured this engine and model, and when; None where none did."""
+    model = deployment["model"]
+    label = model_label(model["name"], model["sha256"])
+    return latest(
+        [
+            run
+            for run in runs
+            if (run["conditions"]["build"], run["conditions"]["model"]) == (deployment["engine"]["key"], label)
+        ],
+        "service_steady",
+    )
 
 
 def changed_conditions(run: Run, other: Run) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from statistics import median
 from typing import Optional
 
@@ -25,6 +26,11 @@ def quantity(samples: list[float], unit: str) -> Quantity:
         "median": middle,
         "spread": round((max(samples) - min(samples)) / middle, 4),
     }
+
+
+def model_label(name: str, sha256: list[str]) -> str:
+    """A model in the conditions of a run: its name, and a digest of all of its files."""
+    return f"{name} {hashlib.sha256(''.join(sha256).encode()).hexdigest()[:12]}"
 
 
 def probe_results(answer: Probe) -> dict[str, Quantity]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import Callable, Optional
@@ -24,7 +23,7 @@ from ..text import utc
 from ..tower import read_tower
 from . import llama_bench, measure
 from .document import SCHEMA_VERSION, BenchmarkOptions, Quantity, Run, RunConditions
-from .results import conditions_of, derived, misplaced, probe_results, quantity
+from .results import conditions_of, derived, misplaced, model_label, probe_results, quantity
 
 CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)
 
@@ -217,9 +216,7 @@ class Benchmark:
         return {
             **conditions_of(read_tower()),
             "build": build_of(unit["binaries"]) if unit else None,
-            "model": f"{model['name']} {hashlib.sha256(''.join(model['sha256']).encode()).hexdigest()[:12]}"
-            if model
-            else None,
+            "model": model_label(model["name"], model["sha256"]) if model else None,
             "prefix": unit["prefix"] if unit else [],
             "settings": settings,
             "beside_service": self.beside,

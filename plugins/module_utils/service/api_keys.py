@@ -51,6 +51,18 @@ def read_keys(text: str) -> list[str]:
     return [line for line in text.split("\n") if line and not line.startswith("#")]
 
 
+def named_keys(text: str) -> dict[str, str]:
+    """The keys of a file by their names, those of the comments above them; ``generated`` is one that nobody gave."""
+    found: dict[str, str] = {}
+    above = ""
+    for line in text.split("\n"):
+        if line and not line.startswith("#"):
+            name = "generated" if above == GENERATED else above[1:].strip() if above.startswith("#") else ""
+            found[name or f"key {len(found) + 1}"] = line
+        above = line
+    return found
+
+
 def key_file(given: list[dict[str, Any]], present: str, fresh: str, rotate: bool = False) -> str:
     """The file for the keys that are given, or for one that is generated where none is: the present one, which has
     its comment, or ``fresh``.
