@@ -70,7 +70,7 @@ def readme(role: str) -> str:
     parts += ["## Variables", "\n".join(table)]
     for name, entry in specs.items():
         if name != "main":
-            reads = ", ".join(f"`{variable}`" for variable in entry.get("options") or {})
+            reads = ", ".join(f"`{variable}`" for variable in entry.get("options") or {}) or "no variable"
             parts += [f"## Entry point `{name}`", f"{markdown(entry['short_description'])} (`tasks_from: {name}`)."]
             parts += [*map(markdown, listed(entry["description"])), f"It reads {reads}."]
     return "\n\n".join(parts) + "\n"

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""Take an instance of the service away: its units, what systemd and the checks know of it, and its deployments.
+
+The instance's directory goes last, by which the next run finds what an interrupted one has left.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import time
+
+from ..files import sync_directory, write_beside
+from ..lock import locked
+from ..progress import Progress
+from . import unit_files
+from .deployment import INSTANCES, LOCK, Instance, instance_of, instances, others_current
+from .switch import LOCK_SECONDS
+from .unit import RUNNING, call, show, start_state
+
+# What the checks of a unit keep of it, by the name of the unit.
+KEPT = ("/var/lib/llama-server/{}.json", "/run/llama-server/{}.json", "/run/llamatower/{}.restarts")
+
+
+def known_instances(path: str = INSTANCES, system: str = unit_files.SYSTEM) -> list[str]:
+    """The instances that the tower has, by their directories and by their units."""
+    units = glob.glob(os.path.join(system, "llama-server@*.service.d"))
+    names = [os.path.basename(unit)[len("llama-server@") : -len(".service.d")] for unit in units]
+    return sorted({*(instance.name for instance in instances(path)), *map(instance_of, names)})
+
+
+def switch_of(name: str) -> str:
+    """The unit that switches an instance."""
+    return f"llamatower-switch@{name}.service"
+
+
+def switches(name: str) -> bool:
+    """Whether a switch of the instance goes on, or is about to."""
+    return Instance(name).named("wanted") is not None and start_state(switch_of(name))[0] in RUNNING
+
+
+class Removing:
+    """The removal of instances, one after the other. ``by`` says who wants it, to those who wait for the tower."""
+
+    def __init__(self, by: str, progress: Progress) -> None:
+        self.by, self.progress = by, progress
+
+    def carry_out(self, names: list[str]) -> None:
+        """Remove these. Raises UnitError, HeldError and OSError."""
+        for name in names:
+            while not self._removed(name):
+                # It is not cut, and ends by itself.
+                self.progress.tell(f"waiting for the switch of {name}")
+                time.sleep(1)
+
+    def _removed(self, name: str) -> bool:
+        with locked(LOCK, f"the removal of {name} by {self.by}", LOCK_SECONDS, self._waiting, 1):
+            if switches(name):
+                return False
+            remove(name)
+            return True
+
+    def _waiting(self, holder: str) -> None:
+        self.progress.tell(f"waiting for {holder}")
+
+
+def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) -> None:
+    """Remove an instance. Only with the lock of the tower. Raises UnitError and OSError."""
+    instance = Instance(name, path)
+    # From here on no boot brings it back.
+    instance.forget("wanted")
+    current = instance.current()
+    units = sorted({*unit_files.own_units(name, system), *(unit_files.units_of(current) if current else [])})
+    checks = [unit.replace("llama-server@", "llama-server-check@") for unit in units]
+    timers = [unit.replace(".service", ".timer") for unit in checks]
+    for unit in [switch_of(name), *units]:
+        for link in glob.glob(os.path.join(glob.escape(system), "*.wants", unit)):
+            os.unlink(link)
+    for unit in [switch_of(name), *timers, *checks, *units]:
+        state = show(unit, "ActiveState").get("ActiveState")
+        if state in RUNNING:
+            call(["systemctl", "stop", unit])
+        elif state == "failed":
+            call(["systemctl", "reset-failed", unit])
+    for unit in units:
+        shutil.rmtree(os.path.join(system, f"{unit}.d"), ignore_errors=True)
+        named = re.sub(r"^llama-server@|\.service$", "", unit)
+        for kept in KEPT:
+            if os.path.exists(kept.format(named)):
+                os.unlink(kept.format(named))
+    _protect(name, path, system)
+    call(["systemctl", "daemon-reload"])
+    if os.path.isdir(instance.path):
+        shutil.rmtree(instance.path)
+        sync_directory(path)
+
+
+def _protect(name: str, path: str, system: str) -> None:
+    """Have the slice protect what the other instances need."""
+    others, directory = others_current(name, path), os.path.join(system, f"{unit_files.SLICE}.d")
+    if others:
+        write_beside(os.path.join(directory, unit_files.DROP_IN), unit_files.slice_drop_in(others))
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+        # It stays as it is after its last unit.
+        if show(unit_files.SLICE, "ActiveState").get("ActiveState") in RUNNING:
+            call(["systemctl", "stop", unit_files.SLICE])
