@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,8 @@ def test_a_switch_is_waited_for_and_not_cut(tower: Tower, tmp_path: Path, monkey
     monkeypatch.setattr(uninstall, "LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(uninstall, "Instance", lambda _name: instance)
     monkeypatch.setattr(uninstall, "start_state", lambda _unit: (next(states), 0))
-    monkeypatch.setattr(uninstall, "remove", tower.asked.append)
-    monkeypatch.setattr(uninstall.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(uninstall, "remove", lambda name: tower.asked.append([name]))
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
 
     class Progress:
         def tell(self, line: str) -> None:
@@ -148,7 +149,7 @@ def test_a_switch_is_waited_for_and_not_cut(tower: Tower, tmp_path: Path, monkey
 
     Removing("ann", Progress()).carry_out(["main"])  # type: ignore[arg-type]
     assert told == ["waiting for the switch of main"] * 2
-    assert tower.asked == ["main"]
+    assert tower.asked == [["main"]]
 
 
 def test_an_instance_is_known_by_what_is_left_of_it(tower: Tower) -> None:
