@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""playbooks/uninstall.yml before it removes anything: consent, check mode, and jobs that run.
+
+What it removes is shown on towers, in tests/integration.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from plugins.module_utils import before
+from tests.controller import play
+from tests.run_module import run_module
+
+
+class Run(NamedTuple):
+    """What a run of the playbook said."""
+
+    status: int
+    output: str
+
+    def says(self, sentence: str) -> bool:
+        return sentence in " ".join(self.output.split())
+
+    def recap(self, tower: str) -> dict[str, int]:
+        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.output, re.MULTILINE)
+        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+
+
+def run(directory: Path, *options: str, **variables: Any) -> Run:
+    """Two towers that are this machine, with directories of their own."""
+    places = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "model_store_dir": f"{directory}/models",
+        "benchmark_dir": f"{directory}/measured",
+        "llama_build_root": f"{directory}/engine",
+        "llama_build_work_dir": f"{directory}/build",
+        "llama_service_user": "no-such-account",
+    }
+    inventory = directory / "hosts.json"
+    inventory.write_text(json.dumps({"towers": {"hosts": {"tower1": {}, "tower12": {}}, "vars": places}}))
+    done = play(inventory, "playbooks/uninstall.yml", *options, "-e", json.dumps(variables))
+    return Run(done.returncode, done.stdout + done.stderr)
+
+
+def test_a_tower_without_its_own_name_as_consent_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "models/glm").mkdir(parents=True)
+    (tmp_path / "models/glm/manifest.json").touch()
+    shown = run(tmp_path, uninstall_consent="tower2, tower123,true", uninstall_models=True)
+    assert shown.status == 0, shown.output
+    for tower in ("tower1", "tower12"):
+        assert shown.says(f"{tower} is passed over without consent: see with --check --diff what would go"), (
+            shown.output
+        )
+        assert shown.recap(tower)["changed"] == 0, shown.output
+    assert (tmp_path / "models/glm/manifest.json").exists()
+
+
+def test_a_check_run_needs_no_consent_and_lists_what_would_go(tmp_path: Path) -> None:
+    for name in ("models/glm/manifest.json", "models/glm/glm.gguf", "models/notes", "engine/releases/a/manifest.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(1_000_000))
+    checked = run(tmp_path, "--check", "--diff", "--limit", "tower1", uninstall_models=True)
+    assert checked.status == 0, checked.output
+    for gone in ("models/glm", "engine/releases", "engine"):
+        assert f"-{tmp_path}/{gone}\n" in checked.output
+    assert f"-{tmp_path}/models\n" not in checked.output
+    assert checked.says(f"what is not of llamatower: {tmp_path}/models/notes"), checked.output
+    assert (tmp_path / "models/glm/glm.gguf").exists()
+    kept = run(tmp_path, "--check", "--diff", "--limit", "tower1")
+    assert f"-{tmp_path}/models/glm\n" not in kept.output
+    assert kept.says(f"tower1 keeps models, 2 MB in {tmp_path}/models, until uninstall_models is true"), kept.output
+
+
+def test_a_job_that_runs_is_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    with (tmp_path / "models/.progress.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = run(tmp_path, "--check", "--limit", "tower1")
+    assert refused.status != 0
+    assert refused.says(f"tower1 still works ({tmp_path}/models/.progress.json: it has just begun)"), refused.output
+
+
+def test_files_are_removed_and_shown_and_a_second_run_finds_none(tmp_path: Path) -> None:
+    (tmp_path / "place/inner").mkdir(parents=True)
+    (tmp_path / "place/inner/file").write_bytes(bytes(40960))
+    arguments = {"paths": [f"{tmp_path}/place/in*"], "directories": [f"{tmp_path}/place"]}
+    checked = run_module("remove_files", check=True, **arguments)
+    assert checked["removed"] == [f"{tmp_path}/place/inner", f"{tmp_path}/place"]
+    assert (tmp_path / "place/inner/file").exists()
+    removed = run_module("remove_files", **arguments)
+    assert {**removed, "invocation": None} == {**checked, "invocation": None}
+    assert not (tmp_path / "place").exists()
+    again = run_module("remove_files", **arguments)
+    assert (again["changed"], again["removed"], again["size"]) == (False, [], "0 B")
+
+
+def test_nothing_is_removed_beside_a_lock_or_by_a_relative_path(tmp_path: Path) -> None:
+    with (tmp_path / "job.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        held = run_module("remove_files", paths=[f"{tmp_path}/*"])
+    assert held["msg"] == f"A job that runs holds {tmp_path}/job.lock: wait for it; nothing was removed."
+    assert run_module("remove_files", paths=["models"])["msg"].startswith("models is no absolute path")
+    assert (tmp_path / "job.lock").exists()
+
+
+def test_a_machine_is_written_down_put_back_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(before, "RECORD", str(tmp_path / "var/before.json"))
+    value = tmp_path / "swappiness"
+    value.write_text("60\n")
+    files = [str(value)]
+    assert run_module("machine_before", check=True, state="recorded", files=files)["changed"]
+    assert not (tmp_path / "var").exists()
+    recorded = run_module("machine_before", state="recorded", files=files)
+    assert (recorded["changed"], recorded["before"]["values"]) == (True, {str(value): "60"})
+    value.write_text("10\n")
+    assert not run_module("machine_before", state="recorded", files=files)["changed"]
+    checked = run_module("machine_before", check=True, state="restored", files=files)
+    assert checked["diff"] == {"before": f"{value} 10\n", "after": f"{value} 60\n"}
+    assert value.read_text() == "10\n"
+    assert run_module("machine_before", state="restored", files=files)["changed"]
+    assert value.read_text() == "60\n"
+    assert not run_module("machine_before", state="restored", files=files)["changed"]
+    assert run_module("machine_before", state="forgotten")["changed"]
+    assert not run_module("machine_before", state="forgotten")["changed"]
+    assert not (tmp_path / "var").exists()
