@@ -23,6 +23,13 @@ from .unit import RUNNING, call, show, start_state
 # What the checks of a unit keep of it, by the name of the unit.
 KEPT = ("/var/lib/llama-server/{}.json", "/run/llama-server/{}.json", "/run/llamatower/{}.restarts")
 
+# They stay after their last unit: that of the servers, and those that systemd makes for templates.
+SLICES = (
+    unit_files.SLICE,
+    r"system-llama\x2dserver\x2dcheck.slice",
+    r"system-llamatower\x2dswitch.slice",
+)
+
 
 def known_instances(path: str = INSTANCES, system: str = unit_files.SYSTEM) -> list[str]:
     """The instances that the tower has, by their directories and by their units."""
@@ -104,6 +111,6 @@ def _protect(name: str, path: str, system: str) -> None:
         write_beside(os.path.join(directory, unit_files.DROP_IN), unit_files.slice_drop_in(others))
     else:
         shutil.rmtree(directory, ignore_errors=True)
-        # It stays as it is after its last unit.
-        if show(unit_files.SLICE, "ActiveState").get("ActiveState") in RUNNING:
-            call(["systemctl", "stop", unit_files.SLICE])
+        for unit in SLICES:
+            if show(unit, "ActiveState").get("ActiveState") in RUNNING:
+                call(["systemctl", "stop", unit])
