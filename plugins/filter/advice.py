@@ -10,7 +10,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.advice.bios_rules import advise
-from ..module_utils.advice.document import BiosRule, BiosTable, Machine, OddTower, SettingAdvice
+from ..module_utils.advice.document import BiosRule, BiosTable, NamedTower, OddTower, SettingAdvice
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.bios.plan import measured_problems
 from ..module_utils.memory.document import MemoryChannels
@@ -40,7 +40,7 @@ def differences(documents: list[Any]) -> list[OddTower]:
     """The odd ones out, of documents or of lists of a host's name, its tower and its memory channels."""
     names = ("host", "tower", "memory_channels")
     rows = [row if isinstance(row, dict) else dict(zip(names, row)) for row in documents]
-    return fleet_differences(cast(list[Machine], rows))
+    return fleet_differences(cast(list[NamedTower], rows))
 
 
 class FilterModule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils.benchmark.text import benchmark_text, tuning_text
+from ..module_utils.benchmark.terminal import benchmark_text, tuning_text
 
 
 class FilterModule:

@@ -17,7 +17,7 @@ from ..module_utils.forecast.catalog import (
     from_tower,
 )
 from ..module_utils.forecast.document import MachineEntry, PlanDocument
-from ..module_utils.forecast.purchase import options_of, plan
+from ..module_utils.forecast.purchase import options_of, purchase_plan
 from ..module_utils.forecast.thread_figures import thread_figures
 from ..module_utils.model.document import ModelEntry, ResolvedModel
 from ..module_utils.report.plan_text import plan_text
@@ -52,7 +52,7 @@ def forecast_plan(
         raise AnsibleFilterError(str(error)) from error
     figures = thread_figures(models, machines) if not sources and not towers else []
     own: list[MachineEntry] = [from_tower(**tower) for tower in towers]
-    document = plan([*map(from_source, sources), *chosen], [*own, *boxes], asked, figures)
+    document = purchase_plan([*map(from_source, sources), *chosen], [*own, *boxes], asked, figures)
     # Plain data: what Ansible hands over may be its own kinds of text.
     plain: PlanDocument = json.loads(json.dumps(document))
     return plain

@@ -112,7 +112,7 @@ class Progress:
             write_json(self.path, self._state, sync=False)
 
 
-def disk_problem(directory: str, error: OSError) -> str:
+def disk_failure(directory: str, error: OSError) -> str:
     """One sentence for a job that its disk stopped, such as one that the kernel has made read-only."""
     return (
         f"The disk of {directory} cannot be used ({error.strerror}, {error.filename or directory}): see what the "

@@ -113,7 +113,7 @@ tuning:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.history import read_history, read_tuning, summary, without_measurements
+from ..module_utils.benchmark.history import history_summary, read_history, read_tuning, without_measurements
 
 
 def main() -> None:
@@ -127,7 +127,7 @@ def main() -> None:
     tuning = read_tuning(module.params["tuning_path"])
     module.exit_json(
         changed=False,
-        benchmark=summary(read_history(module.params["directory"])),
+        benchmark=history_summary(read_history(module.params["directory"])),
         tuning=without_measurements(tuning) if tuning else None,
     )
 

@@ -80,13 +80,13 @@ from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.boot.command_line import CommandLine, Plan
+from ..module_utils.boot.command_line import CommandLine, CommandLinePlan
 from ..module_utils.boot.loaders import has_words, runner, with_words, without_words
 
 ROOT = Path("/")
 
 
-def differences(line: CommandLine, plan: Plan, wanted: Optional[str]) -> list[dict[str, str]]:
+def differences(line: CommandLine, plan: CommandLinePlan, wanted: Optional[str]) -> list[dict[str, str]]:
     """The file, and the command lines that are made of it, before and after."""
     if line.loader is None:
         return []

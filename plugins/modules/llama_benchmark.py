@@ -103,7 +103,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.benchmark.history import keep
+from ..module_utils.benchmark.history import keep_run
 from ..module_utils.benchmark.run import Benchmark
 from ..module_utils.progress import Progress
 from ..module_utils.service.unit import UnitError
@@ -135,7 +135,7 @@ def main() -> None:
         with Progress(options["progress_path"]) as progress:
             run = Benchmark(options, f"{progress.path}.lock", lambda what: progress.tell(f"measuring: {what}"))
             document = run.make()
-            path = keep(options["directory"], document, options["keep"])
+            path = keep_run(options["directory"], document, options["keep"])
     except (UnitError, OSError) as error:
         module.fail_json(msg=f"The benchmark cannot go on: {error}", changed=False)
     if not document["results"]:

@@ -88,16 +88,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.build.cpu_features import refusal
+from ..module_utils.build.cpu_features import features_problem
 from ..module_utils.build.release import (
     ReleaseError,
     archive_manifest,
     current_key,
     install_release,
+    is_whole,
     locked,
-    prune,
-    switch,
-    whole,
+    prune_releases,
+    switch_release,
 )
 from ..module_utils.service.deployment import needed_deployments
 from ..module_utils.sysfs import parse_cpuinfo
@@ -105,7 +105,7 @@ from ..module_utils.sysfs import parse_cpuinfo
 
 def refuse(features: list[str]) -> None:
     """Stop where this CPU lacks one of the features."""
-    problem = refusal(features, parse_cpuinfo(Path("/proc/cpuinfo").read_text())["flags"])
+    problem = features_problem(features, parse_cpuinfo(Path("/proc/cpuinfo").read_text())["flags"])
     if problem:
         raise ReleaseError(problem)
 
@@ -114,7 +114,7 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
     """Install and switch. Returns whether the release was there, what was current, and the releases that were removed."""
     key, archive, releases = params["key"], params["archive"], root / "releases"
     with locked(root):
-        present, previous = whole(releases / key), current_key(root)
+        present, previous = is_whole(releases / key), current_key(root)
         if not present:
             if not archive:
                 raise ReleaseError(
@@ -125,10 +125,10 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
             install_release(archive, manifest, releases / key)
         removed = []
         if previous != key:
-            switch(root, key)
+            switch_release(root, key)
             # A deployment that served, or that is to serve, keeps its engine, whatever is built meanwhile.
             needed = {os.path.basename(found["engine"]["directory"]) for found in needed_deployments()}
-            removed = prune(releases, key, previous, params["keep"], needed)
+            removed = prune_releases(releases, key, previous, params["keep"], needed)
     return present, previous, removed
 
 
@@ -152,7 +152,7 @@ def main() -> None:
     try:
         refuse(params["cpu_features"])
         if module.check_mode:
-            present, previous = whole(root / "releases" / key), current_key(root)
+            present, previous = is_whole(root / "releases" / key), current_key(root)
         else:
             present, previous, removed = apply(root, params)
     except ReleaseError as error:

@@ -130,7 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.memory.channels import describe, nothing
 from ..module_utils.memory.smbios import SmbiosError, read_table
-from ..module_utils.memory.smbios_text import read_text
+from ..module_utils.memory.smbios_text import read_dmidecode
 from ..module_utils.tower import edac, l3_domains
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     own = (not text and options["dmi_path"].startswith(options["sysfs_path"])) or options["sysfs_path"] != "/sys"
     try:
         if text:
-            machine = read_text(Path(path).read_text(encoding="utf-8", errors="replace"))
+            machine = read_dmidecode(Path(path).read_text(encoding="utf-8", errors="replace"))
         else:
             machine = read_table(Path(path).read_bytes())
         domains = l3_domains(options["sysfs_path"]) if own else None

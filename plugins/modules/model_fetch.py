@@ -74,9 +74,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.model.fetch import FetchError, install
+from ..module_utils.model.fetch import FetchError, install_model
 from ..module_utils.model.gguf import GgufError
-from ..module_utils.progress import Progress, disk_problem
+from ..module_utils.progress import Progress, disk_failure
 
 
 def main() -> None:
@@ -95,13 +95,13 @@ def main() -> None:
         module.exit_json(changed=True, manifest=None, transfer=None)
     try:
         with Progress(module.params["progress_path"]) as progress:
-            done = install(model, store, module.params["endpoint"], module.params["token"], progress)
+            done = install_model(model, store, module.params["endpoint"], module.params["token"], progress)
     except FetchError as error:
         module.fail_json(msg=str(error))
     except GgufError as error:
         module.fail_json(msg=f"Model {model['name']} was not installed: {error}")
     except OSError as error:
-        module.fail_json(msg=disk_problem(str(store), error))
+        module.fail_json(msg=disk_failure(str(store), error))
     for wrong in done.transfer["quarantined"]:
         module.warn("{file} came with the SHA-256 {sha256} and not {expected}: it was fetched again.".format(**wrong))
     module.exit_json(**done._asdict())

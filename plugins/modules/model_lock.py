@@ -90,7 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.files import write_beside
 from ..module_utils.model.declaration import declaration_problems
-from ..module_utils.model.lock import LockError, declared, entries, kept, moved, read_on_towers, text_of
+from ..module_utils.model.lock import LockError, declared, entries, kept, lock_text, moved, read_on_towers
 from ..module_utils.model.sources import ModelSourceError, misnamed, resolve
 
 
@@ -126,7 +126,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     for problem in (problem for entry in after for problem in misnamed(entry)):
         module.warn(problem)
-    new = text_of(after)
+    new = lock_text(after)
     if new != text and not module.check_mode:
         try:
             write_beside(str(path), new)

@@ -72,7 +72,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.model.prune import found, places, processes, prune_problem, remove, text_of
+from ..module_utils.model.prune import found, places, processes, prune_problem, remove_model, removed_text
 from ..module_utils.service.deployment import INSTANCES, Deployment, needed_deployments
 
 
@@ -107,12 +107,12 @@ def main() -> None:
     models = found(store, names)
     if not module.check_mode:
         for model in models:
-            remove(store, model["name"])
+            remove_model(store, model["name"])
     module.exit_json(
         changed=bool(models),
         removed=models,
         bytes=sum(model["bytes"] for model in models),
-        diff={"before_header": store, "after_header": store, "before": text_of(models), "after": ""},
+        diff={"before_header": store, "after_header": store, "before": removed_text(models), "after": ""},
     )
 
 

@@ -89,7 +89,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.model import share_rsync as model_rsync
 from ..module_utils.model import share_swarm as model_swarm
 from ..module_utils.model.share import Share, ShareError
-from ..module_utils.progress import Progress, disk_problem
+from ..module_utils.progress import Progress, disk_failure
 
 
 def main() -> None:
@@ -130,7 +130,7 @@ def main() -> None:
     except ShareError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=disk_problem(options["path"], error))
+        module.fail_json(msg=disk_failure(options["path"], error))
     if shared.unfinished:
         module.warn(f"{', '.join(shared.unfinished)} did not get {given.model['name']}: run the same command again.")
     module.exit_json(changed=shared.received_bytes > 0, transfer=shared._asdict())

@@ -100,7 +100,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.model.declaration import declaration_problems
-from ..module_utils.model.lock import LockError, entries, locked
+from ..module_utils.model.lock import LockError, entries, locked_entry
 from ..module_utils.model.store import find
 from ..module_utils.tower import disk_of
 
@@ -122,7 +122,7 @@ def main() -> None:
     store, models = module.params["path"], module.params["models"]
     try:
         lock = entries(module.params["lock"])
-        found = [find(store, model, locked(model, lock)) for model in models]
+        found = [find(store, model, locked_entry(model, lock)) for model in models]
     except LockError as error:
         module.fail_json(msg=str(error))
     module.exit_json(

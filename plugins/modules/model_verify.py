@@ -69,7 +69,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.model.verify import manifests, paths_of, problems, record, verify
-from ..module_utils.progress import Progress, disk_problem
+from ..module_utils.progress import Progress, disk_failure
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def main() -> None:
                 results = verify(store, models, workers, lambda done: progress.tell("verifying:", done, total, "bytes"))
                 changed = record(store, models, results)
         except OSError as error:
-            module.fail_json(msg=disk_problem(store, error))
+            module.fail_json(msg=disk_failure(store, error))
     wrong = problems(results)
     if wrong:
         module.fail_json(msg="\n".join(wrong), changed=changed, models=results)

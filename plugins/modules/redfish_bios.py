@@ -137,9 +137,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.bios.plan import BiosPlan, plan, refusal, settings_text, taken_over, to_reset
-from ..module_utils.bios.record import Record, after_write, before_write, keep, read_record, still_pending
-from ..module_utils.bios.redfish import Bios, Redfish, RedfishError
+from ..module_utils.bios.plan import BiosPlan, bios_plan, refusal, settings_text, taken_over, to_reset
+from ..module_utils.bios.record import Record, after_write, before_write, keep_record, read_record, still_pending
+from ..module_utils.bios.redfish import Redfish, RedfishError, SystemBios
 
 
 class Change:
@@ -152,26 +152,28 @@ class Change:
             self.wanted, self.exact = {}, record.get("previous", {})
         self.written = still_pending(record, self.options["boot"])
 
-    def read(self) -> tuple[Bios, BiosPlan]:
+    def read(self) -> tuple[SystemBios, BiosPlan]:
         found = self.bmc.bios(self.options["system"])
         pending = found.pending.body if found.pending else None
         spellings = self.options["spellings"]
-        return found, plan(found.bios.body, pending, found.registry, self.wanted, spellings, self.exact, self.written)
+        return found, bios_plan(
+            found.bios.body, pending, found.registry, self.wanted, spellings, self.exact, self.written
+        )
 
-    def apply(self, found: Bios, planned: BiosPlan) -> None:
+    def apply(self, found: SystemBios, planned: BiosPlan) -> None:
         """Write the difference; what to go back to is kept before anything is written."""
         path = self.options["record"]
         record = before_write(self.record, planned)
-        keep(path, record)
+        keep_record(path, record)
         task = self.bmc.write(found, planned["changes"])
-        keep(path, after_write(record, planned, self.options["boot"], task))
+        keep_record(path, after_write(record, planned, self.options["boot"], task))
         # Some say yes to what they drop, because another setting owns it.
         if found.pending:
             names = ", ".join(planned["changes"])
             dropped = f"The BMC {self.bmc.host} accepted {names}, and did not show what was written as pending"
             self.bmc.wait(dropped, lambda: not self.read()[1]["changes"], self.options["timeout"])
 
-    def reset(self, found: Bios, planned: BiosPlan) -> None:
+    def reset(self, found: SystemBios, planned: BiosPlan) -> None:
         """Restart the system, and wait until its BIOS has what is wanted."""
         self.bmc.restart(found.system, planned["cold"], self.options["wait"])
         self.written = {}

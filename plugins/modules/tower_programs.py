@@ -56,7 +56,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.service.programs import install
+from ..module_utils.service.programs import install_programs
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     if not module.params["programs"]:
         module.fail_json(msg="There are no programs: leave the option out, and the action of this module reads them.")
     try:
-        written, removed = install(module.params["path"], module.params["programs"], module.check_mode)
+        written, removed = install_programs(module.params["path"], module.params["programs"], module.check_mode)
     except OSError as error:
         module.fail_json(
             msg=f"{error.filename} cannot be written ({error.strerror}): make room there, or mend the disk."

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils.memory.smbios import Machine, read_table
-from plugins.module_utils.memory.smbios_text import read_text
+from plugins.module_utils.memory.smbios_text import read_dmidecode
 
 CORPUS = os.environ.get("SMBIOS_CORPUS")
 needs_corpus = pytest.mark.skipif(not CORPUS, reason="SMBIOS_CORPUS names no directory of dumps of real machines")
@@ -24,5 +24,7 @@ def machines() -> list[tuple[dict[str, str], Machine]]:
         for row in csv.DictReader(index, delimiter="\t"):
             path = Path(CORPUS, row["file"])
             text = path.suffix == ".txt"
-            found.append((row, read_text(path.read_text(errors="replace")) if text else read_table(path.read_bytes())))
+            found.append(
+                (row, read_dmidecode(path.read_text(errors="replace")) if text else read_table(path.read_bytes()))
+            )
     return found

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.bios.plan import plan
+from plugins.module_utils.bios.plan import bios_plan
 from plugins.module_utils.bios.redfish import Redfish, RedfishError
 from plugins.module_utils.bios.settings import attributes
 from tests.bmc.bmc import PASSWORD, USER, VENDORS, Bmc
@@ -111,7 +111,7 @@ def test_values_are_found_by_what_is_displayed(bmc: Bmc) -> None:
         found = session.bios()
     known = {attribute.name for attribute in attributes(found.bios.body, found.registry)}
     assert known == set(bmc.current)
-    planned = plan(found.bios.body, None, found.registry, {"smt": False}, SPELLINGS)
+    planned = bios_plan(found.bios.body, None, found.registry, {"smt": False}, SPELLINGS)
     assert planned["problems"] == []
     assert len(planned["changes"]) == 1, planned
 

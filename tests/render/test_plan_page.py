@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plugins.filter.report_page import forecast_page
-from plugins.module_utils.forecast.purchase import plan
+from plugins.module_utils.forecast.purchase import purchase_plan
 from plugins.module_utils.forecast.thread_figures import thread_figures
 from tests.forecast_inputs import MACHINES, MODELS, OPTIONS, model
 from tests.render.browser import Browser
@@ -23,7 +23,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models on all machines of the catalog, of which one model and one machine have hostile names."""
     models = [model("llama-3.1-405b"), MODELS[0] | {"name": HOSTILE}]
     machines = [*MACHINES, MACHINES[0] | {"name": HOSTILE, "title": HOSTILE}]
-    document = plan(models, machines, OPTIONS, thread_figures(MODELS, MACHINES))
+    document = purchase_plan(models, machines, OPTIONS, thread_figures(MODELS, MACHINES))
     path = tmp_path_factory.mktemp("plan") / "plan.html"
     path.write_text(forecast_page(json.loads(json.dumps(document))))
     return path

@@ -14,7 +14,7 @@ from ..benchmark.document import Run
 from ..benchmark.history import latest
 from ..memory.bandwidth import channels_in_use
 from ..text import moment, rate, size
-from .document import Findings, Step
+from .document import BandwidthStep, Findings
 
 # Quantities of a benchmark's run (benchmark/document.py): reads by all cores, and tokens by llama-bench.
 READ_WHOLE, BENCH_DECODE, SERVICE_DECODE = "read_whole", "bench_decode", "service_steady"
@@ -63,7 +63,7 @@ def served_speed(document: Findings) -> tuple[Optional[float], str]:
     return completion.get("tokens_per_second") if completion else None, "in one short answer"
 
 
-def steps(document: Findings) -> list[Step]:
+def steps(document: Findings) -> list[BandwidthStep]:
     """All steps, in order. Empty where nothing at all is known of the machine."""
     found = _ceilings(document) + _measured(document)
     if all(step["low"] is None for step in found):
@@ -79,7 +79,9 @@ def steps(document: Findings) -> list[Step]:
     return found
 
 
-def _step(code: str, kind: Optional[str], ends: Sequence[Optional[float]], why: str, fix: Optional[str] = None) -> Step:
+def _step(
+    code: str, kind: Optional[str], ends: Sequence[Optional[float]], why: str, fix: Optional[str] = None
+) -> BandwidthStep:
     low, high = ends
     return {
         "code": code,
@@ -94,11 +96,11 @@ def _step(code: str, kind: Optional[str], ends: Sequence[Optional[float]], why: 
     }
 
 
-def _unmeasured(code: str, why: str, fix: Optional[str]) -> Step:
+def _unmeasured(code: str, why: str, fix: Optional[str]) -> BandwidthStep:
     return _step(code, None, (None, None), why, fix)
 
 
-def _ceilings(document: Findings) -> list[Step]:
+def _ceilings(document: Findings) -> list[BandwidthStep]:
     """What is known without a measurement: the sockets, the DIMMs, and what is reachable of these."""
     memory = document["memory_channels"]
     known = memory["bandwidth"] if memory else None
@@ -137,7 +139,7 @@ def _lost(whole: Optional[float], populated: float, used: Optional[int], total: 
     return f"{1 - populated / whole:.0%} less: {', and '.join(reasons) or 'channels are empty, or DIMMs slower'}"
 
 
-def _measured(document: Findings) -> list[Step]:
+def _measured(document: Findings) -> list[BandwidthStep]:
     """What the tower really did: the read probe, llama-bench, and the service."""
     memory, bytes_read = document["memory_channels"], active_bytes(document)
     reachable = memory["bandwidth"]["reachable_gb_s"] if memory and memory["bandwidth"] else None

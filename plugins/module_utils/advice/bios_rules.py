@@ -16,8 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ..memory.document import Advice as MemoryAdvice
-from ..memory.document import MemoryChannels
+from ..memory.document import ChannelAdvice, MemoryChannels
 from ..text import rate
 from ..tower_document import Tower
 from .document import Advice, BiosRule, BiosTable, MemoryRule, SettingAdvice
@@ -117,7 +116,7 @@ def advise(
     return sorted(found, key=lambda entry: (SEVERITIES.index(entry["severity"]), -(entry["gb_s"] or 0)))
 
 
-def memory_advice(entry: MemoryAdvice) -> Advice:
+def memory_advice(entry: ChannelAdvice) -> Advice:
     """What memory_channels_info advises, as all other advice is."""
     return {
         "severity": entry["severity"],
@@ -133,7 +132,7 @@ def memory_advice(entry: MemoryAdvice) -> Advice:
     }
 
 
-def _explained(entry: MemoryAdvice, table: BiosTable, vendor: Optional[str]) -> SettingAdvice:
+def _explained(entry: ChannelAdvice, table: BiosTable, vendor: Optional[str]) -> SettingAdvice:
     """Advice of the memory with the table's reason and setting."""
     about: MemoryRule = (table.get("memory") or {}).get(entry["code"]) or {}
     # What is only told, such as DIMMs faster than their CPU, has nothing to set.

@@ -16,7 +16,7 @@ from ..service.document import ServiceResult
 from ..tower_document import Tower
 
 
-class Machine(TypedDict):
+class NamedTower(TypedDict):
     """A tower by its name in the inventory, as tower_info and memory_channels_info return it."""
 
     host: str
@@ -24,7 +24,7 @@ class Machine(TypedDict):
     memory_channels: MemoryChannels | None
 
 
-class Findings(Machine):
+class Findings(NamedTower):
     """All that was read and measured of a tower: what decisions about it are made from.
 
     ``benchmarks`` are the kept runs, oldest first; ``tuning`` is what the tuner stored.
@@ -135,7 +135,7 @@ class BiosTable(TypedDict, total=False):
     rules: list[BiosRule]
 
 
-class Step(TypedDict):
+class BandwidthStep(TypedDict):
     """One step from what the sockets could read to what the service reads.
 
     ``code`` is one of ``bandwidth_steps.NAMES``; ``kind`` is ``calculated``, ``estimated`` or ``measured``, and None

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Optional
 
-from .document import Difference, Machine, OddTower
+from .document import Difference, NamedTower, OddTower
 from .facts import Facts, facts
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -43,7 +43,7 @@ def _channels(known: Facts) -> Optional[str]:
     return f"{known['channels_populated']} of {known['channels'] or 'unknown'} channels"
 
 
-def traits(document: Machine) -> dict[str, Optional[str]]:
+def traits(document: NamedTower) -> dict[str, Optional[str]]:
     """What towers are compared by: name of the trait -> what this tower has, None where it does not show."""
     tower, known = document["tower"], facts(document["tower"], document["memory_channels"])
     memory = document["memory_channels"]
@@ -74,7 +74,7 @@ def traits(document: Machine) -> dict[str, Optional[str]]:
     }
 
 
-def _kind(document: Machine) -> tuple[Optional[str], ...]:
+def _kind(document: NamedTower) -> tuple[Optional[str], ...]:
     tower = document["tower"]
     return (tower["board"]["vendor"], tower["board"]["name"], tower["cpu"]["model"])
 
@@ -83,9 +83,9 @@ def _count(number: int) -> str:
     return NUMBERS[number] if number < len(NUMBERS) else str(number)
 
 
-def fleet_differences(documents: Sequence[Machine]) -> list[OddTower]:
+def fleet_differences(documents: Sequence[NamedTower]) -> list[OddTower]:
     """The odd ones, by name; towers whose CPU is unknown are left out."""
-    kinds: dict[tuple[Optional[str], ...], list[Machine]] = {}
+    kinds: dict[tuple[Optional[str], ...], list[NamedTower]] = {}
     for document in sorted(documents, key=lambda one: str(one["host"])):
         if document["tower"] and document["tower"]["cpu"]["model"]:
             kinds.setdefault(_kind(document), []).append(document)

@@ -175,7 +175,7 @@ class Regression(TypedDict):
 
 
 class Summary(TypedDict):
-    """What is told of a history, by :func:`history.summary`: the ``latest`` run, the ``history`` of all runs without
+    """What :func:`history.history_summary` tells of a history: the ``latest`` run, the ``history`` of all runs without
     samples, oldest first, ``regressions`` in sentences, and ``changed_conditions``: those that differ from the run
     before, which was not compared then."""
 
@@ -218,7 +218,7 @@ class Measurement(_Measurement, total=False):
     problem: str
 
 
-class Speed(TypedDict):
+class SampledSpeed(TypedDict):
     """Tokens a second of so many samples."""
 
     median: float
@@ -230,12 +230,12 @@ class Speed(TypedDict):
 class RunnerUp(Arm):
     """The next best settings of the tuner, and how fast they were."""
 
-    decode_tokens_per_second: Speed
+    decode_tokens_per_second: SampledSpeed
 
 
 class _Evidence(TypedDict):
-    decode_tokens_per_second: Speed
-    prompt_tokens_per_second: Speed | None
+    decode_tokens_per_second: SampledSpeed
+    prompt_tokens_per_second: SampledSpeed | None
     load_seconds: list[float]
     runner_up: RunnerUp | None
 

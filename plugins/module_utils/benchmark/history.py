@@ -124,7 +124,7 @@ def trimmed(run: Run) -> Run:
     return {**run, "results": results}
 
 
-def summary(runs: list[Run]) -> Optional[Summary]:
+def history_summary(runs: list[Run]) -> Optional[Summary]:
     """What is told of a history, oldest first; None where it is empty."""
     if not runs:
         return None
@@ -137,7 +137,7 @@ def summary(runs: list[Run]) -> Optional[Summary]:
     }
 
 
-def keep(directory: str, run: Run, kept: int = KEPT_RUNS) -> str:
+def keep_run(directory: str, run: Run, kept: int = KEPT_RUNS) -> str:
     """Add a run to the history, drop the oldest beyond ``kept``, and return its path."""
     make_directory(directory)
     path = os.path.join(directory, f"{run['started'].replace(':', '')}.json")

@@ -39,7 +39,7 @@ def build_of(binaries: str) -> str:
     return os.path.basename(os.path.dirname(os.path.realpath(binaries)))
 
 
-def model_of(first: str) -> TunedModel:
+def measured_model(first: str) -> TunedModel:
     """Name and hashes of a model, from the manifest beside it; of a model without one, name, size and time."""
     manifest = read_manifest(os.path.dirname(first))
     if manifest:
@@ -206,7 +206,7 @@ class Benchmark:
 
     def _conditions(self) -> RunConditions:
         unit, options = self.unit, self.options
-        model = model_of(unit["model"]) if unit else None
+        model = measured_model(unit["model"]) if unit else None
         settings: dict[str, str] = {}
         if unit:
             settings = {

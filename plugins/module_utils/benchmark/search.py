@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple, Optional, TypeVar
 
 from ..service.document import Arm
-from .document import Decision, Measurement, Speed
+from .document import Decision, Measurement, SampledSpeed
 from .results import quantity
 
 # An arm that is so far behind the best, beyond what samples of one process differ by, is not measured again.
@@ -286,7 +286,7 @@ def arm_of(load: Load, threads: int, flash_attention: bool) -> Arm:
     }
 
 
-def _speed(samples: list[float]) -> Speed:
+def _speed(samples: list[float]) -> SampledSpeed:
     return {"median": round(median(samples), 3), "low": min(samples), "high": max(samples), "samples": len(samples)}
 
 

@@ -28,7 +28,7 @@ from . import llama_bench
 from .document import Limits, Measurement, Tuning
 from .history import node_weights, read_history, read_tuning
 from .results import conditions_of
-from .run import build_of, copy_bytes, model_files, model_of
+from .run import build_of, copy_bytes, measured_model, model_files
 from .search import (
     GENERATED,
     PROMPT,
@@ -177,7 +177,7 @@ class Tuner:
         self.identity = {
             "schema_version": SCHEMA_VERSION,
             "build": build_of(self.unit["binaries"]),
-            "model": model_of(self.unit["model"]),
+            "model": measured_model(self.unit["model"]),
             "conditions": conditions_of(self.tower),
             # Sorted: what is the first changes with the service's settings, which the result itself changes.
             "space": json.loads(json.dumps({name: sorted(values) for name, values in self.space._asdict().items()})),

@@ -56,7 +56,7 @@ class _Target(NamedTuple):
     reason: str
 
 
-def plan(
+def bios_plan(
     bios: dict[str, Any],
     pending: Optional[dict[str, Any]],
     registry: Optional[dict[str, Any]],

@@ -36,7 +36,7 @@ def read_record(path: Optional[str]) -> Record:
     return cast(Record, kept)
 
 
-def keep(path: Optional[str], record: Record) -> None:
+def keep_record(path: Optional[str], record: Record) -> None:
     """Write the record, where one is wanted. Raises OSError."""
     if path:
         make_directory(os.path.dirname(path))

@@ -48,7 +48,7 @@ class Document(NamedTuple):
     headers: Any
 
 
-class Bios(NamedTuple):
+class SystemBios(NamedTuple):
     """What belongs to the BIOS of one system; ``pending`` is None where it cannot be read or shows no attributes."""
 
     system: dict[str, Any]
@@ -215,7 +215,7 @@ class Redfish:
         names = ", ".join(str(one.get("Id")) for one in systems) or "none"
         raise RedfishError(f"The BMC {self.host} manages these systems: {names}; say which one is meant.")
 
-    def bios(self, wanted: Optional[str] = None) -> Bios:
+    def bios(self, wanted: Optional[str] = None) -> SystemBios:
         """Everything about the BIOS of a system, the registry of its attributes included."""
         system = self.system(wanted)
         if "Bios" not in system:
@@ -231,7 +231,7 @@ class Redfish:
         )
         if pending and "Attributes" not in pending.body:
             pending = None
-        return Bios(system, bios, settings_path, pending, self._registry(bios.body), "OnReset" in times)
+        return SystemBios(system, bios, settings_path, pending, self._registry(bios.body), "OnReset" in times)
 
     def _readable(self, path: str) -> Optional[Document]:
         """A resource, or None where there is none to read."""
@@ -264,7 +264,7 @@ class Redfish:
                 return file.body
         return None
 
-    def write(self, found: Bios, changes: dict[str, Any]) -> Optional[str]:
+    def write(self, found: SystemBios, changes: dict[str, Any]) -> Optional[str]:
         """Ask for new values at the next reset: one PATCH of the settings object. Returns its task, or None."""
         body: dict[str, Any] = {"Attributes": changes}
         if found.apply_on_reset:

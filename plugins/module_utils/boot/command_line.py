@@ -8,17 +8,17 @@ from typing import NamedTuple, Optional
 
 from ..files import make_directory, read_json, write_beside, write_json
 from ..sysfs import read_text
-from .loaders import Kernels, Loader, Record, Run, find_loader, has_words, settled, unknown_problem
+from .loaders import GivenWords, Kernels, Loader, Run, find_loader, has_words, settled, unknown_problem
 
 # Beside what other tools keep of the same kind: kernel-install's cmdline, and the lists of proxmox-boot-tool.
 RECORDS = "etc/kernel"
 SUFFIX = ".words.json"
 
 
-class Plan(NamedTuple):
+class CommandLinePlan(NamedTuple):
     """What is to be done: what the file says and should say, and whether what is made of it is right already."""
 
-    record: Record
+    record: GivenWords
     before: Optional[str]
     after: Optional[str]
     kernels: Kernels
@@ -37,11 +37,11 @@ class CommandLine:
         self.loader = find_loader(root, run, name)
         self.running = read_text(root / "proc/cmdline") or ""
 
-    def record(self) -> Record:
+    def record(self) -> GivenWords:
         """The words that were given under this name, by the record and by the file itself."""
         kept = read_json(str(self.path)) or {}
         own = self.loader.own_words() if self.loader else []
-        return Record(list(dict.fromkeys([*kept.get("words", []), *own])), kept.get("made"))
+        return GivenWords(list(dict.fromkeys([*kept.get("words", []), *own])), kept.get("made"))
 
     def problem(self, wanted: Optional[str]) -> Optional[str]:
         """One sentence where nothing here can write what is to be changed, else None."""
@@ -49,17 +49,17 @@ class CommandLine:
         right = has_words(self.running, wanted) if wanted else not record.words
         return None if self.loader or right else unknown_problem(self.root, wanted, record.words)
 
-    def plan(self, wanted: Optional[str]) -> Plan:
+    def plan(self, wanted: Optional[str]) -> CommandLinePlan:
         """What a run with these words would do; None takes those away that were given."""
         record = self.record()
         if self.loader is None or (wanted is None and not record.words):
-            return Plan(record, None, None, [], True)
+            return CommandLinePlan(record, None, None, [], True)
         before, kernels = self.loader.text(), self.loader.kernels()
         stale = [words for words in record.words if words != wanted]
         after = self.loader.wanted_text(wanted, record)
-        return Plan(record, before, after, kernels, settled(kernels, wanted, stale))
+        return CommandLinePlan(record, before, after, kernels, settled(kernels, wanted, stale))
 
-    def apply(self, plan: Plan, wanted: Optional[str]) -> tuple[Optional[str], Optional[str]]:
+    def apply(self, plan: CommandLinePlan, wanted: Optional[str]) -> tuple[Optional[str], Optional[str]]:
         """Do it; returns one sentence where the words are not there afterwards, and what the generator complained of.
 
         The record comes first and is shortened last: whatever is interrupted, the next run finds what is to be mended.
@@ -70,7 +70,7 @@ class CommandLine:
         given = [] if wanted is None or (plan.before == plan.after and wanted not in record.words) else [wanted]
         made = record.made if record.words or plan.before is not None else loader.stand_in()
         if plan.changed:
-            self._keep(Record(list(dict.fromkeys([*record.words, *given])), made))
+            self._keep(GivenWords(list(dict.fromkeys([*record.words, *given])), made))
         if plan.before != plan.after:
             _write(loader.path, plan.after)
         complaint = None
@@ -81,10 +81,10 @@ class CommandLine:
             if not settled(kernels, wanted, stale):
                 return unsettled_problem(loader, kernels, wanted, stale, said), None
             complaint = f"{loader.generator} ended with {status}: {said}" if status else None
-        self._keep(Record(given, made))
+        self._keep(GivenWords(given, made))
         return None, complaint
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, record: GivenWords) -> None:
         if record.words:
             make_directory(str(self.path.parent))
             document = record._asdict()

@@ -48,7 +48,7 @@ OTHER_FILES = (
 )
 
 
-class Record(NamedTuple):
+class GivenWords(NamedTuple):
     """The words that this project gave, or is about to give or take; kept so that they can be found again.
 
     ``made`` is what stood for a file that there was not: where no more is left in it, the file goes, too.
@@ -142,7 +142,7 @@ class Loader:
         """What the generator takes where there is no such file; None where that is nothing."""
         return None
 
-    def wanted_text(self, wanted: Optional[str], record: Record) -> Optional[str]:
+    def wanted_text(self, wanted: Optional[str], record: GivenWords) -> Optional[str]:
         """What the file should say with the wanted words and without those of the record; None for no file."""
         raise NotImplementedError
 
@@ -175,7 +175,7 @@ class Grub(Loader):
     def own_words(self) -> list[str]:
         return re.findall(r'^GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX (.+)"$', self.text() or "", re.MULTILINE)
 
-    def wanted_text(self, wanted: Optional[str], record: Record) -> Optional[str]:
+    def wanted_text(self, wanted: Optional[str], record: GivenWords) -> Optional[str]:
         if wanted is None or self._others_have(wanted):
             return None
         return f'# Written by llamatower, and taken away by it.\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {wanted}"\n'
@@ -221,7 +221,7 @@ class SystemdBoot(Loader):
         words = (shipped or read_text(self.root / "proc/cmdline") or "").split()
         return " ".join(word for word in words if not word.startswith(("BOOT_IMAGE=", "initrd=")))
 
-    def wanted_text(self, wanted: Optional[str], record: Record) -> Optional[str]:
+    def wanted_text(self, wanted: Optional[str], record: GivenWords) -> Optional[str]:
         there = self.text()
         if there is None and wanted is None:
             return None

@@ -110,7 +110,7 @@ def missing_features(required: list[str], available: list[str]) -> list[str]:
     return [feature for feature in required if feature not in available]
 
 
-def refusal(required: list[str], available: list[str]) -> str | None:
+def features_problem(required: list[str], available: list[str]) -> str | None:
     """One sentence where a build cannot run on a CPU with these flags, else None."""
     missing = missing_features(required, available)
     if not missing:

@@ -47,7 +47,7 @@ class ReleaseError(Exception):
     """The release cannot be installed; the text is one sentence."""
 
 
-def whole(release: Path) -> bool:
+def is_whole(release: Path) -> bool:
     """Whether a release is there with the binaries that its manifest names."""
     manifest = read_json(str(release / "manifest.json"))
     try:
@@ -270,13 +270,13 @@ def release_of(root: Path, source: BuildSource, cpu: str, options: dict[str, str
             and manifest.get("cpu") == cpu
             and manifest.get("options") == options
             and source_digest(manifest["source"]) == source_digest(source)
-            and whole(path.parent)
+            and is_whole(path.parent)
         ):
             return cast("BuildManifest", manifest)
     return None
 
 
-def switch(root: Path, key: str) -> None:
+def switch_release(root: Path, key: str) -> None:
     """Point ``current`` to a release, in one step."""
     point(str(root / "current"), os.path.join("releases", key))
 
@@ -302,7 +302,9 @@ def superfluous(
     return [key for key in order[max(keep, 1) :] if key not in needed]
 
 
-def prune(releases: Path, current: str, previous: str | None, keep: int, needed: Collection[str] = ()) -> list[str]:
+def prune_releases(
+    releases: Path, current: str, previous: str | None, keep: int, needed: Collection[str] = ()
+) -> list[str]:
     """Remove the oldest releases that nobody runs or needs, and return their keys."""
     youngest_first = sorted(releases.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
     stay = {*releases_in_use(releases), *needed}

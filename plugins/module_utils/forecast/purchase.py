@@ -300,7 +300,7 @@ def rank(answers: list[Answer]) -> list[Answer]:
     return sorted(answers, key=key)
 
 
-def plan(
+def purchase_plan(
     models: list[ModelEntry],
     machines: list[MachineEntry],
     options: Options,

@@ -11,7 +11,7 @@ from ..text import rate
 from ..tower_document import Edac
 from .bandwidth import CHANNEL_BYTES, channel_gb_s, channels_in_use, running_speed
 from .cpus import CpuMemory
-from .document import Advice, Bandwidth, Dimm, MemoryChannels, Severity, Socket
+from .document import Bandwidth, ChannelAdvice, Dimm, MemoryChannels, Severity, Socket
 from .slot_names import numbered_through
 
 # CPUs that work in one socket only: EPYCs with a P, Xeons with a U.
@@ -21,12 +21,12 @@ ORDER: dict[Severity, int] = {"problem": 0, "advice": 1, "info": 2}
 
 def channel_advice(
     found: MemoryChannels, memory: Optional[CpuMemory], previous: Optional[MemoryChannels], edac: Optional[Edac]
-) -> list[Advice]:
+) -> list[ChannelAdvice]:
     """What to mend: problems first, and of these the most costly."""
     sockets, slots = found["sockets"] or [], found["dimms"] or []
     dimms = [dimm for dimm in slots if dimm["populated"]]
     channel = channel_gb_s(running_speed(dimms) or 0)
-    advice: list[Advice] = []
+    advice: list[ChannelAdvice] = []
     for socket in sockets:
         if socket["populated"]:
             advice += _socket_advice(_Slots.of(socket, slots, found["rule"]), socket, channel)
@@ -42,7 +42,7 @@ def channel_advice(
     return sorted(advice, key=lambda entry: (ORDER[entry["severity"]], -entry["gb_s"]))
 
 
-def _advice(severity: Severity, code: str, message: str, fix: str, cost: float = 0.0) -> Advice:
+def _advice(severity: Severity, code: str, message: str, fix: str, cost: float = 0.0) -> ChannelAdvice:
     return {"severity": severity, "code": code, "message": message, "fix": fix, "gb_s": round(cost, 1)}
 
 
@@ -104,7 +104,7 @@ def _printed(locator: Optional[str], bank: Optional[str], board: list[Dimm]) -> 
     return f"{bank} {name}" if bank and sum(1 for other in board if other["locator"] == locator) > 1 else name
 
 
-def _absent_cpu(socket: Socket, sockets: list[Socket], channel: float) -> Iterator[Advice]:
+def _absent_cpu(socket: Socket, sockets: list[Socket], channel: float) -> Iterator[ChannelAdvice]:
     total = next((other["channels_total"] for other in sockets if other["channels_total"]), None)
     if not total:
         return
@@ -115,7 +115,7 @@ def _absent_cpu(socket: Socket, sockets: list[Socket], channel: float) -> Iterat
     yield _advice("info", "socket-empty", message, fix, total * channel)
 
 
-def _socket_advice(slots: _Slots, socket: Socket, channel: float) -> Iterator[Advice]:
+def _socket_advice(slots: _Slots, socket: Socket, channel: float) -> Iterator[ChannelAdvice]:
     """DIMMs in the wrong slots, channels with more than others, and empty ones."""
     where = f"socket {socket['socket']}"
     usual = slots.usual()
@@ -139,7 +139,7 @@ def _socket_advice(slots: _Slots, socket: Socket, channel: float) -> Iterator[Ad
         yield _empty_channels(slots, where, socket["empty_channels"], channel)
 
 
-def _empty_channels(slots: _Slots, where: str, empty: list[str], channel: float) -> Advice:
+def _empty_channels(slots: _Slots, where: str, empty: list[str], channel: float) -> ChannelAdvice:
     several, are = ("s", "are") if len(empty) > 1 else ("", "is")
     targets = ", ".join(map(slots.target, empty))
     crowded = [dimm for used in slots.used() for dimm in used[1:]]
@@ -154,7 +154,7 @@ def _empty_channels(slots: _Slots, where: str, empty: list[str], channel: float)
     )
 
 
-def _unbalanced_sockets(sockets: list[Socket], channel: float) -> Iterator[Advice]:
+def _unbalanced_sockets(sockets: list[Socket], channel: float) -> Iterator[ChannelAdvice]:
     counts = [socket["channels_populated"] for socket in sockets if socket["populated"]]
     known = [count for count in counts if count is not None]
     if len(known) == len(counts) and len(set(known)) > 1:
@@ -168,7 +168,7 @@ def _unbalanced_sockets(sockets: list[Socket], channel: float) -> Iterator[Advic
         )
 
 
-def _mixed(dimms: list[Dimm]) -> Iterator[Advice]:
+def _mixed(dimms: list[Dimm]) -> Iterator[ChannelAdvice]:
     sizes = sorted({dimm["size_bytes"] for dimm in dimms if dimm["size_bytes"]})
     ranks = sorted({dimm["ranks"] for dimm in dimms if dimm["ranks"]})
     speeds = sorted({dimm["rated_mts"] for dimm in dimms if dimm["rated_mts"]})
@@ -187,7 +187,7 @@ def _mixed(dimms: list[Dimm]) -> Iterator[Advice]:
             )
 
 
-def _below_rated(dimms: list[Dimm], memory: Optional[CpuMemory], channels: Optional[int]) -> Iterator[Advice]:
+def _below_rated(dimms: list[Dimm], memory: Optional[CpuMemory], channels: Optional[int]) -> Iterator[ChannelAdvice]:
     """DIMMs that run below what they are made for, and whether that is anybody's fault."""
     speeds = [(dimm["configured_mts"] or 0, dimm["rated_mts"] or 0) for dimm in dimms]
     # Makers round: a DIMM of 2666 may say 2667.
@@ -210,7 +210,7 @@ def _below_rated(dimms: list[Dimm], memory: Optional[CpuMemory], channels: Optio
     yield _advice(severity, "below-rated", message, fix, loss)
 
 
-def _ccd_links(bandwidth: Bandwidth) -> Iterator[Advice]:
+def _ccd_links(bandwidth: Bandwidth) -> Iterator[ChannelAdvice]:
     reachable, populated = bandwidth["reachable_gb_s"], bandwidth["populated_gb_s"]
     if bandwidth["limited_by"] == "ccd-links" and reachable and populated:
         yield _advice(
@@ -223,7 +223,7 @@ def _ccd_links(bandwidth: Bandwidth) -> Iterator[Advice]:
         )
 
 
-def _single_rank(dimms: list[Dimm]) -> Iterator[Advice]:
+def _single_rank(dimms: list[Dimm]) -> Iterator[ChannelAdvice]:
     if dimms and all(dimm["ranks"] == 1 for dimm in dimms):
         yield _advice(
             "info",
@@ -233,7 +233,7 @@ def _single_rank(dimms: list[Dimm]) -> Iterator[Advice]:
         )
 
 
-def _lost(slots: list[Dimm], previous: Optional[MemoryChannels], channel: float) -> Iterator[Advice]:
+def _lost(slots: list[Dimm], previous: Optional[MemoryChannels], channel: float) -> Iterator[ChannelAdvice]:
     """Fewer DIMMs than an earlier result has, which comes from a file and may be anything."""
     earlier = previous.get("dimms") if previous else None
     before = [dimm for dimm in earlier if isinstance(dimm, dict)] if isinstance(earlier, list) else []
@@ -254,7 +254,7 @@ def _lost(slots: list[Dimm], previous: Optional[MemoryChannels], channel: float)
     )
 
 
-def _edac(dimms: list[Dimm], edac: Optional[Edac]) -> Iterator[Advice]:
+def _edac(dimms: list[Dimm], edac: Optional[Edac]) -> Iterator[ChannelAdvice]:
     """Errors that were counted, and memory that SMBIOS lists and the memory controllers do not have.
 
     Only sums are compared: drivers count ranks, halves of DIMMs or whole ones, and name channels by their own order.

@@ -67,7 +67,7 @@ class Bandwidth(TypedDict):
     limited_by: Literal["channels", "ccd-links", "unknown"]
 
 
-class Advice(TypedDict):
+class ChannelAdvice(TypedDict):
     """One thing to mend: a sentence each for the fact and for the fix, and what it costs in GB/s."""
 
     severity: Severity
@@ -90,6 +90,6 @@ class MemoryChannels(TypedDict):
     confidence: Confidence
     bandwidth: Bandwidth
     # Problems first, and of these the most costly.
-    advice: list[Advice]
+    advice: list[ChannelAdvice]
     # What was wrong with the table.
     warnings: list[str]

@@ -42,7 +42,7 @@ class Block(NamedTuple):
         return known(self.get(name))
 
 
-def read_text(text: str) -> Machine:
+def read_dmidecode(text: str) -> Machine:
     """The machine that the output of dmidecode describes.
 
     Raises SmbiosError where no structure is found.

@@ -65,7 +65,7 @@ class NamedFile(TypedDict):
     sha256: str
 
 
-def install(
+def install_model(
     model: ResolvedModel, store: Path, endpoint: str | None, token: str | None, progress: Progress
 ) -> Installed:
     """Make the store have a model that is described as model_source_info does it."""

@@ -48,7 +48,7 @@ def _of(model: Declaration, models: list[ResolvedModel]) -> ResolvedModel | None
     return next((entry for entry in models if entry["name"] == model["name"]), None)
 
 
-def locked(model: Declaration, models: list[ResolvedModel]) -> ResolvedModel | None:
+def locked_entry(model: Declaration, models: list[ResolvedModel]) -> ResolvedModel | None:
     """The entry of a declared model; None where it has none. Raises LockError where it is of another declaration."""
     entry = _of(model, models)
     if entry is not None and entry["source"] != source_of(model):
@@ -102,7 +102,7 @@ def kept(model: Declaration, before: list[ResolvedModel]) -> ResolvedModel:
     return entry
 
 
-def text_of(models: list[ResolvedModel]) -> str:
+def lock_text(models: list[ResolvedModel]) -> str:
     """The lock file of resolved models."""
     import yaml  # Ansible's own, on the controller
 

@@ -29,7 +29,7 @@ def found(store: str, names: list[str]) -> list[Held]:
     return [{"name": name, "bytes": size} for name, size in sizes.items()]
 
 
-def text_of(models: list[Held]) -> str:
+def removed_text(models: list[Held]) -> str:
     """The models as a diff shows them."""
     return "".join(f"{model['name']}, {size(model['bytes'])}\n" for model in models)
 
@@ -93,7 +93,7 @@ def prune_problem(
     return None
 
 
-def remove(store: str, name: str) -> None:
+def remove_model(store: str, name: str) -> None:
     """Remove all that a store has of a model. It is gone at once; half of it is never seen under its name."""
     final, pruned = (os.path.join(store, PLACES[index].format(name)) for index in (0, -1))
     if os.path.isdir(final):

@@ -103,7 +103,7 @@ def written(path: Path) -> None:
         drop(file.fileno())
 
 
-class Place:
+class SwarmPlace:
     """Where the data of a receiver of pieces lies: in ``<store>/.<name>.swarm/`` until it is whole."""
 
     def __init__(self, store: Path, model: ResolvedModel) -> None:

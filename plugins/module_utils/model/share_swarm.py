@@ -18,7 +18,7 @@ from ..progress import Progress
 from .declaration import file_names
 from .distribution import Pieces, piece_bytes, torrent
 from .document import ResolvedModel
-from .share import Place, Share, Shared, ShareError, at_port, forget, numeric, own_address
+from .share import Share, Shared, ShareError, SwarmPlace, at_port, forget, numeric, own_address
 from .uncached import hash_uncached
 
 # Seconds for which a tower that sees all complete stays, so that the others see it too.
@@ -89,7 +89,7 @@ def share(given: Share, metadata: str, progress: Progress) -> Shared:
             info.rename_file(number, f"{model['name']}/{name}")
         added.flags |= flags.seed_mode | flags.super_seeding
     else:
-        place = Place(store, model)
+        place = SwarmPlace(store, model)
         place.open()
     added.ti = info
     handle = session.add_torrent(added)

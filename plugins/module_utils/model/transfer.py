@@ -95,7 +95,7 @@ def pause(fruitless: int) -> float:
     return float(min(FIRST_PAUSE * 2**fruitless, LONGEST_PAUSE) * random.uniform(0.5, 1))
 
 
-def checkpoint_bytes(size: int) -> int:
+def sync_bytes(size: int) -> int:
     """Bytes of a file between the points to which it is on the disk for certain."""
     return min(max(size // CHECKPOINTS, LEAST_CHECKPOINT), MOST_CHECKPOINT)
 
@@ -140,16 +140,16 @@ class Local:
         return Copied(self.path, start)
 
 
-class Part:
+class PartFile:
     """The first bytes of a file on the disk, and their hash. A context manager; entering hashes what is there."""
 
     def __init__(self, path: str, size: int, tally: Tally) -> None:
         self.path, self.size, self.tally = path, size, tally
         self.digest = hashlib.sha256()
         self.length = self.safe = 0
-        self.step = checkpoint_bytes(size)
+        self.step = sync_bytes(size)
 
-    def __enter__(self) -> Part:
+    def __enter__(self) -> PartFile:
         self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self.length = os.fstat(self.descriptor).st_size
@@ -234,7 +234,7 @@ def fetch(source: Source, path: str, size: int, tally: Tally) -> str:
     the disk; what came is kept in either case.
     """
     fruitless = sizes = 0
-    with Part(path, size, tally) as part:
+    with PartFile(path, size, tally) as part:
         while part.length < size:
             before, wait = part.length, None
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional, TypedDict
 
-from ..advice.document import Machine
+from ..advice.document import NamedTower
 from ..memory.cpus import GMI_GB_S, ccd_links
 from ..memory.document import Dimm, Socket
 from ..memory.drawing import short_name
@@ -83,7 +83,7 @@ class SocketPicture(Chips):
     said: str
 
 
-class Board(TypedDict):
+class BoardPicture(TypedDict):
     """The whole board: all its sockets, the ``links`` between them as pairs of y at the ``middle``, whether its dies'
     links are what limits it, the board in words, and the ``states`` of slots and the ``link`` that its key explains."""
 
@@ -103,7 +103,7 @@ def natural(text: Any) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(text))]
 
 
-def picture(document: Machine) -> Optional[Board]:
+def picture(document: NamedTower) -> Optional[BoardPicture]:
     """None where nothing is known of the memory."""
     found = document["memory_channels"]
     sockets = []
@@ -125,7 +125,7 @@ def picture(document: Machine) -> Optional[Board]:
     }
 
 
-def _socket(document: Machine, socket: Socket, dimms: list[Dimm], top: float) -> SocketPicture:
+def _socket(document: NamedTower, socket: Socket, dimms: list[Dimm], top: float) -> SocketPicture:
     y = top + TITLE
     channels = _channels(socket, dimms)
     half = (len(channels) + 1) // 2
@@ -221,7 +221,7 @@ def _place(channels: list[Channel], left: float, right: float, top: float) -> No
         position += step / 2
 
 
-def _chips(document: Machine, socket: Socket, top: float) -> Chips:
+def _chips(document: NamedTower, socket: Socket, top: float) -> Chips:
     """What is inside a CPU: its compute dies, each linked to the die that has the memory controllers.
 
     Only where the CPU is built so; of any other, the L3 caches.

@@ -17,7 +17,7 @@ from typing import Optional
 from ..advice.bandwidth_steps import KINDS, served_speed, steps
 from ..advice.document import OddTower
 from ..advice.verdict import verdict
-from ..benchmark.text import arm_text
+from ..benchmark.terminal import arm_text
 from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
 from ..service.document import PlacementInfo
@@ -135,7 +135,7 @@ def apart(document: Report) -> Optional[str]:
     return None if spread is None else f"{spread:.1%}"
 
 
-def huge_pages(document: Report) -> Optional[str]:
+def huge_page_share(document: Report) -> Optional[str]:
     """The part of the service's memory that is in huge pages."""
     placed = _placed(document)
     return f"{(placed['huge_bytes'] or 0) / placed['bytes']:.0%}" if placed and placed["bytes"] else None
@@ -211,7 +211,7 @@ def tower_view(document: Report) -> TowerView:
         "placement": placement(document),
         "apart": apart(document),
         "policies": sorted(map(clean, (placed["policies"] if placed else None) or {})),
-        "huge": huge_pages(document),
+        "huge": huge_page_share(document),
         "nodes": [_node(node) for node in tower["nodes"]],
         "thp": tower["thp"]["enabled"] if tower["thp"] else None,
         "completion": service.get("completion") if service else None,
@@ -298,7 +298,7 @@ def figures(document: Report) -> list[Figure]:
         },
         {
             "name": "In huge pages",
-            "value": huge_pages(document) or "none",
+            "value": huge_page_share(document) or "none",
             "unit": "",
             "against": f"nodes {apart(document)} apart" if apart(document) else "nothing is loaded",
         },

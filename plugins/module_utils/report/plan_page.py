@@ -8,7 +8,7 @@ from typing import TypedDict
 from ..forecast.document import Answer, PlanDocument, PlannedModel, ThreadFigure
 from ..forecast.roofline import sensitivity_text
 from ..text import size
-from .plan_text import HEADINGS, cells, options_text
+from .plan_text import HEADINGS, options_text, table_row
 
 
 class MachineRow(TypedDict):
@@ -63,7 +63,7 @@ def _model(model: PlannedModel) -> ModelView:
                 "title": said["title"],
                 "why": said["why"],
                 "remarks": said["remarks"],
-                "cells": dict(zip(HEADINGS, cells(said))),
+                "cells": dict(zip(HEADINGS, table_row(said))),
                 "helps": sensitivity_text(said["sensitivity"]),
                 "start": round(100 * speed["low"] / fastest, 2),
                 "end": round(100 * speed["high"] / fastest, 2),

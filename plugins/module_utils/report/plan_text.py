@@ -12,7 +12,7 @@ HEADINGS = [
 ]  # fmt: skip
 
 
-def cells(said: Answer) -> list[str]:
+def table_row(said: Answer) -> list[str]:
     """What one line of the table shows."""
     speed = said["tokens_per_second"]
     name = said["machine"] + (f" x{said['count']}" if said["count"] > 1 else "")
@@ -47,7 +47,7 @@ def plan_text(document: PlanDocument) -> str:
     lines = [f"{options_text(document['options'])}.", ""]
     for model in document["models"]:
         lines.append(f"{model['name']}: {size(model['bytes'])}, {size(model['active_bytes'])} read a token")
-        table = [HEADINGS, *(cells(said) for said in model["answers"])]
+        table = [HEADINGS, *(table_row(said) for said in model["answers"])]
         widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
         lines += [f"  {_line(row, widths)}" for row in table]
         for said in model["answers"]:

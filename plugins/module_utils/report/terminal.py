@@ -14,7 +14,7 @@ from ..service.document import ServiceResult
 from ..text import LABEL, WIDTH, clean, printable, rate, size, wrapped
 from .advice_text import advice_lines
 from .document import Report, ReportForecast, cpu_name, machine_name
-from .page import apart, huge_pages
+from .page import apart, huge_page_share
 
 # The bars of the bandwidths: a column of names, and the length of the longest.
 STEP, BAR = 13, 24
@@ -77,7 +77,7 @@ def _service(document: Report, service: ServiceResult) -> list[str]:
     held = ", ".join(f"node {node} {size(count)}" for node, count in (placement["nodes"] or {}).items())
     policies = ", ".join(placement["policies"] or {})
     lines = wrapped("PLACEMENT", f"{held}; {apart(document) or '0.0%'} apart; policy {policies}")
-    huge = huge_pages(document)
+    huge = huge_page_share(document)
     lines += wrapped("HUGE PAGES", f"{huge} of weights and buffers" if huge else "nothing is loaded")
     speed = completion["tokens_per_second"]
     lines += wrapped("SPEED", rate(speed, unit="tokens a second") if speed else "not told by the server")

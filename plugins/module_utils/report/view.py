@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ..advice.document import Advice, Difference, Step
+from ..advice.document import Advice, BandwidthStep, Difference
 from ..build.document import BuildManifest
 from ..model.document import Manifest
 from ..service.document import Completion
 from .benchmark_history import History
-from .board_picture import Board
+from .board_picture import BoardPicture
 
 
 class Title(TypedDict):
@@ -52,7 +52,7 @@ class Dimms(TypedDict):
     slots: list[SlotRow]
 
 
-class StepBar(Step):
+class StepBar(BandwidthStep):
     """A step of the bandwidth with its bar; ``lost`` is how far the last bar before it reaches."""
 
     start: float
@@ -124,7 +124,7 @@ class TowerView(Title):
     file: str
     figures: list[Figure]
     advice: list[Advice]
-    board: Board | None
+    board: BoardPicture | None
     dimms: Dimms
     rule: str | None
     confidence: str | None

@@ -33,7 +33,7 @@ FEWEST = SAMPLES // 8
 LIBC = ctypes.CDLL(None)
 
 
-def huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
+def with_huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with huge pages for large buffers, unless it says something of them itself."""
     tunables = environment.get("GLIBC_TUNABLES", "")
     if "glibc.malloc.hugetlb" in tunables:
@@ -118,7 +118,7 @@ def main(arguments: list[str], nodes_file: str = "/sys/devices/system/node/has_m
     prefix = ["numactl", f"--interleave={format_cpu_list(nodes)}"] if len(nodes) > 1 else []
     command = [*prefix, *arguments]
     try:
-        os.execvpe(command[0], command, huge_pages(os.environ))
+        os.execvpe(command[0], command, with_huge_pages(os.environ))
     except OSError as error:
         hint = "apt-get install numactl" if prefix else "give a command that is there"
         print(f"interleave: {command[0]} cannot be run ({error.strerror}): {hint}", file=sys.stderr)

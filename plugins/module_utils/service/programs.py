@@ -2,7 +2,8 @@
 """What a tower runs by itself (checks, timers, the launcher of other commands): whole wings of this package, as files.
 
 The controller reads them out of the collection (:func:`read_programs`), the tower writes them below
-/usr/local/lib/llamatower (:func:`install`), and units run them as ``python3 -m llamatower.WING.NAME`` from there.
+/usr/local/lib/llamatower (:func:`install_programs`), and units run them from there, as
+``python3 -m llamatower.WING.NAME``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def read_programs(module_utils: str) -> dict[str, str]:
     return found
 
 
-def install(path: str, programs: dict[str, str], check: bool = False) -> tuple[list[str], list[str]]:
+def install_programs(path: str, programs: dict[str, str], check: bool = False) -> tuple[list[str], list[str]]:
     """Make the package below a directory these programs and nothing else; with ``check``, only tell.
 
     Returns what was written, for its text or its mode, and what was removed, by paths below the directory.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.advice.bandwidth_steps import NAMES, steps
-from plugins.module_utils.advice.document import Step
+from plugins.module_utils.advice.document import BandwidthStep
 from plugins.module_utils.benchmark.results import quantity
 
 KNOWN = {
@@ -43,7 +43,7 @@ def document(**changes: Any) -> Any:
     } | changes
 
 
-def by_name(found: Any) -> dict[str, Step]:
+def by_name(found: Any) -> dict[str, BandwidthStep]:
     return {step["name"]: step for step in steps(found)}
 
 

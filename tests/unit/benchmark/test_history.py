@@ -9,17 +9,17 @@ from typing import Any
 
 from plugins.module_utils.benchmark.history import (
     changed_conditions,
-    keep,
+    history_summary,
+    keep_run,
     node_weights,
     read_history,
     read_tuning,
     regressions,
     sentence,
-    summary,
     without_measurements,
 )
 from plugins.module_utils.benchmark.results import probe_results, quantity
-from plugins.module_utils.benchmark.text import benchmark_text
+from plugins.module_utils.benchmark.terminal import benchmark_text
 
 
 def run(speed: list[float], started: str = "2026-01-01T00:00:00Z", **conditions: Any) -> Any:
@@ -71,15 +71,15 @@ def test_another_condition_makes_no_regression() -> None:
 
 def test_the_history_is_bounded_and_in_order(tmp_path: Path) -> None:
     for day in range(1, 6):
-        keep(str(tmp_path), run([1.0], f"2026-01-0{day}T00:00:00Z"), kept=3)
+        keep_run(str(tmp_path), run([1.0], f"2026-01-0{day}T00:00:00Z"), kept=3)
     (tmp_path / "2026-01-09.json").write_text("half a fi")
     assert [old["started"][8:10] for old in read_history(str(tmp_path))] == ["03", "04", "05"]
 
 
 def test_the_summary_names_what_changed_and_has_no_samples_but_of_the_last_run() -> None:
-    assert summary([]) is None
+    assert history_summary([]) is None
     old, new = run([10.0], "2026-01-01T00:00:00Z", kernel="6.1"), run([5.0], "2026-01-02T00:00:00Z", kernel="6.12")
-    found = summary([old, new])
+    found = history_summary([old, new])
     assert found is not None
     assert found["changed_conditions"] == ["kernel"]
     assert found["regressions"] == []
@@ -96,7 +96,7 @@ def test_the_text_says_the_change_since_the_run_it_is_compared_with() -> None:
         **whole,
         "skipped": {"hash": "No CPU is free."},
     }
-    found = summary([before, now])
+    found = history_summary([before, now])
     assert found is not None
     text = benchmark_text(found, "tower1")
     print(text)

@@ -15,7 +15,7 @@ import pytest
 
 from plugins.module_utils.benchmark import measure
 from plugins.module_utils.benchmark.document import BenchmarkOptions
-from plugins.module_utils.benchmark.run import Benchmark, build_of, model_of
+from plugins.module_utils.benchmark.run import Benchmark, build_of, measured_model
 from plugins.module_utils.service.unit import UnitError
 from tests.gguf_builder import gguf
 
@@ -153,11 +153,11 @@ def test_a_tower_without_a_service_is_measured_all_the_same(monkeypatch: pytest.
 def test_a_model_is_known_by_its_manifest_and_a_build_by_its_directory(tmp_path: Path) -> None:
     model = tmp_path / "x.gguf"
     model.write_bytes(b"weights")
-    assert model_of(str(model))["name"] == "x.gguf"
+    assert measured_model(str(model))["name"] == "x.gguf"
     (tmp_path / "manifest.json").write_text(
         json.dumps({"schema_version": 1, "name": "x", "files": [{"sha256": "a" * 64}]})
     )
-    assert model_of(str(model)) == {"name": "x", "sha256": ["a" * 64]}
+    assert measured_model(str(model)) == {"name": "x", "sha256": ["a" * 64]}
     release = tmp_path / "releases/0123456789abcdef/bin"
     release.mkdir(parents=True)
     (tmp_path / "current").symlink_to(release.parent)

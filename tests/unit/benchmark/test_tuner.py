@@ -16,7 +16,7 @@ import pytest
 from plugins.module_utils.benchmark.document import Limits
 from plugins.module_utils.benchmark.llama_bench import BenchError, Outcome
 from plugins.module_utils.benchmark.search import FINAL_REPETITIONS
-from plugins.module_utils.benchmark.text import tuning_text
+from plugins.module_utils.benchmark.terminal import tuning_text
 from plugins.module_utils.benchmark.tuner import TuneError, Tuner, current_load, make_space, policies, weighted
 
 TUNER = "plugins.module_utils.benchmark.tuner"

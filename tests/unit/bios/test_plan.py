@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.bios.plan import measured_problems, plan, refusal, settings_text, taken_over, to_reset
+from plugins.module_utils.bios.plan import bios_plan, measured_problems, refusal, settings_text, taken_over, to_reset
 from plugins.module_utils.bios.settings import words
 
 REPO = Path(__file__).resolve().parents[3]
@@ -46,26 +46,26 @@ def test_two_attributes_that_could_be_meant_are_listed_and_none_is_written() -> 
         ("X0001", "NUMA nodes per socket", ["NPS1", "NPS4"], "NPS4"),
         ("X0002", "NUMA Nodes Per Socket", ["NPS1", "NPS4"], "NPS4"),
     )
-    planned = plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)
+    planned = bios_plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)
     assert planned["changes"] == {}
     assert "X0001 (NUMA nodes per socket), X0002 (NUMA Nodes Per Socket)" in planned["problems"][0]
 
 
 def test_without_a_registry_nothing_is_written() -> None:
     bios, _registry = board(("NumaNodesPerSocket", "NUMA Nodes Per Socket", ["1", "4"], "4"))
-    planned = plan(bios, None, None, {"nodes_per_socket": 1}, SPELLINGS)
+    planned = bios_plan(bios, None, None, {"nodes_per_socket": 1}, SPELLINGS)
     assert (planned["changes"], len(planned["problems"])) == ({}, 1)
 
 
 def test_a_value_that_the_board_lacks_is_named_with_those_it_has() -> None:
     bios, registry = board(("X0001", "NUMA nodes per socket", ["NPS2", "NPS4"], "NPS4"))
-    planned = plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)
+    planned = bios_plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)
     assert planned["problems"] == ["X0001 (NUMA nodes per socket) has no value that means 1: it has NPS2, NPS4."]
 
 
 def test_numbers_and_their_text_are_one_value() -> None:
     bios, registry = board(("SncEn", "SNC", [0, 1], "0"))
-    planned = plan(bios, None, registry, {"snc": False}, SPELLINGS)
+    planned = bios_plan(bios, None, registry, {"snc": False}, SPELLINGS)
     assert [entry["state"] for entry in planned["settings"]] == ["same"]
 
 
@@ -83,13 +83,13 @@ def test_clusters_are_meant_by_their_number(values: list[str]) -> None:
     bios, registry = board(("SubNumaCluster", "Sub NUMA Cluster", values, "none of them"))
     for value in values:
         number = next((int(one) for one in value if one.isdigit()), False)
-        planned = plan(bios, None, registry, {"snc": number}, SPELLINGS)
+        planned = bios_plan(bios, None, registry, {"snc": number}, SPELLINGS)
         assert value == "Auto" or planned["changes"] == {"SubNumaCluster": value}, planned["problems"]
 
 
 def test_a_value_is_written_as_the_board_writes_it() -> None:
     bios, registry = board(("SncEn", "SNC", ["0", "1"], 1), ("Nps", "NUMA nodes per socket", ["1", "4"], "4"))
-    planned = plan(bios, None, registry, {"snc": False}, SPELLINGS, {"Nps": 1})
+    planned = bios_plan(bios, None, registry, {"snc": False}, SPELLINGS, {"Nps": 1})
     assert planned["changes"] == {"SncEn": 0, "Nps": "1"}
     assert [type(value) for value in planned["changes"].values()] == [int, str]
 
@@ -100,7 +100,7 @@ def test_of_several_attributes_of_one_name_the_one_that_is_not_hidden_is_meant()
         ("NpsGenoa", "NUMA nodes per socket", ["NPS1", "NPS4"], "NPS4"),
     )
     registry["RegistryEntries"]["Attributes"][0]["Hidden"] = True
-    assert plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)["changes"] == {"NpsGenoa": "NPS1"}
+    assert bios_plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)["changes"] == {"NpsGenoa": "NPS1"}
 
 
 PROFILE = {
@@ -130,14 +130,14 @@ def test_what_is_pending_or_written_along_unlocks(
         ("Nps", "NUMA nodes per socket", ["NPS1", "NPS4"], "NPS4"),
     )
     registry["RegistryEntries"]["Dependencies"] = [PROFILE]
-    planned = plan(bios, {"Attributes": pending}, registry, {"nodes_per_socket": 1}, SPELLINGS, exact)
+    planned = bios_plan(bios, {"Attributes": pending}, registry, {"nodes_per_socket": 1}, SPELLINGS, exact)
     assert len(planned["problems"]) == problems, planned["problems"]
 
 
 def test_a_lock_by_an_attribute_that_the_board_lacks_is_none() -> None:
     bios, registry = board(("Nps", "NUMA nodes per socket", ["NPS1", "NPS4"], "NPS4"))
     registry["RegistryEntries"]["Dependencies"] = [PROFILE]
-    assert plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)["problems"] == []
+    assert bios_plan(bios, None, registry, {"nodes_per_socket": 1}, SPELLINGS)["problems"] == []
 
 
 def test_attributes_are_known_by_the_settings_they_stand_for() -> None:
@@ -146,18 +146,20 @@ def test_attributes_are_known_by_the_settings_they_stand_for() -> None:
         ("Rome0059", "SMT Control", ["Auto", "Disable"], "Disable"),
     )
     wanted = {"Rome0075": "NPS1", "Rome0059": "Auto"}
-    planned = plan(bios, None, registry, {}, SPELLINGS, wanted)
+    planned = bios_plan(bios, None, registry, {}, SPELLINGS, wanted)
     assert planned["meanings"] == {"nodes_per_socket": 1}, "what Auto is differs from board to board"
 
 
 def test_hpe_asks_for_apbdis_the_other_way_around() -> None:
     bios, registry = board(("ApplicationPowerBoost", "Application Power Boost", ["Enabled", "Disabled"], "Enabled"))
-    assert plan(bios, None, registry, {"apbdis": True}, SPELLINGS)["changes"] == {"ApplicationPowerBoost": "Disabled"}
+    assert bios_plan(bios, None, registry, {"apbdis": True}, SPELLINGS)["changes"] == {
+        "ApplicationPowerBoost": "Disabled"
+    }
 
 
 def test_the_plan_as_text() -> None:
     bios, registry = board(("X0001", "NUMA nodes per socket", ["NPS1", "NPS4"], "NPS4"))
-    planned = plan(bios, {"Attributes": {"X0001": "NPS1"}}, registry, {"nodes_per_socket": 1}, SPELLINGS)
+    planned = bios_plan(bios, {"Attributes": {"X0001": "NPS1"}}, registry, {"nodes_per_socket": 1}, SPELLINGS)
     assert settings_text(planned) == (
         "nodes_per_socket: NUMA nodes per socket (X0001) is NPS4, pending NPS1, which the next reboot applies"
     )

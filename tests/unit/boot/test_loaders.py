@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils.boot.loaders import (
+    GivenWords,
     Grub,
-    Record,
     entry_options,
     grub_kernels,
     has_words,
@@ -104,7 +104,7 @@ def test_every_kernel_needs_the_words_and_none_may_have_the_former_ones() -> Non
 
 
 def test_grub_adds_the_words_to_the_command_line_that_there_is(tmp_path: Path) -> None:
-    text = Grub(tmp_path, lambda _words: (0, "", ""), "llamatower-hugepages").wanted_text(WORDS, Record([], None))
+    text = Grub(tmp_path, lambda _words: (0, "", ""), "llamatower-hugepages").wanted_text(WORDS, GivenWords([], None))
     script = f'GRUB_CMDLINE_LINUX=quiet\n{text}echo "$GRUB_CMDLINE_LINUX"'
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == f"quiet {WORDS}", done.stderr

@@ -9,9 +9,9 @@ from plugins.module_utils.build.cpu_features import (
     LEVELS,
     compiler_flags,
     features_of,
+    features_problem,
     machine_flags,
     missing_features,
-    refusal,
 )
 
 # The lines of `cc -mavx2 -mfma -dM -E` that matter here, among others.
@@ -41,11 +41,11 @@ def test_what_is_missing_is_named_in_order() -> None:
 
 
 def test_a_cpu_with_more_than_is_used_is_not_refused() -> None:
-    assert refusal(HASWELL, ZEN4) is None
+    assert features_problem(HASWELL, ZEN4) is None
 
 
 def test_the_refusal_names_the_features_and_the_variable() -> None:
-    sentence = refusal(ZEN4, HASWELL)
+    sentence = features_problem(ZEN4, HASWELL)
     assert sentence is not None
     assert "this tower lacks: avx512f, avx512_vnni." in sentence
     assert "llama_build_cpu" in sentence

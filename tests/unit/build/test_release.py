@@ -25,23 +25,23 @@ from plugins.module_utils.build.release import (
     archive_manifest,
     current_key,
     install_release,
+    is_whole,
     locked,
-    prune,
+    prune_releases,
     release_of,
     superfluous,
-    switch,
+    switch_release,
     trial_problem,
-    whole,
 )
 from tests.tiny_build import make, plan, source_archive
 
 
 def test_a_release_is_installed_whole_and_switched_to(made: Any, tmp_path: Path) -> None:
     release = tmp_path / "releases" / made["key"]
-    assert not whole(release)
+    assert not is_whole(release)
     install_release(made["archive"], made["manifest"], release)
-    switch(tmp_path, made["key"])
-    assert whole(tmp_path / "current")
+    switch_release(tmp_path, made["key"])
+    assert is_whole(tmp_path / "current")
     assert current_key(tmp_path) == made["key"]
     assert sorted(path.name for path in release.iterdir()) == ["bin", "manifest.json"]
     assert [path.name for path in release.parent.iterdir()] == [made["key"]]
@@ -67,9 +67,9 @@ def test_a_damaged_release_is_not_whole_and_is_replaced(made: Any, tmp_path: Pat
     release = tmp_path / "releases" / made["key"]
     install_release(made["archive"], made["manifest"], release)
     (release / "bin" / "llama-server").write_text("damaged")
-    assert not whole(release)
+    assert not is_whole(release)
     install_release(made["archive"], made["manifest"], release)
-    assert whole(release)
+    assert is_whole(release)
     assert [path.name for path in release.parent.iterdir()] == [made["key"]]
 
 
@@ -234,19 +234,19 @@ def test_current_is_whole_wherever_a_change_is_killed_and_the_next_run_ends_it(
 ) -> None:
     def change(root: Path, key: str) -> None:
         with locked(root):
-            if not whole(root / "releases" / key):
+            if not is_whole(root / "releases" / key):
                 install_release(made["archive"], made["manifest"], root / "releases" / key)
             before = current_key(root)
-            switch(root, key)
-            prune(root / "releases", key, before, 1)
+            switch_release(root, key)
+            prune_releases(root / "releases", key, before, 1)
 
     seen, killed, step = set(), True, 0
     while killed:
         root = tmp_path / str(step)
         change(root, "a")
         killed = killed_at(step, functools.partial(change, root, "b"))
-        assert whole(root / "current"), f"step {step}"
-        assert all(whole(release) for release in (root / "releases").glob("[!.]*")), f"step {step}"
+        assert is_whole(root / "current"), f"step {step}"
+        assert all(is_whole(release) for release in (root / "releases").glob("[!.]*")), f"step {step}"
         seen.add((current_key(root), *sorted(path.name for path in (root / "releases").glob("[!.]*"))))
         change(root, "b")
         change(root, "c")
@@ -286,7 +286,7 @@ def test_an_install_that_fails_leaves_what_is_there(made: Any, tmp_path: Path) -
     manifest: Any = {**made["manifest"], "binaries": {**made["manifest"]["binaries"], "llama-cli": "ab" * 32}}
     with pytest.raises(ReleaseError):
         install_release(made["archive"], manifest, release)
-    assert whole(release)
+    assert is_whole(release)
     assert [path.name for path in release.parent.iterdir()] == ["a"]
 
 
@@ -305,7 +305,7 @@ def test_a_release_is_on_the_disk_before_it_has_its_name_and_current_after(
     recorded(monkeypatch, note)
     release, partial = tmp_path / "releases" / "a", tmp_path / "releases" / ".a.partial"
     install_release(made["archive"], made["manifest"], release)
-    switch(tmp_path, "a")
+    switch_release(tmp_path, "a")
     files = {str(partial / "bin" / name) for name in made["manifest"]["binaries"]}
     assert files | {str(partial / "bin"), str(partial), f"{partial}/manifest.json.partial"} <= named[str(release)]
     assert str(release.parent) not in named[str(release)]
@@ -436,7 +436,7 @@ def test_a_release_whose_server_runs_is_not_removed(tmp_path: Path) -> None:
     shutil.copy("/bin/sleep", server)
     with subprocess.Popen([server, "60"]) as process:
         try:
-            assert prune(tmp_path / "releases", "c", "b", 1) == ["b"]
+            assert prune_releases(tmp_path / "releases", "c", "b", 1) == ["b"]
         finally:
             process.kill()
-    assert prune(tmp_path / "releases", "c", None, 1) == ["a"]
+    assert prune_releases(tmp_path / "releases", "c", None, 1) == ["a"]

@@ -14,7 +14,7 @@ from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.drawing import draw
 from plugins.module_utils.memory.listing import dram
 from plugins.module_utils.memory.smbios import SmbiosError, read_table
-from plugins.module_utils.memory.smbios_text import read_text
+from plugins.module_utils.memory.smbios_text import read_dmidecode
 from tests.boards.board import BOARD, structure, structures, table
 from tests.boards.mutations import MUTATIONS, mutations
 
@@ -174,7 +174,7 @@ Memory Device
 \tType: DDR4
 \tMemory Technology: {machine.devices[0].type}
 """
-    assert dram(machine) == dram(read_text(text)) == []
+    assert dram(machine) == dram(read_dmidecode(text)) == []
 
 
 def test_memory_on_a_cxl_card_is_on_no_channel_of_the_cpu() -> None:
@@ -191,4 +191,4 @@ Memory Device
 \tSize: 16 GB
 \tType: DDR5
 """
-    assert dram(read_text(text)) == []
+    assert dram(read_dmidecode(text)) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.smbios import SmbiosError
-from plugins.module_utils.memory.smbios_text import read_text
+from plugins.module_utils.memory.smbios_text import read_dmidecode
 from tests.boards.mutations import MUTATIONS
 
 TEXT = """\
@@ -85,7 +85,7 @@ Memory Device
     ],
 )
 def test_every_release_of_dmidecode_reads_the_same(words: dict[str, str]) -> None:
-    machine = read_text(TEXT.format(**words))
+    machine = read_dmidecode(TEXT.format(**words))
     first, second = machine.devices
     assert (first.size_bytes, first.type, first.rated_mts, first.configured_mts) == (32 * 2**30, "DDR5", 5600, 4800)
     assert (first.ranks, first.registered, first.data_width) == (2, True, 64)
@@ -97,21 +97,21 @@ def test_text_that_lost_or_gained_indentation_is_the_same() -> None:
     words = {"gib": "GB", "unit": "MT/s", "type": "DDR5", "configured": "Configured Memory Speed", "absent": "0 MB"}
     text = TEXT.format(**words)
     quoted = "".join(f"    {line}\n" for line in text.splitlines())
-    assert read_text(text.replace("\t", "")) == read_text(quoted) == read_text(text)
+    assert read_dmidecode(text.replace("\t", "")) == read_dmidecode(quoted) == read_dmidecode(text)
 
 
 def test_numbers_of_any_length_are_no_traceback() -> None:
     words = {"gib": "GB", "unit": "9" * 5000, "type": "DDR5", "configured": "Speed", "absent": f"{'9' * 5000} GB"}
-    assert read_text(TEXT.format(**words)).devices[1].size_bytes is None
+    assert read_dmidecode(TEXT.format(**words)).devices[1].size_bytes is None
 
 
 def test_text_without_structures_is_one_clear_error() -> None:
     with pytest.raises(SmbiosError, match="DMI type"):
-        read_text("dmidecode: command not found\n")
+        read_dmidecode("dmidecode: command not found\n")
 
 
 @settings(max_examples=min(MUTATIONS // 10, 20000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(max_size=2000) | st.text(alphabet="\tHandle 0x1,DMItyp17:\nSzeLocar", max_size=2000))
 def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
     with contextlib.suppress(SmbiosError):
-        describe(read_text(f"Handle 0x0011, DMI type 17, 92 bytes\n{text}"), "dmidecode-text")
+        describe(read_dmidecode(f"Handle 0x0011, DMI type 17, 92 bytes\n{text}"), "dmidecode-text")

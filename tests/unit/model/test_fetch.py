@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.model import transfer, uncached
-from plugins.module_utils.model.fetch import FetchError, Installed, install
+from plugins.module_utils.model.fetch import FetchError, Installed, install_model
 from plugins.module_utils.model.sources import resolve
 from plugins.module_utils.model.store import state_of
 from plugins.module_utils.progress import Progress, read
@@ -65,7 +65,7 @@ def from_file(path: Path | str, data: bytes, kind: str = "path") -> Any:
 
 def run(model: Any, store: Path, endpoint: str | None = None, token: str | None = None) -> Installed:
     with Progress(str(store / ".progress.json")) as progress:
-        return install(model, store, endpoint, token, progress)
+        return install_model(model, store, endpoint, token, progress)
 
 
 def refused(model: Any, store: Path, endpoint: str | None = None, token: str | None = None) -> str:

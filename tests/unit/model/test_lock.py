@@ -13,10 +13,10 @@ from plugins.module_utils.model.lock import (
     declared,
     entries,
     kept,
-    locked,
+    lock_text,
+    locked_entry,
     moved,
     read_on_towers,
-    text_of,
 )
 
 SOURCE = {"repo": "acme/tiny-GGUF", "revision": "main", "files": "Q6_K/*.gguf"}
@@ -37,8 +37,8 @@ def like(document: Any, **change: Any) -> Any:
 
 def test_the_text_is_yaml_in_a_stable_order_and_read_back_as_it_was() -> None:
     other = like(ENTRY, name="a")
-    text = text_of([ENTRY, other])
-    assert text == text_of([other, ENTRY])
+    text = lock_text([ENTRY, other])
+    assert text == lock_text([other, ENTRY])
     assert "llamatower.tower.lock" in text.splitlines()[0]
     assert entries(yaml.safe_load(text)) == [other, ENTRY]
 
@@ -61,13 +61,13 @@ def test_an_entry_that_is_not_whole_is_said(entry: Any) -> None:
 
 
 def test_a_model_is_locked_as_it_was_declared_or_that_is_said() -> None:
-    assert locked(MODEL, [ENTRY]) == ENTRY
-    assert locked(like(MODEL, name="other"), [ENTRY]) is None
+    assert locked_entry(MODEL, [ENTRY]) == ENTRY
+    assert locked_entry(like(MODEL, name="other"), [ENTRY]) is None
     with pytest.raises(LockError, match="declared otherwise than it was locked: run"):
-        locked(like(MODEL, revision="v2"), [ENTRY])
+        locked_entry(like(MODEL, revision="v2"), [ENTRY])
     with pytest.raises(LockError, match="has a path and no sha256, and is not locked"):
-        locked({"name": "local", "path": "/m.gguf"}, [ENTRY])
-    assert locked({"name": "local", "path": "/m.gguf", "sha256": "0" * 64}, [ENTRY]) is None
+        locked_entry({"name": "local", "path": "/m.gguf"}, [ENTRY])
+    assert locked_entry({"name": "local", "path": "/m.gguf", "sha256": "0" * 64}, [ENTRY]) is None
 
 
 def test_towers_declare_a_name_alike() -> None:

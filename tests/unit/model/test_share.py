@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.model import share_rsync as model_rsync
-from plugins.module_utils.model.share import Place, Share, ShareError, at_port, own_address
+from plugins.module_utils.model.share import Share, ShareError, SwarmPlace, at_port, own_address
 from plugins.module_utils.progress import Progress
 
 MODEL: Any = {
@@ -89,7 +89,7 @@ def test_pieces_of_what_the_model_was_before_are_in_nobodys_way(tmp_path: Path) 
     swarm.mkdir()
     for name in ("small.gguf", "big.gguf"):
         (swarm / name).write_bytes(b"abc")
-    place = Place(tmp_path, MODEL)
+    place = SwarmPlace(tmp_path, MODEL)
     place.open()
     assert [path.name for path in swarm.iterdir()] == ["big.gguf"]
     place.close(whole=True)

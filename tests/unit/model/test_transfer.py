@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from plugins.module_utils.model import http_source, transfer
 from plugins.module_utils.model.http_source import Remote, origin
-from plugins.module_utils.model.transfer import Local, Part, Tally, TransferError, checkpoint_bytes, fetch
+from plugins.module_utils.model.transfer import Local, PartFile, Tally, TransferError, fetch, sync_bytes
 from tests.gguf_builder import LLAMA, Q6_K, gguf
 from tests.hub.hub import Hub
 from tests.page_cache import resident_pages
@@ -37,7 +37,7 @@ SIZE = 280_000_000
 # A real process, with nothing but the project's own files, as on a tower; run as a program it installs a model.
 PROGRAM = """\
 import json, os, pathlib, sys
-from plugins.module_utils.model.fetch import FetchError, install
+from plugins.module_utils.model.fetch import FetchError, install_model
 from plugins.module_utils.progress import Progress
 model, store, hub, synced = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 datasync = os.fdatasync
@@ -50,7 +50,7 @@ def note(descriptor):
 os.fdatasync = note
 with Progress(str(store / ".progress.json")) as progress:
     try:
-        done = install(model, store, hub, None, progress)
+        done = install_model(model, store, hub, None, progress)
     except FetchError as error:
         sys.exit(str(error))
 (memory,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
@@ -350,7 +350,7 @@ def test_a_pause_grows_to_a_limit_and_is_random(fruitless: int) -> None:
 
 @given(st.integers(0, 2**45))
 def test_a_checkpoint_is_at_most_a_256th_within_its_bounds(size: int) -> None:
-    step = checkpoint_bytes(size)
+    step = sync_bytes(size)
     assert transfer.LEAST_CHECKPOINT <= step <= transfer.MOST_CHECKPOINT
     assert step <= max(size / 256, transfer.LEAST_CHECKPOINT)
 
@@ -363,11 +363,11 @@ def test_what_is_written_is_on_the_disk_at_every_checkpoint(tmp_path: Path, monk
         datasync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", note)
-    with Part(str(tmp_path / "part"), 2**32, Tally()) as part:
+    with PartFile(str(tmp_path / "part"), 2**32, Tally()) as part:
         for _ in range(200):
             part.write(bytes(2**18))
     steps = [after - before for before, after in itertools.pairwise(sizes)]
-    assert sizes[-1] == 200 * 2**18 and max(steps) <= checkpoint_bytes(2**32)
+    assert sizes[-1] == 200 * 2**18 and max(steps) <= sync_bytes(2**32)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

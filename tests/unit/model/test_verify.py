@@ -18,7 +18,7 @@ from plugins.module_utils.model import verify as model_verify
 from plugins.module_utils.model.document import HashedModel
 from plugins.module_utils.model.store import proven_files, read_manifest, read_verified, state_of
 from plugins.module_utils.model.verify import manifests, problems, record, verify
-from plugins.module_utils.service.programs import install, read_programs
+from plugins.module_utils.service.programs import install_programs, read_programs
 
 SOURCE = {"path": "/mnt/tiny"}
 FILES = {f"tiny-0000{n}-of-00003.gguf": bytes([n]) * 3_000_000 for n in (1, 2, 3)}
@@ -166,7 +166,7 @@ def test_a_model_that_was_replaced_meanwhile_is_not_judged_by_its_predecessor(st
 @pytest.fixture
 def program(tmp_path: Path, repo: Path) -> dict[str, str]:
     """The environment of the program as the role installs it."""
-    install(str(tmp_path / "lib"), read_programs(str(repo / "plugins/module_utils")))
+    install_programs(str(tmp_path / "lib"), read_programs(str(repo / "plugins/module_utils")))
     return {"PYTHONPATH": str(tmp_path / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils.service import interleave
-from plugins.module_utils.service.interleave import files_in, huge_pages, pages_by_node, warning
+from plugins.module_utils.service.interleave import files_in, pages_by_node, warning, with_huge_pages
 
 NUMACTL = '#!/bin/sh\necho "numactl $1"; shift; exec "$@"\n'
 REPO = Path(__file__).resolve().parents[3]
@@ -57,10 +57,10 @@ def test_a_command_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 
 def test_tunables_that_are_set_stay() -> None:
-    assert huge_pages({"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"})["GLIBC_TUNABLES"] == (
+    assert with_huge_pages({"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"})["GLIBC_TUNABLES"] == (
         "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
     )
-    assert huge_pages({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"})["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
+    assert with_huge_pages({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"})["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
 
 
 def test_large_files_are_found_in_arguments(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils.service.programs import install, read_programs
+from plugins.module_utils.service.programs import install_programs, read_programs
 
 REPO = Path(__file__).resolve().parents[3]
 # The programs that units, timers and /usr/local/bin/interleave name, and what each says when it is run without a tower.
@@ -36,7 +36,7 @@ def oldest_python() -> str:
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with what a tower gets."""
     path = tmp_path_factory.mktemp("lib") / "llamatower"
-    install(str(path), read_programs(str(REPO / "plugins/module_utils")))
+    install_programs(str(path), read_programs(str(REPO / "plugins/module_utils")))
     return path
 
 
@@ -91,7 +91,7 @@ def test_the_units_and_the_wrapper_name_these_entry_points() -> None:
 
 def test_everybody_can_read_them_whatever_the_umask(tmp_path: Path, narrow_umask: None) -> None:
     path = tmp_path / "usr/lib"
-    install(str(path), {"text.py": "", "service/unit.py": ""})
+    install_programs(str(path), {"text.py": "", "service/unit.py": ""})
     modes = {stat.S_IMODE(found.stat().st_mode) for found in path.rglob("*") if found.is_dir()}
     files = {stat.S_IMODE(found.stat().st_mode) for found in path.rglob("*.py")}
     assert (modes, files, stat.S_IMODE(path.stat().st_mode)) == ({0o755}, {0o644}, 0o755)
@@ -99,11 +99,11 @@ def test_everybody_can_read_them_whatever_the_umask(tmp_path: Path, narrow_umask
 
 def test_modes_that_an_older_version_left_are_mended(lib: Path) -> None:
     programs = {"text.py": "x", "service/unit.py": "y"}
-    install(str(lib), programs)
+    install_programs(str(lib), programs)
     (lib / "llamatower/service").chmod(0o700)
     (lib / "llamatower/text.py").chmod(0o600)
-    assert install(str(lib), programs) == (["llamatower/service", "llamatower/text.py"], [])
-    assert install(str(lib), programs) == ([], [])
+    assert install_programs(str(lib), programs) == (["llamatower/service", "llamatower/text.py"], [])
+    assert install_programs(str(lib), programs) == ([], [])
     assert stat.S_IMODE((lib / "llamatower/service").stat().st_mode) == 0o755
 
 
@@ -113,15 +113,18 @@ def test_what_older_versions_left_is_removed_and_caches_of_python_are_none_of_it
     (old / "placement_check.py").write_text("old")
     (old / "service/__pycache__").mkdir(parents=True)
     (old / "service/__pycache__/unit.pyc").touch()
-    assert install(str(lib), {"service/unit.py": "new"})[1] == ["llamatower/gone", "llamatower/placement_check.py"]
-    assert install(str(lib), {"service/unit.py": "new"}) == ([], [])
+    assert install_programs(str(lib), {"service/unit.py": "new"})[1] == [
+        "llamatower/gone",
+        "llamatower/placement_check.py",
+    ]
+    assert install_programs(str(lib), {"service/unit.py": "new"}) == ([], [])
     assert sorted(path.name for path in old.iterdir()) == ["service"]
 
 
 def test_only_what_differs_is_written(lib: Path) -> None:
-    install(str(lib), {"text.py": "1", "service/unit.py": "1"})
+    install_programs(str(lib), {"text.py": "1", "service/unit.py": "1"})
     kept = (lib / "llamatower/text.py").stat().st_ino
-    assert install(str(lib), {"text.py": "1", "service/unit.py": "2"}) == (["llamatower/service/unit.py"], [])
+    assert install_programs(str(lib), {"text.py": "1", "service/unit.py": "2"}) == (["llamatower/service/unit.py"], [])
     assert (lib / "llamatower/text.py").stat().st_ino == kept
     assert (lib / "llamatower/service/unit.py").read_text() == "2"
 
@@ -129,7 +132,7 @@ def test_only_what_differs_is_written(lib: Path) -> None:
 def test_a_check_tells_and_writes_nothing(lib: Path) -> None:
     (lib / "llamatower").mkdir()
     (lib / "llamatower/old.py").touch()
-    assert install(str(lib), {"service/unit.py": "1"}, check=True) == (
+    assert install_programs(str(lib), {"service/unit.py": "1"}, check=True) == (
         ["llamatower/service/unit.py"],
         ["llamatower/old.py"],
     )
