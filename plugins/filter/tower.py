@@ -13,6 +13,7 @@ from ..module_utils.report.terminal import report_text
 from ..module_utils.service.account import account_problem
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
+from ..module_utils.service.instances import instance_settings, service_result
 from ..module_utils.sysfs import format_cpu_list
 from ..module_utils.text import tower_names
 
@@ -26,9 +27,11 @@ class FilterModule:
             "account_problem": account_problem,
             "cpu_list": format_cpu_list,
             "hugepage_plan": pool_plan,
+            "instance_settings": instance_settings,
             "kernel_differences": kernel_differences,
             "memory_board": draw,
             "report_text": report_text,
+            "service_result": service_result,
             "tower_names": tower_names,
             "tower_problems": tower_problems,
             "tower_report": build_report,

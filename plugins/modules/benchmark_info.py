@@ -21,7 +21,7 @@ options:
   tuning_path:
     description: The file in which M(llamatower.tower.llama_tune) keeps its result.
     type: path
-    default: /var/lib/llamatower/tuning.json
+    default: /var/lib/llamatower/tuning-main.json
 """
 
 EXAMPLES = r"""
@@ -120,7 +120,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
-            "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
+            "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning-main.json"},
         },
         supports_check_mode=True,
     )

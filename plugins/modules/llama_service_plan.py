@@ -5,14 +5,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_service_plan
-short_description: How llama-server is to be started on a tower, and whether it can be
+short_description: How the instances of llama-server are to be started on a tower, and whether they can be
 version_added: 0.1.0
 author: llamatower contributors
 description:
-  - Reads the manifests of the build and of the model, what C(llamatower.tower.tune) and C(llamatower.tower.bench) measured,
+  - Reads the manifests of the build and of the models, what C(llamatower.tower.tune) and C(llamatower.tower.bench) measured,
     the memory nodes, and what C(llama-server --help) and C(numactl --help) say, and decides NUMA policy, load mode,
     threads and all other settings.
-  - Refuses, in one sentence for each reason, what cannot work on this tower or with the installed build.
+  - Refuses, in one sentence for each reason, what cannot work on this tower or with the installed build, and instances
+    that do not go together, those that are deployed on the tower and not declared any more among them.
   - With O(models), decides the same before anything is installed, of what is known then.
   - Changes nothing. What is not installed yet is not checked.
 extends_documentation_fragment:
@@ -20,8 +21,11 @@ extends_documentation_fragment:
   - llamatower.tower.attributes.info
 options:
   settings:
-    description: The variables of the role llama_service without their prefix, all of them; see there what they mean.
-    type: dict
+    description:
+      - The variables of the role llama_service without their prefix, all of them, for each instance; see there what they
+        mean. P(llamatower.tower.instance_settings#filter) makes them.
+    type: list
+    elements: dict
     required: true
     suboptions:
       instance:
@@ -137,137 +141,154 @@ options:
       - Null decides of what is installed.
     type: list
     elements: dict
-  tuning_path:
-    description: What C(llamatower.tower.tune) has stored.
+  tuning_dir:
+    description: Where C(llamatower.tower.tune) has stored what it found, in C(tuning-INSTANCE.json) for each.
     type: path
-    default: /var/lib/llamatower/tuning.json
+    default: /var/lib/llamatower
   benchmark_dir:
     description: Where C(llamatower.tower.bench) keeps its runs; weights of the nodes come from the last that read them all.
     type: path
     default: /var/lib/llamatower/benchmarks
+  instances_path:
+    description: Where the deployments of the instances are.
+    type: path
+    default: /var/lib/llamatower/instances
 """
 
 EXAMPLES = r"""
 - name: Decide how the server is started
   llamatower.tower.llama_service_plan:
     settings:
-      instance: main
-      model: glm-4.6
-      model_path: /var/lib/llama-models/glm-4.6
-      build_root: /opt/llama.cpp
-      host: 127.0.0.1
-      port: 8080
-      cors_origins: null
-      tls_certificate: null
-      tls_key: null
-      metrics: false
-      context: 8192
-      parallel: 1
-      checkpoints: 8
-      threads: null
-      threads_batch: null
-      flash_attention: null
-      numa_policy: auto
-      numa_node: null
-      numa_weights: {}
-      load_mode: auto
-      huge_pages: thp
-      huge_page_bytes: 2097152
-      pool_bytes: null
-      reserve_bytes: 4294967296
-      bytes_per_second: 100000000
-      tolerance: 0.01
-      placement_failure: warn
-      extra: {}
+      - instance: main
+        model: glm-4.6
+        model_path: /var/lib/llama-models/glm-4.6
+        build_root: /opt/llama.cpp
+        host: 127.0.0.1
+        port: 8080
+        cors_origins: null
+        tls_certificate: null
+        tls_key: null
+        metrics: false
+        context: 8192
+        parallel: 1
+        checkpoints: 8
+        threads: null
+        threads_batch: null
+        flash_attention: null
+        numa_policy: auto
+        numa_node: null
+        numa_weights: {}
+        load_mode: auto
+        huge_pages: thp
+        huge_page_bytes: 2097152
+        pool_bytes: null
+        reserve_bytes: 4294967296
+        bytes_per_second: 100000000
+        tolerance: 0.01
+        placement_failure: warn
+        extra: {}
   register: decided
 
 - name: Say why so
   ansible.builtin.debug:
-    msg: "{{ decided.plan.numa_policy }}: {{ decided.plan.why.numa_policy }}"
+    msg: "{{ item.name }}: {{ item.plan.numa_policy }}, {{ item.plan.why.numa_policy }}"
+  loop: "{{ decided.instances }}"
 """
 
 RETURN = r"""
-plan:
-  description: The settings, where they came from, and one entry in C(units) for each unit.
+instances:
+  description: One entry for each of O(settings).
   returned: always
-  type: dict
+  type: list
+  elements: dict
   contains:
-    numa_policy: {description: The policy that was chosen., type: str, returned: always}
-    load_mode: {description: The load mode that was chosen., type: str, returned: always}
-    huge_pages: {description: "C(thp), C(hugetlb) or C(none).", type: str, returned: always}
-    why:
-      description: Where these came from.
+    name: {description: Name of the instance., type: str, returned: always, sample: main}
+    settings: {description: "Its entry in O(settings), with all of its keys.", type: dict, returned: always, sample: {instance: main, port: 8080}}
+    model:
+      description: The manifest of the installed model, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest), or its entry of O(models); empty without one.
+      returned: always
       type: dict
+    growth_bytes:
+      description: How much more memory it takes than by its current deployment; negative for less.
       returned: always
-      contains:
-        numa_policy: {description: A phrase., type: str, returned: always, sample: "not measured yet: llamatower.tower.tune does"}
-        load_mode: {description: A phrase., type: str, returned: always, sample: as set}
-    threads: {description: Threads that decode., type: int, returned: always}
-    threads_batch: {description: Threads that read prompts., type: int, returned: always}
-    flash_attention: {description: Whether flash attention is on; null leaves it to the server., type: bool, returned: always}
-    options: {description: Words after the command., type: list, elements: str, returned: always}
-    needed_bytes: {description: Bytes that each instance takes at most., type: int, returned: always}
-    budget:
-      description: The parts of them.
+      type: int
+    plan:
+      description: The settings, where they came from, and one entry in C(units) for each unit.
+      returned: always
       type: dict
-      returned: always
       contains:
-        weights: {description: Bytes of the model's files., type: int, returned: always}
-        kv_cache: {description: Bytes of the KV cache and of recurrent states., type: int, returned: always}
-        checkpoints: {description: Bytes of the context checkpoints of all requests., type: int, returned: always}
-        prompt_cache: {description: Bytes of the prompt cache; 0 unless O(settings.extra) sets one., type: int, returned: always}
-        compute: {description: Bytes of the compute buffers., type: int, returned: always}
-        process: {description: Bytes of the program and its tables., type: int, returned: always}
-        rounding: {description: Bytes that whole pages add., type: int, returned: always}
-        total: {description: The sum., type: int, returned: always}
-    start_seconds: {description: Seconds that a start may take., type: int, returned: always}
-    weights:
-      description: Weights of the nodes to set before a start, by node; empty for other policies than weighted.
-      type: dict
-      returned: always
-      sample: {"0": 3, "1": 2}
-    pool:
-      description: The huge pages that it needs; null without a pool.
-      type: dict
-      returned: always
-      contains:
-        page_bytes: {description: Bytes of a page., type: int, returned: always}
-        pages: {description: Pages by node., type: dict, returned: always, sample: {"0": 150, "1": 150}}
-    units:
-      description: One entry for each unit.
-      type: list
-      elements: dict
-      returned: always
-      contains:
-        name: {description: Name of the instance., type: str, returned: always, sample: main}
-        unit: {description: Its unit., type: str, returned: always, sample: llama-server@main.service}
-        port: {description: Its port., type: int, returned: always}
-        node: {description: The node it is bound to; null where it is bound to none., type: int, returned: always}
-        url: {description: Where it answers., type: str, returned: always, sample: "http://127.0.0.1:8080"}
-        prefix: {description: Words before the command., type: list, elements: str, returned: always, sample: [/usr/bin/numactl, --interleave=0-1]}
-        environment: {description: "Its environment, by name.", type: dict, returned: always, sample: {LLAMA_ARG_CTX_SIZE: "8192"}}
-        intent:
-          description: What M(llamatower.tower.numa_placement_info) and the check after a start compare with what they find.
+        numa_policy: {description: The policy that was chosen., type: str, returned: always}
+        load_mode: {description: The load mode that was chosen., type: str, returned: always}
+        huge_pages: {description: "C(thp), C(hugetlb) or C(none).", type: str, returned: always}
+        why:
+          description: Where these came from.
           type: dict
           returned: always
           contains:
-            url: {description: Where it answers., type: str, returned: always}
-            nodes: {description: The nodes that should hold its memory., type: list, elements: int, returned: always}
-            weights: {description: "How much each node should have, by node; empty for the same.", type: dict, returned: always, sample: {}}
-            kernel_policy: {description: The kernel's memory policy; null for any., type: str, returned: always, sample: "interleave:0-1"}
-            huge_pages: {description: The kind of its pages., type: str, returned: always}
-            page_bytes: {description: Bytes of a page of the pool; null without one., type: int, returned: always}
-            tolerance: {description: How far the nodes may be apart; null for any., type: float, returned: always}
-            least_share: {description: How much of the mean each node has at least; null for any., type: float, returned: always}
-            warm_up_tokens: {description: Tokens that are generated before it counts as started., type: int, returned: always}
-            placement_failure: {description: Whether memory that lies elsewhere makes the start V(fail) or is a warning (V(warn))., type: str, returned: always}
-    problems: {description: "Why it cannot be carried out, one sentence each.", type: list, elements: str, returned: always}
+            numa_policy: {description: A phrase., type: str, returned: always, sample: "not measured yet: llamatower.tower.tune does"}
+            load_mode: {description: A phrase., type: str, returned: always, sample: as set}
+        threads: {description: Threads that decode., type: int, returned: always}
+        threads_batch: {description: Threads that read prompts., type: int, returned: always}
+        flash_attention: {description: Whether flash attention is on; null leaves it to the server., type: bool, returned: always}
+        options: {description: Words after the command., type: list, elements: str, returned: always}
+        needed_bytes: {description: Bytes that each instance takes at most., type: int, returned: always}
+        budget:
+          description: The parts of them.
+          type: dict
+          returned: always
+          contains:
+            weights: {description: Bytes of the model's files., type: int, returned: always}
+            kv_cache: {description: Bytes of the KV cache and of recurrent states., type: int, returned: always}
+            checkpoints: {description: Bytes of the context checkpoints of all requests., type: int, returned: always}
+            prompt_cache: {description: Bytes of the prompt cache; 0 unless O(settings.extra) sets one., type: int, returned: always}
+            compute: {description: Bytes of the compute buffers., type: int, returned: always}
+            process: {description: Bytes of the program and its tables., type: int, returned: always}
+            rounding: {description: Bytes that whole pages add., type: int, returned: always}
+            total: {description: The sum., type: int, returned: always}
+        start_seconds: {description: Seconds that a start may take., type: int, returned: always}
+        weights:
+          description: Weights of the nodes to set before a start, by node; empty for other policies than weighted.
+          type: dict
+          returned: always
+          sample: {"0": 3, "1": 2}
+        pool:
+          description: The huge pages that it needs; null without a pool.
+          type: dict
+          returned: always
+          contains:
+            page_bytes: {description: Bytes of a page., type: int, returned: always}
+            pages: {description: Pages by node., type: dict, returned: always, sample: {"0": 150, "1": 150}}
+        units:
+          description: One entry for each unit.
+          type: list
+          elements: dict
+          returned: always
+          contains:
+            name: {description: Name of the instance., type: str, returned: always, sample: main}
+            unit: {description: Its unit., type: str, returned: always, sample: llama-server@main.service}
+            port: {description: Its port., type: int, returned: always}
+            node: {description: The node it is bound to; null where it is bound to none., type: int, returned: always}
+            url: {description: Where it answers., type: str, returned: always, sample: "http://127.0.0.1:8080"}
+            prefix: {description: Words before the command., type: list, elements: str, returned: always, sample: [/usr/bin/numactl, --interleave=0-1]}
+            environment: {description: "Its environment, by name.", type: dict, returned: always, sample: {LLAMA_ARG_CTX_SIZE: "8192"}}
+            intent:
+              description: What M(llamatower.tower.numa_placement_info) and the check after a start compare with what they find.
+              type: dict
+              returned: always
+              contains:
+                url: {description: Where it answers., type: str, returned: always}
+                nodes: {description: The nodes that should hold its memory., type: list, elements: int, returned: always}
+                weights: {description: "How much each node should have, by node; empty for the same.", type: dict, returned: always, sample: {}}
+                kernel_policy: {description: The kernel's memory policy; null for any., type: str, returned: always, sample: "interleave:0-1"}
+                huge_pages: {description: The kind of its pages., type: str, returned: always}
+                page_bytes: {description: Bytes of a page of the pool; null without one., type: int, returned: always}
+                tolerance: {description: How far the nodes may be apart; null for any., type: float, returned: always}
+                least_share: {description: How much of the mean each node has at least; null for any., type: float, returned: always}
+                warm_up_tokens: {description: Tokens that are generated before it counts as started., type: int, returned: always}
+                placement_failure: {description: Whether memory that lies elsewhere makes the start V(fail) or is a warning (V(warn))., type: str, returned: always}
+        problems: {description: "Why it cannot be carried out, one sentence each.", type: list, elements: str, returned: always}
 build:
   description: The manifest of the installed build, with the keys of RV(llamatower.tower.llama_build#module:manifest); empty without one.
-  returned: always
-  type: dict
-model:
-  description: The manifest of the installed model, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest), or its entry of O(models); empty without one.
   returned: always
   type: dict
 missing:
@@ -275,10 +296,20 @@ missing:
   returned: always
   type: list
   elements: str
+problems:
+  description: Why the instances cannot be started so, one sentence each; those of each plan, and of all together.
+  returned: always
+  type: list
+  elements: str
+undeclared:
+  description: Instances that are deployed on this tower and not in O(settings); they are left alone, and counted.
+  returned: always
+  type: list
+  elements: str
 """
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -288,11 +319,14 @@ from ..module_utils.files import read_json
 from ..module_utils.model.document import PlanEntry
 from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
+from ..module_utils.service.deployment import INSTANCES
 from ..module_utils.service.document import Settings
+from ..module_utils.service.instances import together
 from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
 from ..module_utils.service.plan import make_plan
 from ..module_utils.service.tuned import read_tuned
 from ..module_utils.tower import read_tower
+from ..module_utils.tower_document import Tower
 
 SETTINGS = {
     "instance": {"type": "str", "required": True},
@@ -338,45 +372,46 @@ def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
     return f"{out}\n{error}"
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "settings": {"type": "dict", "required": True, "options": SETTINGS},
-            "models": {"type": "list", "elements": "dict"},
-            "tuning_path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
-            "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
-        },
-        supports_check_mode=True,
-    )
-    # All but the weights, which are added below.
-    settings: Settings = module.params["settings"]
+def decide(module: AnsibleModule, settings: Settings, tower: Tower) -> dict[str, Any]:
+    """What is returned of one instance, by itself; ``build`` and ``missing`` beside it."""
     current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
     build: Optional[BuildManifest] = read_json(str(current / "manifest.json"))
     declared: Optional[list[PlanEntry]] = module.params["models"]
     model = read_manifest(str(store)) if declared is None else named(declared, settings["model"])
     server_help = output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None
-    tower = read_tower("/")
     wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
     wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
-    plan = make_plan(
-        {**settings, "weights": {**kernel_weights(tower), **wanted}},
-        tower,
-        build,
-        model,
-        read_tuned(module.params["tuning_path"]),
-        server_help,
-        output(module, ["/usr/bin/numactl", "--help"]),
-    )
+    weights = {**kernel_weights(tower), **wanted}
+    tuned = read_tuned(f"{module.params['tuning_dir']}/tuning-{settings['instance']}.json")
+    numactl_help = output(module, ["/usr/bin/numactl", "--help"])
+    plan = make_plan({**settings, "weights": weights}, tower, build, model, tuned, server_help, numactl_help)
     missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
-    undeclared = undeclared_problem(declared, settings["model"]) if declared is not None else None
-    if undeclared:
-        plan["problems"].insert(0, undeclared)
+    if declared is not None:
+        plan["problems"] = [*filter(None, [undeclared_problem(declared, settings["model"])]), *plan["problems"]]
+    found = {"name": settings["instance"], "settings": settings, "plan": plan, "model": model or {}}
+    return {"instance": found, "build": build, "missing": missing if declared is None else []}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "settings": {"type": "list", "elements": "dict", "required": True, "options": SETTINGS},
+            "models": {"type": "list", "elements": "dict"},
+            "tuning_dir": {"type": "path", "default": "/var/lib/llamatower"},
+            "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
+            "instances_path": {"type": "path", "default": INSTANCES},
+        },
+        supports_check_mode=True,
+    )
+    # All but the weights, which are added for each.
+    every: list[Settings] = module.params["settings"]
+    tower = read_tower("/")
+    found = [decide(module, settings, tower) for settings in every]
     module.exit_json(
         changed=False,
-        plan=plan,
-        build=build or {},
-        model=model or {},
-        missing=missing if declared is None else [],
+        build=next((entry["build"] for entry in found if entry["build"]), {}),
+        missing=list(dict.fromkeys(path for entry in found for path in entry["missing"])),
+        **together([entry["instance"] for entry in found], tower, module.params["instances_path"]),
     )
 
 

@@ -28,7 +28,7 @@ options:
   path:
     description: The file that keeps the result.
     type: path
-    default: /var/lib/llamatower/tuning.json
+    default: /var/lib/llamatower/tuning-main.json
   policies:
     description: The NUMA policies to compare; by default all that this tower can.
     type: list
@@ -194,7 +194,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "unit": {"type": "str", "default": "llama-server@main.service"},
-            "path": {"type": "path", "default": "/var/lib/llamatower/tuning.json"},
+            "path": {"type": "path", "default": "/var/lib/llamatower/tuning-main.json"},
             "policies": {
                 "type": "list",
                 "elements": "str",

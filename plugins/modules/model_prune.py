@@ -31,8 +31,10 @@ options:
     elements: str
     default: []
   served:
-    description: The name of the model that the service is to serve.
-    type: str
+    description: The names of the models that the service is to serve.
+    type: list
+    elements: str
+    default: []
   instances_path:
     description: Where the deployments of the instances are.
     type: path
@@ -88,7 +90,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str", "required": True},
             "declared": {"type": "list", "elements": "str", "default": []},
-            "served": {"type": "str"},
+            "served": {"type": "list", "elements": "str", "default": []},
             "instances_path": {"type": "path", "default": INSTANCES},
         },
         supports_check_mode=True,

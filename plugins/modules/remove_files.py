@@ -38,7 +38,7 @@ attributes:
 EXAMPLES = r"""
 - name: Remove what was measured
   llamatower.tower.remove_files:
-    paths: [/var/lib/llamatower/benchmarks, /var/lib/llamatower/tuning.json]
+    paths: [/var/lib/llamatower/benchmarks, /var/lib/llamatower/tuning-main.json]
     directories: [/var/lib/llamatower]
 """
 
@@ -48,7 +48,7 @@ removed:
   returned: success
   type: list
   elements: str
-  sample: [/var/lib/llamatower/tuning.json]
+  sample: [/var/lib/llamatower/tuning-main.json]
 bytes:
   description: The space that they took.
   returned: success

@@ -34,7 +34,8 @@ class Places:
         self.name = name
         self.ssh_port: int = values["ansible_port"]
         self.models: str = values["model_store_dir"]
-        self.model_name: str = values["model_store_models"][0]["name"]
+        self.declared: list[dict[str, Any]] = values["model_store_models"]
+        self.model_name: str = self.declared[0]["name"]
         self.model_dir = f"{self.models}/{self.model_name}"
         self.model = f"{self.model_dir}/{MODEL_FILE}"
         self.builds: str = values["llama_build_root"]
@@ -42,7 +43,7 @@ class Places:
         self.measured: str = values["benchmark_dir"]
         self.user: str = values["llama_service_user"]
         self.port: int = values["llama_service_port"]
-        self.instance: str = values["llama_service_instance"]
+        self.instance: str = values["llama_service_instances"][0]["name"]
         self.unit = f"llama-server@{self.instance}.service"
         self.check_unit = f"llama-server-check@{self.instance}.service"
         self.deployments = f"/var/lib/llamatower/instances/{self.instance}"

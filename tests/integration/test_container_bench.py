@@ -18,7 +18,7 @@ from tests.integration.container_site import Places, evidence, playbook, server_
 NAME = "trixie"
 PLACES = Places(NAME)
 HISTORY = f"{PLACES.measured}/benchmarks"
-TUNING = f"{PLACES.measured}/tuning.json"
+TUNING = f"{PLACES.measured}/tuning-{PLACES.instance}.json"
 MEASUREMENTS = f"{TUNING}.measurements"
 # Two threads wait for each other in a loop, which takes long where other work shares the cores.
 ONE_THREAD: dict[str, Any] = {"llama_service_threads": 1}

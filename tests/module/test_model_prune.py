@@ -70,7 +70,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(store: Path) -> None:
     ("arguments", "sentence"),
     [
         ({"declared": ["main"]}, "Model main is in model_store_models and in model_store_prune"),
-        ({"served": "main"}, "Model main is llama_service_model"),
+        ({"served": ["main"]}, "Model main is what llama_service_model"),
     ],
 )
 def test_what_the_inventory_needs_is_refused_and_nothing_is_removed(

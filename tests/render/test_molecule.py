@@ -14,11 +14,12 @@ REPO = Path(__file__).resolve().parents[2]
 INVENTORY = yaml.safe_load((REPO / "molecule/default/inventory/hosts.yml").read_text())["towers"]
 CHANGED = {**INVENTORY["vars"], **INVENTORY["hosts"]["trixie"]}
 
-NAMED = re.compile(r"_(port|user|instance|model)$")
+NAMED = re.compile(r"_(port|user|instances?|model)$")
 # What no tower in a container has.
 NOT_THERE = {
     "bios": "a BMC",
     "forecast": "nothing: it forecasts on the controller",
+    "llama_service_rollback_instance": "a need to name one, where there is one",
     "llama_service_tls_certificate": "TLS, which is off unless a certificate is named",
     "llama_service_tls_key": "TLS, which is off unless a certificate is named",
     "status_access_file": "a file of the controller, which is asked for on the command line",

@@ -15,6 +15,7 @@ import yaml
 
 from plugins.module_utils.service.deployment import Instance, Proof, server_command, server_environment
 from plugins.module_utils.service.huge_pages import boot_text
+from plugins.module_utils.service.instances import instance_settings
 from plugins.module_utils.service.plan import make_plan
 from plugins.module_utils.service.prepare import compose
 from plugins.module_utils.service.unit_files import unit_drop_in
@@ -71,23 +72,24 @@ MODEL: Any = {
 def decided(case: str, variables: dict[str, Any], facts: Any) -> dict[str, Any]:
     """What llama_service_plan returns on this tower."""
     given = variables | {
-        "__llama_service_name": "a-model",
-        "__llama_service_model_path": "/var/lib/llama-models/a-model",
+        "llama_service_model": "a-model",
+        "llama_service_model_dir": "/var/lib/llama-models",
         "llama_service_huge_pages": variables["hugepages_mode"],
     }
-    settings = {}
-    for key, text in variables["__llama_service_settings"].items():
-        name = re.search(r"__llama_service_\w+|llama_service_(?!instance)\w+", text)
-        settings[key] = given[name.group()] if name else text.replace("{{ llama_service_instance }}", "main")
+    names = {key: re.search(r"llama_service_\w+", text) for key, text in variables["__llama_service_defaults"].items()}
+    defaults = {key: given[name.group()] for key, name in names.items() if name}
+    (settings,) = instance_settings(variables["llama_service_instances"], defaults)
     build: Any = {} if case == "minimal" else {"key": "0123456789abcdef"}
     given_settings: Any = {**settings, "weights": {}}
     plan = make_plan(given_settings, facts, build, None if case == "minimal" else MODEL)
     assert plan["problems"] == []
-    return {
+    instance = {
+        "name": "main",
+        "settings": settings,
         "plan": {**plan, "weights": {0: 3, 1: 2} if case == "extreme" else {}},
-        "build": build,
         "model": {} if case == "minimal" else MODEL,
     }
+    return {"instances": [instance], "build": build}
 
 
 @pytest.fixture(scope="session", params=TOWERS)
@@ -130,7 +132,7 @@ def deployment(case: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "context": 8192,
     }
     proof: Proof = {"prompt": "Why?", "max_tokens": 8}
-    plan: Any = found["plan"]
+    plan: Any = found["instances"][0]["plan"]
     made = compose(instance, given, plan, build, MODEL, "/var/lib/llama-models/.pinned/a-model-1", proof, "")
     made["engine"]["directory"] = "/opt/llama.cpp/releases/0123456789abcdef"
     return made

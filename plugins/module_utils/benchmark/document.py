@@ -256,7 +256,7 @@ class Decision(TypedDict):
 
 
 class Tuning(Decision):
-    """``tuning.json`` in the directory of the measurements: what the tuner found for one build, model and tower.
+    """``tuning-INSTANCE.json`` where the measurements are: what the tuner found for one build, model and tower.
 
     ``schema_version`` is :data:`service.tuned.SCHEMA_VERSION`, ``build`` the key of the release, and ``space`` has the
     sorted values of :class:`search.Space`. The service takes the winner over where :func:`service.tuned.stored_winner`

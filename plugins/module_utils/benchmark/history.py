@@ -148,7 +148,7 @@ def keep_run(directory: str, run: Run, kept: int = KEPT_RUNS) -> str:
 
 
 def read_tuning(path: str) -> Optional[Tuning]:
-    """All that tuning.json holds; None where :func:`service.tuned.read_tuned` finds none."""
+    """All that tuning-INSTANCE.json holds; None where :func:`service.tuned.read_tuned` finds none."""
     return cast(Optional[Tuning], read_tuned(path))
 
 

@@ -70,15 +70,18 @@ def _maps(process: str, directory: str) -> bool:
 
 
 def prune_problem(
-    name: str, declared: list[str], served: str | None, deployed: list[str], using: list[str], link: str | None = None
+    name: str, declared: list[str], served: list[str], deployed: list[str], using: list[str], link: str | None = None
 ) -> str | None:
     """One sentence where a model must stay, else None."""
     if not NAME.fullmatch(name):
         return f"model_store_prune has {name!r}, which is no name of a model: remove it."
     if name in declared:
         return f"Model {name} is in model_store_models and in model_store_prune: take it out of one of them."
-    if name == served:
-        return f"Model {name} is llama_service_model: serve another one, or take it out of model_store_prune."
+    if name in served:
+        return (
+            f"Model {name} is what llama_service_model or llama_service_instances name: serve another one, or take it "
+            "out of model_store_prune."
+        )
     if deployed:
         return (
             f"Model {name} is what {', '.join(deployed)} served or serves: serve another one first, as often as "

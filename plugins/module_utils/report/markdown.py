@@ -135,8 +135,13 @@ def _placement(view: TowerView) -> list[list[str]]:
     policies = ", ".join(view["policies"]) or "none"
     text = f"{view['huge']} of weights and buffers are in huge pages; policy {policies}; nodes {view['apart']} apart."
     rows = [[f"node {node['node']}", node["said"], node["share"]] for node in view["placement"]]
+    others = [
+        [server["name"], server["model"], server["url"], server["speed"], server["memory"], server["problem"]]
+        for server in view["servers"]
+    ]
+    every = table(["Server", "Model", "Address", "Speed", "Memory", "Problem"], others) if others else []
     answer = [f"> {escape(view['completion']['text'])}"] if view["completion"] else []
-    return [[escape(text)], table(["Node", "Holds", "Share"], rows), answer]
+    return [[escape(text)], table(["Node", "Holds", "Share"], rows), every, answer]
 
 
 def _history(view: TowerView) -> list[list[str]]:

@@ -27,6 +27,7 @@ from ..tower_document import Node, Tower
 from .benchmark_history import history, nice
 from .board_picture import natural, picture
 from .document import Report, cpu_name, machine_name
+from .servers import servers
 from .view import (
     BandwidthView,
     Dimms,
@@ -212,6 +213,7 @@ def tower_view(document: Report) -> TowerView:
         "apart": apart(document),
         "policies": sorted(map(clean, (placed["policies"] if placed else None) or {})),
         "huge": huge_page_share(document),
+        "servers": servers(document),
         "nodes": [_node(node) for node in tower["nodes"]],
         "thp": tower["thp"]["enabled"] if tower["thp"] else None,
         "completion": service.get("completion") if service else None,

@@ -15,6 +15,7 @@ from ..text import LABEL, WIDTH, clean, printable, rate, size, wrapped
 from .advice_text import advice_lines
 from .document import Report, ReportForecast, cpu_name, machine_name
 from .page import apart, huge_page_share
+from .servers import servers
 
 # The bars of the bandwidths: a column of names, and the length of the longest.
 STEP, BAR = 13, 24
@@ -103,6 +104,9 @@ def report_text(document: Report, board: str = "") -> str:
         lines += wrapped("SHARED BY", document["distribution"])
     if document["service"]:
         lines += _service(document, document["service"])
+    for number, server in enumerate(servers(document)):
+        parts = (server["model"], server["url"], server["speed"], server["memory"], server["problem"])
+        lines += wrapped("" if number else "SERVERS", f"{server['name']}: {', '.join(filter(None, parts))}")
     lines.append("")
     for entry in document["advice"]:
         lines += advice_lines(entry)

@@ -104,6 +104,17 @@ class NodeBar(TypedDict):
     bar: float
 
 
+class ServerRow(TypedDict):
+    """One of several servers: its name, what it serves and where, its speed, where its memory lies, its problem."""
+
+    name: str
+    model: str
+    url: str
+    speed: str
+    memory: str
+    problem: str
+
+
 class NodeView(TypedDict):
     """A memory node of the tower; ``cpus`` is how many it has."""
 
@@ -117,8 +128,9 @@ class TowerView(Title):
     """The page of one tower.
 
     ``file`` is what its files are called without their ending, ``rule`` and ``confidence`` are of how slots became
-    channels, ``apart`` is how far the nodes are, ``huge`` the part of the service in huge pages, ``thp`` how Linux is
-    set to give transparent ones, and ``declarations`` are the lines of an inventory.
+    channels, ``apart`` is how far the nodes are, ``servers`` all of them where there are several, ``huge`` the part
+    of the service in huge pages, ``thp`` how Linux is set to give transparent ones, and ``declarations`` are the
+    lines of an inventory.
     """
 
     file: str
@@ -136,6 +148,7 @@ class TowerView(Title):
     apart: str | None
     policies: list[str]
     huge: str | None
+    servers: list[ServerRow]
     nodes: list[NodeView]
     thp: str | None
     completion: Completion | None

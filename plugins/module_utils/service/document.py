@@ -234,15 +234,36 @@ class PlacementInfo(TypedDict):
     mappings: int | None
 
 
-class ServiceResult(TypedDict):
-    """``llama_service_result``, which the role hands to the report: of the first instance its answer to the check, what
-    runs there, where its memory lies and on which nodes it should; and the first problem of any instance."""
+class ServerResult(TypedDict):
+    """What the check found of one unit: its answer, what runs there, where its memory lies and on which nodes it should
+    lie, and its problem. ``instance`` is its instance, ``name`` its own, ``model`` the name of what it serves."""
+
+    instance: str
+    name: str
+    url: str
+    model: str | None
+    completion: Completion
+    server: Server
+    placement: PlacementInfo
+    nodes: list[int]
+    problem: str | None
+
+
+class FirstResult(TypedDict):
+    """What the report shows in full: of the first unit what :class:`ServerResult` has, and the first problem of any."""
 
     completion: Completion
     server: Server
     placement: PlacementInfo
     nodes: list[int]
     problem: str | None
+
+
+class ServiceResult(FirstResult, total=False):
+    """``llama_service_result``, which the role hands to the report, by :func:`instances.service_result`. ``servers``
+    are all units; reports of before there were several do not have it."""
+
+    servers: list[ServerResult]
 
 
 class Unit(TypedDict):
@@ -265,20 +286,27 @@ class Unit(TypedDict):
     maps_model: bool
 
 
-class PoolSettings(Served):
-    """The variables of the role hugepages without their prefix, and ``models``: model_store_plan."""
+class PoolInstance(Served):
+    """What counts of an instance of the service for a pool: its model, where it puts it and how it loads it."""
+
+    model: str | None
+    numa_policy: str
+    numa_node: int | None
+    numa_weights: dict[str, int]
+    load_mode: str
+
+
+class PoolSettings(TypedDict):
+    """The variables of the role hugepages without their prefix, ``models``: model_store_plan, and
+    ``instances``: what each of them is set to."""
 
     mode: str
     size: str
     bytes: int | None
     models: list[PlanEntry]
-    model: str | None
+    instances: list[PoolInstance]
     reserve: str
     boot_consent: bool
-    numa_policy: str
-    numa_node: int | None
-    numa_weights: dict[str, int]
-    load_mode: str
 
 
 class PoolPlan(TypedDict):

@@ -16,7 +16,7 @@ from ..model.fit import named
 from ..sysfs import NODES, kernel_before, node_meminfo, read_int
 from ..text import size
 from ..tower_document import Tower
-from .document import PoolPlan, PoolSettings
+from .document import PoolInstance, PoolPlan, PoolSettings
 from .memory_budget import memory_budget, serving, weighed
 from .numa_policy import bindable_nodes, launch, memory_nodes
 
@@ -176,29 +176,43 @@ def read_boot_text(text: str) -> Pools:
     return pools
 
 
-def _pool_bytes(tower: Tower, settings: PoolSettings, page_bytes: int) -> int:
-    """What is set, else the memory budget of the model; 0 where it is not known."""
-    model = weighed(named(settings["models"], settings["model"]))
-    served = serving(settings, settings["flash_attention"], tower, page_bytes)
-    return settings["bytes"] or memory_budget(model, served)["total"]
+def _instance_pages(tower: Tower, settings: PoolSettings, instance: PoolInstance, needed: int) -> dict[int, int]:
+    """The pages of each node that an instance takes of the pool."""
+    policy = "interleave" if instance["numa_policy"] == "auto" else instance["numa_policy"]
+    weights = {int(node): int(weight) for node, weight in (instance["numa_weights"] or {}).items()}
+    return pool_pages(needed, SIZES[settings["size"]], tower, policy, instance["numa_node"], weights)
 
 
-def _hugetlb_problem(
-    tower: Tower, settings: PoolSettings, policy: str, needed: int, pages: dict[int, int]
-) -> Optional[str]:
-    """One sentence where a pool cannot be reserved, or nothing would use it, else None."""
-    if settings["load_mode"] in ("mmap", "mmap+mlock") or policy == "distribute":
+def _needed(tower: Tower, settings: PoolSettings, instance: PoolInstance) -> int:
+    """The memory budget of the model of an instance; 0 where it is not known."""
+    model = weighed(named(settings["models"], instance["model"]))
+    served = serving(instance, instance["flash_attention"], tower, SIZES[settings["size"]])
+    return memory_budget(model, served)["total"]
+
+
+def _instance_problem(instance: PoolInstance) -> Optional[str]:
+    """One sentence where nothing of an instance would be in a pool, or no pool can be laid out for it, else None."""
+    if instance["load_mode"] in ("mmap", "mmap+mlock") or instance["numa_policy"] == "distribute":
+        policy = "interleave" if instance["numa_policy"] == "auto" else instance["numa_policy"]
         return (
             "Nothing would use a pool of huge pages: the weights stay in the page cache with "
-            f"llama_service_load_mode {settings['load_mode']} and the policy {policy}. Set the load mode to auto "
+            f"llama_service_load_mode {instance['load_mode']} and the policy {policy}. Set the load mode to auto "
             "and another policy, or hugepages_mode to none."
         )
-    if policy == "weighted" and not settings["numa_weights"]:
+    if instance["numa_policy"] == "weighted" and not instance["numa_weights"]:
         return (
             "A pool for the policy weighted is laid out by the weights, which a benchmark would change later: "
             "set llama_service_numa_weights."
         )
-    if not needed:
+    return None
+
+
+def _hugetlb_problem(tower: Tower, settings: PoolSettings, needed: list[int], pages: dict[int, int]) -> Optional[str]:
+    """One sentence where a pool cannot be reserved, or nothing would use it, else None."""
+    problem = next(filter(None, map(_instance_problem, settings["instances"])), None)
+    if problem:
+        return problem
+    if not needed or not all(needed):
         return "The pool cannot be sized without a model: declare one in model_store_models, or set hugepages_bytes."
     if settings["reserve"] == "boot" and not settings["boot_consent"]:
         return (
@@ -232,11 +246,12 @@ def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
     pages: dict[int, int] = dict.fromkeys(memory_nodes(tower), 0)
     problem = _thp_problem(tower) if settings["mode"] == "thp" else None
     if hugetlb:
-        policy = "interleave" if settings["numa_policy"] == "auto" else settings["numa_policy"]
-        weights = {int(node): int(weight) for node, weight in settings["numa_weights"].items()}
-        needed = _pool_bytes(tower, settings, page_bytes)
-        pages = pool_pages(needed, page_bytes, tower, policy, settings["numa_node"], weights)
-        problem = _hugetlb_problem(tower, settings, policy, needed, pages)
+        served = settings["instances"]
+        needed = [settings["bytes"] or _needed(tower, settings, entry) for entry in served]
+        for instance, count in zip(served, needed):
+            for node, more in _instance_pages(tower, settings, instance, count).items():
+                pages[node] += more
+        problem = _hugetlb_problem(tower, settings, needed, pages)
     parameters = boot_parameters(pages, page_bytes) if hugetlb and settings["reserve"] == "boot" else None
     return {
         "problem": problem,

@@ -222,7 +222,7 @@ def make_plan(
     numactl_help: Optional[str] = None,
 ) -> Plan:
     """The whole plan, for validate as for serve. ``model`` is the manifest of what is installed or the entry of what is
-    to be, ``tuning`` what tuning.json holds. What is not given is not there yet, and not checked. ``problems`` is []
+    to be, ``tuning`` what the tuner stored. What is not given is not there yet, and not checked. ``problems`` is []
     where the plan can be carried out."""
     files = model["files"] if model else []
     tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)

@@ -10,7 +10,7 @@ from ..files import read_json
 from ..tower_document import Tower
 from .document import Hardware, Winner
 
-# Raised when a key of tuning.json is renamed, removed or changes its meaning.
+# Raised when a key of tuning-INSTANCE.json is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
 
 
@@ -23,7 +23,7 @@ class TunedModel(TypedDict):
 
 
 class Tuned(TypedDict):
-    """What the service reads of tuning.json, all of which is :class:`benchmark.document.Tuning`: the key of the build,
+    """What the service reads of that file, all of which is :class:`benchmark.document.Tuning`: the key of the build,
     the model, the tower (its hardware is compared, its kernel and BIOS are not), and the fastest settings."""
 
     build: str
@@ -33,7 +33,7 @@ class Tuned(TypedDict):
 
 
 def read_tuned(path: str) -> Optional[Tuned]:
-    """What tuning.json holds; None where it is not there or no document of this schema."""
+    """What tuning-INSTANCE.json holds; None where it is not there or no document of this schema."""
     document = read_json(path)
     known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
     return cast(Tuned, document) if known and Tuned.__required_keys__ <= document.keys() else None
@@ -50,7 +50,7 @@ def hardware_of(tower: Tower) -> Hardware:
 
 
 def stored_winner(found: Optional[Tuned], build: Optional[str], sha256: list[str], tower: Tower) -> Optional[Winner]:
-    """The winner in what tuning.json holds, where it is of this build, this model and this hardware; else None.
+    """The winner in what the tuner stored, where it is of this build, this model and this hardware; else None.
 
     A new kernel or BIOS version does not make it void: that would change the service by itself, with the next update.
     """

@@ -41,25 +41,43 @@ def tower(*gigabytes: int, **changes: Any) -> Any:
     } | changes
 
 
-def settings(**changes: Any) -> Any:
-    return {
-        "mode": "hugetlb",
-        "size": "2M",
-        "bytes": None,
-        "models": [MODEL],
+def settings(*others: dict[str, Any], **changes: Any) -> Any:
+    """Of one instance, and of others with their changes of it."""
+    instance = {
         "model": "a-model",
         "context": 8192,
         "parallel": 1,
         "checkpoints": 8,
         "flash_attention": None,
         "extra": {},
-        "reserve": "runtime",
-        "boot_consent": False,
         "numa_policy": "auto",
         "numa_node": None,
         "numa_weights": {},
         "load_mode": "auto",
-    } | changes
+    }
+    own = {key: value for key, value in changes.items() if key in instance}
+    return {
+        "mode": "hugetlb",
+        "size": "2M",
+        "bytes": None,
+        "models": [MODEL],
+        "instances": [{**instance, **each} for each in (own, *others)],
+        "reserve": "runtime",
+        "boot_consent": False,
+    } | {key: value for key, value in changes.items() if key not in own}
+
+
+def test_the_pool_is_the_sum_of_all_instances() -> None:
+    models = [{**MODEL, "bytes": 100 * GB}, {**MODEL, "name": "small", "bytes": 20 * GB}]
+    main = pool_plan(tower(), settings(models=models))["pages"]
+    bound = {"model": "small", "numa_policy": "bind", "numa_node": 1}
+    small = pool_plan(tower(), settings(models=models, **bound))["pages"]
+    assert small[0] == 0 < small[1]
+    assert pool_plan(tower(), settings(bound, models=models))["pages"] == {
+        node: main[node] + small[node] for node in main
+    }
+    mapped = pool_plan(tower(), settings({**bound, "load_mode": "mmap"}, models=models))
+    assert "Nothing would use a pool" in str(mapped["problem"])
 
 
 @pytest.mark.parametrize(("name", "page"), [("2M", SIZE_2M), ("1G", SIZE_1G)])

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""Several instances of the service on one tower: what each is set to, and whether they go together.
+
+Each is decided by itself (:mod:`plan`): what another one is given never changes it, so that a change of one leaves the
+processes of the others alone. Together they are only refused. An instance that is deployed on the tower and not
+declared any more still has its memory and its port; only uninstall takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple, Optional
+
+from ..text import size
+from ..tower_document import Tower
+from .deployment import NAME, OF_NODE, Deployment, Instance, instances
+from .document import Plan, PlannedUnit, ServerResult, ServiceResult
+from .numa_policy import memory_nodes
+
+# Keys of llama_service_instances that the settings have another name for. The keys of clients are no setting.
+RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
+NO_SETTING = ("api_keys",)
+EVERY_ADDRESS = ("0.0.0.0", "::")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Share(NamedTuple):
+    """What an instance has of a tower: its units, bytes of each, and the weights that it sets the kernel ({}: none)."""
+
+    name: str
+    policy: str
+    units: list[PlannedUnit]
+    needed_bytes: int
+    weights: dict[int, int]
+    declared: bool
+
+    @property
+    def bytes(self) -> int:
+        """Of all units."""
+        return self.needed_bytes * len(self.units)
+
+
+def share_of(name: str, of: Plan | Deployment, declared: bool = True) -> Share:
+    """What an instance has by its plan, or by its deployment."""
+    weights = {int(node): int(weight) for node, weight in of["weights"].items()}
+    return Share(name, of["numa_policy"], of["units"], of["needed_bytes"], weights, declared)
+
+
+def instance_settings(declared: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of each entry of llama_service_instances; what it does not name comes from ``defaults``.
+
+    ``model_dir`` of these becomes the path of each model.
+    """
+    found = []
+    for entry in declared:
+        own = {RENAMED.get(key, key): value for key, value in entry.items() if key not in NO_SETTING}
+        settings = {**defaults, **own, "model": own.get("model") or defaults["model"]}
+        if "model_dir" in settings:
+            settings["model_path"] = f"{settings.pop('model_dir')}/{settings['model']}"
+        found.append(settings)
+    return found
+
+
+def service_result(checks: Sequence[Mapping[str, Any]], placements: Sequence[Mapping[str, Any]]) -> ServiceResult:
+    """What the report is told of all units: the results of llama_server_check and of numa_placement_info, in loops over
+    the same pairs of an instance, as llama_service_plan returns it, and one of its units."""
+    servers: list[ServerResult] = []
+    for check, placed in zip(checks, placements):
+        instance, unit = check["item"]
+        servers.append(
+            {
+                "instance": instance["name"],
+                "name": unit["name"],
+                "url": unit["url"],
+                "model": instance["model"].get("name"),
+                "completion": check["completion"],
+                "server": check["server"],
+                "placement": placed["numa_placement"],
+                "nodes": unit["intent"]["nodes"],
+                "problem": placed.get("problem"),
+            }
+        )
+    first = servers[0]
+    return {
+        "completion": first["completion"],
+        "server": first["server"],
+        "placement": first["placement"],
+        "nodes": first["nodes"],
+        "problem": next((server["problem"] for server in servers if server["problem"]), None),
+        "servers": servers,
+    }
+
+
+def name_problems(names: Sequence[str]) -> list[str]:
+    """Why instances cannot be called so, one sentence each."""
+    problems = [] if names else ["llama_service_instances names no instance: give it one, as [{name: main}]."]
+    for name in dict.fromkeys(names):
+        if not NAME.fullmatch(name) or OF_NODE.search(name):
+            problems.append(
+                f"llama_service_instances has the name {name!r}: a name has letters, digits and . _ - only, begins "
+                "with one of the first two, and does not end in -node and a number, as units of the policy per_node do."
+            )
+        if names.count(name) > 1:
+            problems.append(f"Two of llama_service_instances have the name {name}: give each its own.")
+    return problems
+
+
+def undeclared(names: Sequence[str], path: str) -> list[Deployment]:
+    """The current deployments of the instances of this tower that have none of these names."""
+    return [found for other in instances(path) if other.name not in names for found in [other.current()] if found]
+
+
+def growth_bytes(name: str, plan: Plan, path: str) -> int:
+    """How much more memory an instance takes by this plan than by its current deployment. Those that become smaller are
+    switched first: the others then find the room."""
+    current = Instance(name, path).current()
+    return share_of(name, plan).bytes - (share_of(name, current).bytes if current else 0)
+
+
+def together(found: Sequence[Mapping[str, Any]], tower: Tower, path: str) -> dict[str, Any]:
+    """What llama_service_plan returns of all instances, each of which has a ``name``, ``settings`` and a ``plan``."""
+    others = undeclared([entry["name"] for entry in found], path)
+    reserve = max((entry["settings"]["reserve_bytes"] for entry in found), default=0)
+    planned = [(entry["name"], entry["plan"]) for entry in found]
+    return {
+        "instances": [{**entry, "growth_bytes": growth_bytes(entry["name"], entry["plan"], path)} for entry in found],
+        "problems": together_problems(planned, others, tower, reserve),
+        "undeclared": [other["instance"] for other in others],
+    }
+
+
+def together_problems(
+    planned: Sequence[tuple[str, Plan]], others: Sequence[Deployment], tower: Tower, reserve: int
+) -> list[str]:
+    """Why these instances cannot be on one tower, one sentence each: all problems of each one alone, and of all.
+
+    ``others`` are deployed and not declared; ``reserve`` is what stays free for the system.
+    """
+    alone = [
+        f"Instance {name}: {problem}" if len(planned) > 1 else problem
+        for name, plan in planned
+        for problem in plan["problems"]
+    ]
+    wrong = name_problems([name for name, _plan in planned])
+    shares = [share_of(name, plan) for name, plan in planned]
+    shares += [share_of(other["instance"], other, declared=False) for other in others]
+    return [*wrong, *alone, *clashes(shares), *_memory_problems(shares, tower, reserve)]
+
+
+def clashes(shares: Sequence[Share]) -> Iterator[str]:
+    """Each two that want the same of the tower."""
+    for one, other in combinations(shares, 2):
+        if one.declared or other.declared:
+            problem = _port_problem(one, other) or _weights_problem(one, other)
+            if problem:
+                yield problem
+
+
+def _address(unit: PlannedUnit) -> str:
+    host = unit["environment"].get("LLAMA_ARG_HOST", "")
+    return LOOPBACK[0] if host in LOOPBACK else host
+
+
+def _port_problem(one: Share, other: Share) -> Optional[str]:
+    """One sentence where two instances listen on the same port of the same address, else None."""
+    for unit in one.units:
+        for beside in other.units:
+            addresses = {_address(unit), _address(beside)}
+            if unit["port"] == beside["port"] and (len(addresses) == 1 or addresses & set(EVERY_ADDRESS)):
+                return (
+                    f"The instances {unit['name']} and {beside['name']} both listen on port {unit['port']}: give one "
+                    f"of them another, with the policy per_node as many as there are nodes{_instead([one, other])}."
+                )
+    return None
+
+
+def _weights_problem(one: Share, other: Share) -> Optional[str]:
+    """One sentence where two instances need the kernel to have different weights, else None."""
+    if not one.weights or not other.weights or one.weights == other.weights:
+        return None
+    return (
+        f"The instances {one.name} and {other.name} are interleaved by different weights, and the kernel has one set "
+        f"of them: give both the same numa_weights, or one of them another policy{_instead([one, other])}."
+    )
+
+
+def _on_node(share: Share, node: int) -> int:
+    """What an instance takes of a node; 0 where the kernel puts its memory wherever it likes."""
+    total = 0
+    for unit in share.units if share.policy != "none" else ():
+        parts = {each: share.weights.get(each, 1) for each in unit["intent"]["nodes"]}
+        total += share.needed_bytes * parts.get(node, 0) // max(1, sum(parts.values()))
+    return total
+
+
+def _memory_problems(shares: Sequence[Share], tower: Tower, reserve: int) -> list[str]:
+    """A sentence where all do not fit the tower, or else for each node that they do not fit; [] where they do.
+
+    What does not fit alone has its own sentence, of its plan.
+    """
+    memory, nodes = tower["memory_bytes"], memory_nodes(tower)
+    if len(shares) < 2 or memory is None:
+        return []
+    wanted = {share.name: share.bytes for share in shares}
+    if max(wanted.values()) + reserve > memory:
+        return []
+    if sum(wanted.values()) + reserve > memory:
+        return [
+            f"The instances do not fit the memory together: {_parts(wanted, reserve)} are more than {size(memory)}: "
+            f"choose a smaller model, quantization or context for one of them{_instead(shares)}."
+        ]
+    problems = []
+    for node in [entry for entry in tower["nodes"] if len(nodes) > 1 and entry["memory_bytes"]]:
+        number, has = node["node"], node["memory_bytes"]
+        there = {share.name: _on_node(share, number) for share in shares}
+        kept = reserve // len(nodes)
+        if max(there.values()) + kept <= has < sum(there.values()) + kept:
+            problems.append(
+                f"The instances do not fit memory node {number} together: {_parts(there, kept)} are more than "
+                f"{size(has)}: bind one of them to another node (numa_node), or make it smaller{_instead(shares)}."
+            )
+    return problems
+
+
+def _parts(wanted: dict[str, int], reserve: int) -> str:
+    """Who has how much, in words."""
+    each = ", ".join(f"{name} with {size(count)}" for name, count in wanted.items() if count)
+    return f"{each} and {size(reserve)} of reserve"
+
+
+def _instead(shares: Sequence[Share]) -> str:
+    """How those are taken away that are not declared any more."""
+    names = ",".join(share.name for share in shares if not share.declared)
+    if not names:
+        return ""
+    return (
+        f"; or take away what is deployed and not declared any more: ansible-playbook llamatower.tower.uninstall -e "
+        f"uninstall_instances={names}"
+    )

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Several instances on one tower: what each is set to, and what is refused of all of them together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.service.deployment import SCHEMA_VERSION
+from plugins.module_utils.service.instances import (
+    growth_bytes,
+    instance_settings,
+    name_problems,
+    together_problems,
+    undeclared,
+)
+from plugins.module_utils.service.plan import make_plan
+from tests.llama_server import GB, settings, tower
+
+RESERVE = 4 * GB
+
+
+def plan(gigabytes: int = 100, **changes: Any) -> tuple[str, Any]:
+    """The plan of an instance whose model is so large, on a tower of two nodes with 192 GB each."""
+    model: Any = {"name": "a-model", "bytes": gigabytes * GB, "files": [], "gguf": {"kv": None}}
+    wanted = settings(**{"reserve_bytes": RESERVE, "port": 8080, **changes})
+    return wanted["instance"], make_plan(wanted, tower(), None, model)
+
+
+def deployed(gigabytes: int = 100, **changes: Any) -> Any:
+    """The same as it is deployed: as JSON has it."""
+    name, made = plan(gigabytes, **changes)
+    return json.loads(json.dumps({**made, "schema_version": SCHEMA_VERSION, "instance": name}))
+
+
+def problems(*planned: tuple[str, Any], others: Any = ()) -> list[str]:
+    return together_problems(planned, others, tower(), RESERVE)
+
+
+SECOND: dict[str, Any] = {"instance": "small", "port": 8081}
+
+
+def test_an_entry_has_what_it_names_and_the_variables_say_the_rest() -> None:
+    defaults = {"model": "large", "model_dir": "/srv/models", "port": 8080, "checkpoints": 8, "threads": 16}
+    declared: list[dict[str, Any]] = [
+        {"name": "main"},
+        {"name": "small", "model": "tiny", "port": 8081, "context_checkpoints": 0, "threads": None, "api_keys": []},
+    ]
+    assert instance_settings(declared, defaults) == [
+        {
+            "instance": "main",
+            "model": "large",
+            "model_path": "/srv/models/large",
+            "port": 8080,
+            "checkpoints": 8,
+            "threads": 16,
+        },
+        {
+            "instance": "small",
+            "model": "tiny",
+            "model_path": "/srv/models/tiny",
+            "port": 8081,
+            "checkpoints": 0,
+            "threads": None,
+        },
+    ]
+
+
+def test_what_fits_beside_each_other_is_not_refused() -> None:
+    assert problems(plan(200), plan(150, **SECOND)) == []
+
+
+def test_what_is_wrong_with_one_alone_is_said_of_it() -> None:
+    (problem,) = problems(plan(), plan(context=0, **SECOND))
+    assert problem == "Instance small: llama_service_context is 0: it must be at least 1."
+    assert problems(plan(context=0)) == ["llama_service_context is 0: it must be at least 1."]
+
+
+def test_the_sum_is_refused_with_the_bytes_of_each() -> None:
+    (problem,) = problems(plan(250), plan(140, **SECOND))
+    assert problem.startswith(
+        "The instances do not fit the memory together: main with 250.7 GB, small with 140.7 GB and "
+    )
+    assert " and 4.0 GB of reserve are more than 384.0 GB: choose a smaller model" in problem
+    assert "uninstall" not in problem
+
+
+def test_what_does_not_fit_alone_is_said_once() -> None:
+    (problem,) = problems(plan(400), plan(100, **SECOND))
+    assert problem.startswith("Instance main: Model a-model does not fit the memory")
+
+
+@pytest.mark.parametrize("policy", ["interleave", "distribute"])
+def test_the_sum_is_taken_of_each_node(policy: str) -> None:
+    """Half of what is spread, and all of what is bound there."""
+    spread = plan(200, numa_policy=policy)
+    assert problems(spread, plan(80, numa_policy="bind", numa_node=1, **SECOND)) == []
+    (problem,) = problems(spread, plan(100, numa_policy="bind", numa_node=1, **SECOND))
+    assert problem.startswith(
+        "The instances do not fit memory node 1 together: main with 100.3 GB, small with 100.7 GB"
+    )
+    assert "are more than 192.0 GB: bind one of them to another node" in problem
+
+
+def test_per_node_takes_of_each_node() -> None:
+    (problem,) = problems(plan(100, numa_policy="per_node"), plan(95, numa_policy="bind", instance="b", port=9000))
+    assert "memory node 0 together: main with 100.7 GB, b with 95.7 GB and 2.0 GB of reserve" in problem
+
+
+def test_weights_decide_how_much_is_on_a_node() -> None:
+    uneven = plan(200, numa_policy="weighted", weights={0: 3, 1: 1})
+    (problem,) = problems(uneven, plan(60, numa_policy="bind", numa_node=0, **SECOND))
+    assert "memory node 0 together: main with 150.5 GB, small with 60.7 GB" in problem
+    assert problems(uneven, plan(120, numa_policy="bind", numa_node=1, **SECOND)) == []
+
+
+def test_the_kernel_has_one_set_of_weights() -> None:
+    one = plan(50, numa_policy="weighted", weights={0: 3, 1: 1})
+    (problem,) = problems(one, plan(50, numa_policy="weighted", weights={0: 1, 1: 1}, **SECOND))
+    assert problem.startswith("The instances main and small are interleaved by different weights")
+    assert problems(one, plan(50, numa_policy="weighted", weights={0: 3, 1: 1}, **SECOND)) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "other", "clash"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "localhost", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("10.0.0.5", "::", True),
+        ("10.0.0.5", "127.0.0.1", False),
+    ],
+)
+def test_one_port_of_one_address_is_of_one_instance(host: str, other: str, clash: bool) -> None:
+    found = problems(plan(host=host), plan(host=other, instance="small"))
+    assert [problem.partition(":")[0] for problem in found] == (
+        ["The instances main and small both listen on port 8080"] if clash else []
+    )
+
+
+def test_per_node_has_a_port_for_each_node() -> None:
+    (problem,) = problems(plan(50, numa_policy="per_node"), plan(50, **SECOND))
+    assert problem.startswith("The instances main-node1 and small both listen on port 8081:")
+
+
+def test_what_is_deployed_and_not_declared_has_its_port_and_its_memory() -> None:
+    (problem,) = problems(plan(), others=[deployed(instance="old")])
+    assert problem.startswith("The instances main and old both listen on port 8080: give one of them another")
+    assert problem.endswith("ansible-playbook llamatower.tower.uninstall -e uninstall_instances=old.")
+    (problem,) = problems(plan(250), others=[deployed(140, instance="old", port=9000, weights={0: 1})])
+    assert "main with 250.7 GB, old with 140.7 GB" in problem
+    assert "uninstall_instances=old" in problem
+    assert problems(plan(), others=[deployed(instance="old", port=9000)]) == []
+
+
+def test_two_that_are_both_undeclared_are_left_alone() -> None:
+    assert problems(plan(10, port=7000), others=[deployed(10, instance="a"), deployed(10, instance="b")]) == []
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "main-node0", "../x", "ä"])
+def test_a_name_that_no_unit_can_have_is_refused(name: str) -> None:
+    (problem,) = name_problems([name])
+    assert problem.startswith(f"llama_service_instances has the name {name!r}: a name has letters")
+
+
+def test_names_are_there_and_are_different() -> None:
+    assert name_problems(["main", "Small.2-node"]) == []
+    assert name_problems(["main", "main"]) == ["Two of llama_service_instances have the name main: give each its own."]
+    (problem,) = name_problems([])
+    assert "names no instance" in problem
+
+
+def test_what_is_deployed_is_read_from_the_tower(tmp_path: Path) -> None:
+    for name, gigabytes in (("main", 100), ("old", 50)):
+        place = tmp_path / name / "deployments/a1"
+        place.mkdir(parents=True)
+        (place / "deployment.json").write_text(json.dumps(deployed(gigabytes, instance=name)))
+        (tmp_path / name / "current").symlink_to("deployments/a1")
+    assert [other["instance"] for other in undeclared(["main", "new"], str(tmp_path))] == ["old"]
+    bigger = plan(130)[1]
+    assert growth_bytes("main", bigger, str(tmp_path)) == bigger["needed_bytes"] - plan(100)[1]["needed_bytes"]
+    assert growth_bytes("new", bigger, str(tmp_path)) == bigger["needed_bytes"]
