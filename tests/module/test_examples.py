@@ -46,7 +46,9 @@ ONLY_CHECKED = {
     "llama_benchmark": "it would measure a service",
     "llama_build": "it would compile for 12 minutes",
     "llama_build_info": "it fails where there is no compiler",
+    "llama_instance": "it would stop a service",
     "llama_release": "there is no build archive",
+    "machine_before": "it would write to /var/lib",
     "tower_programs": "it would write to /usr/local",
     "wait_for_boot": "it would wait for a restart",
 }
