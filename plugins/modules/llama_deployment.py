@@ -75,6 +75,10 @@ options:
     description: How many deployments that were proven stay with their engine and model, the current one among them.
     type: int
     default: 2
+  reserve_bytes:
+    description: Bytes of memory that stay free for the system beside all instances.
+    type: int
+    default: 4294967296
   progress_path:
     description: Where it is written how far the load of the model is.
     type: path
@@ -142,9 +146,10 @@ from ..module_utils.progress import Progress
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.deploy import Deploying, diff_of
 from ..module_utils.service.deployment import Deployment, Instance, Proof, identity_of
-from ..module_utils.service.prepare import DeploymentError, compose, former, keys_text, present_keys
+from ..module_utils.service.prepare import DeploymentError, compose, fitting, former, keys_text, present_keys
 from ..module_utils.service.switch import differences
 from ..module_utils.service.unit import UnitError
+from ..module_utils.tower import read_tower
 
 
 def wanted(instance: Instance, params: dict[str, Any], check: bool) -> tuple[Deployment, str]:
@@ -178,7 +183,7 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
     what = f"a deployment of {instance.name} by {params['by']}"
     with Progress(params["progress_path"]) as progress:
         done = Deploying(instance, group, params["keep"], what, progress).carry_out(
-            lambda: wanted(instance, params, False)
+            lambda: fitting(*wanted(instance, params, False), read_tower("/"), params["reserve_bytes"])
         )
     problem = done.pop("problem")
     if problem:
@@ -211,6 +216,7 @@ def main() -> None:
             "max_tokens": {"type": "int", "default": 48, "no_log": False},
             "group": {"type": "str", "default": "llama"},
             "keep": {"type": "int", "default": 2},
+            "reserve_bytes": {"type": "int", "default": 4294967296},
             "progress_path": {"type": "path", "required": True},
             "by": {"type": "str", "default": "ansible"},
         },

@@ -148,6 +148,13 @@ def together_problems(
     return [*wrong, *alone, *clashes(shares), *_memory_problems(shares, tower, reserve)]
 
 
+def beside_problems(wanted: Deployment, others: Sequence[Deployment], tower: Tower, reserve: int) -> list[str]:
+    """Why a deployment cannot be switched to beside the others as they are now, one sentence each: one of before may
+    be larger than what there was room for since."""
+    shares = [share_of(each["instance"], each) for each in (wanted, *others)]
+    return [*clashes(shares), *_memory_problems(shares, tower, reserve)]
+
+
 def clashes(shares: Sequence[Share]) -> Iterator[str]:
     """Each two that want the same of the tower."""
     for one, other in combinations(shares, 2):

@@ -19,6 +19,7 @@ from ..build.document import BuildManifest
 from ..files import make_directory, sync_directory, write_beside, write_json
 from ..model.document import Manifest
 from ..model.pin import store_of, unpin
+from ..tower_document import Tower
 from .api_keys import key_file
 from .deployment import (
     INSTANCES,
@@ -28,12 +29,13 @@ from .deployment import (
     Proof,
     identity_of,
     needed_deployments,
+    others_current,
 )
 from .document import Plan, PlannedUnit, Settings
+from .instances import LOOPBACK, beside_problems
 
 KEY_LENGTH = 43  # of letters and digits: 256 bits
 TEMPLATE = "/etc/systemd/system/llama-server@.service"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class DeploymentError(Exception):
@@ -146,6 +148,14 @@ def former(instance: Instance, wanted: Optional[str], keys: str) -> Deployment:
             raise DeploymentError(f"Deployment {identity} needs {path}, which is not there any more: it has {known}.")
     # A key that was taken back stays so.
     return {**deployment, "template": template_digest(), "keys": keys_digest(instance, keys)}
+
+
+def fitting(deployment: Deployment, keys: str, tower: Tower, reserve: int) -> tuple[Deployment, str]:
+    """The same, where it has its room beside the other instances. Raises DeploymentError."""
+    problems = beside_problems(deployment, others_current(deployment["instance"]), tower, reserve)
+    if problems:
+        raise DeploymentError("\n".join(problems))
+    return deployment, keys
 
 
 def write_down(instance: Instance, deployment: Deployment, keys: str, group: int) -> str:

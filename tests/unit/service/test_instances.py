@@ -11,6 +11,7 @@ import pytest
 
 from plugins.module_utils.service.deployment import SCHEMA_VERSION
 from plugins.module_utils.service.instances import (
+    beside_problems,
     growth_bytes,
     instance_settings,
     name_problems,
@@ -154,6 +155,13 @@ def test_what_is_deployed_and_not_declared_has_its_port_and_its_memory() -> None
     assert "main with 250.7 GB, old with 140.7 GB" in problem
     assert "uninstall_instances=old" in problem
     assert problems(plan(), others=[deployed(instance="old", port=9000)]) == []
+
+
+def test_one_of_before_is_refused_where_the_others_have_its_room_now() -> None:
+    now = deployed(150, **SECOND)
+    (problem,) = beside_problems(deployed(250), [now], tower(), RESERVE)
+    assert "main with 250.7 GB, small with 150.7 GB" in problem
+    assert beside_problems(deployed(200), [now], tower(), RESERVE) == []
 
 
 def test_two_that_are_both_undeclared_are_left_alone() -> None:
