@@ -23,6 +23,7 @@ NOT_THERE = {
     "llama_service_tls_certificate": "TLS, which is off unless a certificate is named",
     "llama_service_tls_key": "TLS, which is off unless a certificate is named",
     "status_access_file": "a file of the controller, which is asked for on the command line",
+    "uninstall_instances": "a default, which names none: it is for the command line",
     "numa_advice_root": "a saved copy of another machine's /sys",
 }
 
