@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from plugins.module_utils import lock
 from tests.render.browser import Browser
 
 REPO = Path(__file__).resolve().parents[1]
@@ -21,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if level == "integration":
             level = item.path.stem.split("_")[1]
         item.add_marker(getattr(pytest.mark, level))
+
+
+@pytest.fixture(autouse=True)
+def lock_of_changes(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a test changes in its own process is no change of this machine."""
+    monkeypatch.setattr(lock, "CHANGE", str(tmp_path_factory.getbasetemp() / "run/change.lock"))
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 
 The modules that need it are routed here by meta/runtime.yml. Such a module has a ``progress_path`` and works under
 module_utils/progress.py; called without one, it is not long. It runs in Ansible's own async wrapper, so it goes on when
-the connection or the controller goes away; the next run starts another one, which waits for the first, shown by the
-same lines, and then finds the work done or goes on from there.
+the connection or the controller goes away; the next run starts another one, which waits for the first, says whose that
+is, shows the same lines, and then finds the work done or goes on from there.
 """
 
 from __future__ import annotations
 
+import getpass
 import os
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ..module_utils.progress import killed_problem, waiting_line
 
 if TYPE_CHECKING:
     from ..module_utils.progress import ProgressInfo
@@ -47,20 +50,22 @@ class ActionModule(ActionBase):
         if self._task.check_mode or not self._task.args.get("progress_path"):
             result: dict[str, Any] = self._execute_module(module_name=name, task_vars=task_vars)
             return result
+        # Whose it is: a person, and the process here, which is another one for each task.
+        arguments = {"by": f"{getpass.getuser()}@{os.uname().nodename}:{os.getpid()}", **self._task.args}
         self._task.async_val = LIMIT_SECONDS
         try:
-            job: dict[str, Any] = self._execute_module(module_name=name, task_vars=task_vars, wrap_async=True)
+            job: dict[str, Any] = self._execute_module(name, arguments, task_vars=task_vars, wrap_async=True)
         finally:
             self._task.async_val = 0
         if job.get("failed") or "ansible_job_id" not in job:
             return job
-        return self._wait(name, job, task_vars or {})
+        return self._wait(name, arguments["by"], job, task_vars or {})
 
-    def _wait(self, name: str, job: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _wait(self, name: str, by: str, job: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         host = task_vars.get("inventory_hostname", "")
         arguments = {"path": self._task.args["progress_path"], "job_path": job["results_file"]}
         began = alive = answered = time.monotonic()
-        shown = ""
+        shown = waited_for = ""
         while True:
             time.sleep(pause(time.monotonic() - began))
             now = time.monotonic()
@@ -85,7 +90,12 @@ class ActionModule(ActionBase):
             if state["running"]:
                 alive = now
             elif now - alive > DEAD_SECONDS:
-                return self._killed(name)
+                return {"failed": True, "changed": False, "msg": killed_problem(name)}
+            if state["holder"] and state["holder"]["by"] not in (by, waited_for):
+                waited_for = state["holder"]["by"]
+                # A switch to another deployment ends by itself, whole.
+                line = waiting_line(state["holder"], not name.endswith((".llama_deployment", ".llama_instance")))
+                display.display(f"{host}: {line}")
             if state["line"] and state["line"] != shown:
                 display.display(f"{host}: {state['line']}")
                 shown = state["line"]
@@ -104,16 +114,7 @@ class ActionModule(ActionBase):
             task_vars=task_vars,
         )
         if result.get("failed") and "cmd" in result and ("data" in result or "outdata" in result):
-            return self._killed(name, str(result.get("stderr", "")))
+            return {"failed": True, "changed": False, "msg": killed_problem(name, str(result.get("stderr", "")))}
         for key in ("ansible_job_id", "started", "finished", "results_file"):
             result.pop(key, None)
         return result
-
-    def _killed(self, name: str, stderr: str = "") -> dict[str, Any]:
-        last = stderr.strip().rsplit("\n", 1)[-1]
-        why = f" ({last})" if last else ""
-        return {
-            "failed": True,
-            "changed": False,
-            "msg": f"{name} was killed before it ended{why}: run the same command again, and it goes on from there.",
-        }

@@ -15,6 +15,10 @@ options:
         beside it lets one job after the other work.
     type: path
     required: true
+  by:
+    description: Who wants it, for those who wait; the action of this module says it.
+    type: str
+    default: ""
 notes:
   - Runs detached from the connection, and shows how far it is. When the connection or the controller is lost, it goes
     on; the next run waits for it, or goes on from where it was killed.

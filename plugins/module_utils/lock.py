@@ -49,6 +49,11 @@ def words(holder: Optional[Holder]) -> str:
     return clean(f"{holder['what']}{by}, process {holder['pid']} since {holder['since']}")
 
 
+def held_problem(error: HeldError) -> str:
+    """The sentence of a run that is refused."""
+    return f"Another change of this tower goes on ({error}): wait for it."
+
+
 def nobody_waits(_holder: str) -> None:
     """For who shows nothing while waiting."""
 
@@ -84,6 +89,13 @@ def locked(
         json.dump(holder, lock)
         lock.flush()
         yield descriptor
+
+
+@contextlib.contextmanager
+def changing(what: str) -> Iterator[None]:
+    """Hold the lock of all changes. Raises :class:`HeldError` where another change takes longer than a minute."""
+    with locked(CHANGE, what, PATIENCE_SECONDS):
+        yield
 
 
 def _taken(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Optional, TypedDict
 
 from .files import read_json, write_json
-from .lock import Holder, held, locked
+from .lock import Holder, held, locked, words
 from .text import duration, size
 
 # The file is for people who watch; more often than this is wasted work.
@@ -148,3 +148,16 @@ def progress_line(state: ProgressState) -> str:
     if rate > 0 and done < total:
         line += f", {duration((total - done) / rate)} left"
     return line
+
+
+def waiting_line(holder: Holder, can_stop: bool) -> str:
+    """The line for who waits for another's job."""
+    stop = "; the same command with -e llamatower_abort=true stops it" if can_stop else ""
+    return f"waits for {words(holder)}{stop}"
+
+
+def killed_problem(module: str, stderr: str = "") -> str:
+    """The sentence for a module that left no result, with the last of what was said meanwhile."""
+    last = stderr.strip().rsplit("\n", 1)[-1]
+    why = f" ({last})" if last else ""
+    return f"{module} was killed before it ended{why}: run the same command again, and it goes on from there."

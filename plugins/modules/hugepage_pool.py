@@ -81,8 +81,11 @@ found:
   sample: {"0": 150, "1": 120}
 """
 
+import contextlib
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.lock import HeldError, changing, held_problem
 from ..module_utils.service.deployment import current_deployments
 from ..module_utils.service.huge_pages import Pool, read_boot_text, shortfall
 from ..module_utils.service.pool import at_boot, read_at_boot, targets, write_at_boot
@@ -100,6 +103,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    try:
+        with contextlib.nullcontext() if module.check_mode else changing("the pool of huge pages"):
+            resize(module)
+    except HeldError as error:
+        module.fail_json(msg=held_problem(error))
+
+
+def resize(module: AnsibleModule) -> None:
+    """Give the pool its pages, and exit."""
     options, page_bytes = module.params, module.params["page_bytes"]
     asked = {int(node): int(count) for node, count in options["pages"].items()}
     former = {*options["instead_of"], *read_boot_text(read_at_boot() or "")} - {page_bytes}

@@ -82,6 +82,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.boot.command_line import CommandLine, CommandLinePlan
 from ..module_utils.boot.loaders import has_words, runner, with_words, without_words
+from ..module_utils.lock import HeldError, changing, held_problem
 
 ROOT = Path("/")
 
@@ -134,7 +135,10 @@ def main() -> None:
     }
     if problem is None and plan.changed and not module.check_mode:
         try:
-            problem, complaint = line.apply(plan, wanted)
+            with changing("the kernel command line"):
+                problem, complaint = line.apply(line.plan(wanted), wanted)
+        except HeldError as error:
+            module.fail_json(msg=held_problem(error), **answer)
         except OSError as error:
             module.fail_json(
                 msg=f"The kernel command line cannot be changed ({error}): make room there, or mount it.", **answer

@@ -125,6 +125,7 @@ def main() -> None:
             "restart_service": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 7200},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -132,8 +133,8 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, run=None, path=None)
     try:
-        with Progress(options["progress_path"]) as progress:
-            run = Benchmark(options, f"{progress.path}.lock", lambda what: progress.tell(f"measuring: {what}"))
+        with Progress(options["progress_path"], "a benchmark", options["by"]) as progress:
+            run = Benchmark(options, progress.lock_path, lambda what: progress.tell(f"measuring: {what}"))
             document = run.make()
             path = keep_run(options["directory"], document, options["keep"])
     except (UnitError, OSError) as error:

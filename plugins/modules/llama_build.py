@@ -140,6 +140,7 @@ def main() -> None:
             "work_dir": {"type": "path", "required": True},
             "ccache_dir": {"type": "path"},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -159,7 +160,7 @@ def main() -> None:
         )
     ccache_dir = module.params["ccache_dir"] or os.path.join(work_dir, "ccache")
     try:
-        with Progress(module.params["progress_path"]) as progress:
+        with Progress(module.params["progress_path"], f"the build {build['key']}", module.params["by"]) as progress:
             # Another tower's run may have made it while this one waited.
             if os.path.exists(build["archive"]):
                 module.exit_json(changed=False, manifest=None)

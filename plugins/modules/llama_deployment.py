@@ -140,7 +140,7 @@ from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.lock import HeldError
+from ..module_utils.lock import HeldError, held_problem
 from ..module_utils.model.pin import pin, pinned_path
 from ..module_utils.progress import Progress
 from ..module_utils.service.api_keys import key_problems
@@ -181,7 +181,7 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
             f"There is no group {params['group']} on this tower: run ansible-playbook llamatower.tower.serve first."
         ) from None
     what = f"a deployment of {instance.name} by {params['by']}"
-    with Progress(params["progress_path"]) as progress:
+    with Progress(params["progress_path"], f"a deployment of {instance.name}", params["by"]) as progress:
         done = Deploying(instance, group, params["keep"], what, progress).carry_out(
             lambda: fitting(*wanted(instance, params, False), read_tower("/"), params["reserve_bytes"])
         )
@@ -232,8 +232,7 @@ def main() -> None:
     try:
         deploy(module, Instance(params["instance"]))
     except (DeploymentError, UnitError, HeldError) as error:
-        holder = isinstance(error, HeldError)
-        module.fail_json(msg=f"Another change of this tower goes on ({error}): wait for it." if holder else str(error))
+        module.fail_json(msg=held_problem(error) if isinstance(error, HeldError) else str(error))
     except OSError as error:
         module.fail_json(
             msg=f"{error.filename or '/var/lib/llamatower'} cannot be used ({error.strerror}): make room there, or mend "

@@ -58,7 +58,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.lock import HeldError
+from ..module_utils.lock import HeldError, held_problem
 from ..module_utils.progress import Progress
 from ..module_utils.service.uninstall import Removing, known_instances
 from ..module_utils.service.unit import UnitError
@@ -78,10 +78,10 @@ def main() -> None:
     removed = [name for name in there if name in params["names"] or not params["names"]]
     if removed and not module.check_mode:
         try:
-            with Progress(params["progress_path"]) as progress:
+            with Progress(params["progress_path"], "the removal of instances", params["by"]) as progress:
                 Removing(params["by"], progress).carry_out(removed)
-        except HeldError as holder:
-            module.fail_json(msg=f"Another change of this tower goes on ({holder}): wait for it.")
+        except HeldError as error:
+            module.fail_json(msg=held_problem(error))
         except UnitError as error:
             module.fail_json(msg=str(error))
         except OSError as error:

@@ -82,6 +82,7 @@ removed:
   elements: str
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ from ..module_utils.build.release import (
     prune_releases,
     switch_release,
 )
+from ..module_utils.lock import HeldError, changing
 from ..module_utils.service.deployment import needed_deployments
 from ..module_utils.sysfs import parse_cpuinfo
 
@@ -126,9 +128,11 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
         removed = []
         if previous != key:
             switch_release(root, key)
-            # A deployment that served, or that is to serve, keeps its engine, whatever is built meanwhile.
-            needed = {os.path.basename(found["engine"]["directory"]) for found in needed_deployments()}
-            removed = prune_releases(releases, key, previous, params["keep"], needed)
+            # A deployment that served, or that is to serve, keeps its engine, whatever is built meanwhile. While one is
+            # being written down nobody knows; the next build removes what is old.
+            with contextlib.suppress(HeldError), changing("the removal of old builds"):
+                needed = {os.path.basename(found["engine"]["directory"]) for found in needed_deployments()}
+                removed = prune_releases(releases, key, previous, params["keep"], needed)
     return present, previous, removed
 
 

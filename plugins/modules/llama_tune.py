@@ -185,7 +185,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.benchmark.document import Limits
 from ..module_utils.benchmark.history import without_measurements
 from ..module_utils.benchmark.tuner import TuneError, Tuner
-from ..module_utils.progress import Progress
+from ..module_utils.progress import Progress, lock_of
 from ..module_utils.service.served import read_unit
 from ..module_utils.service.unit import UnitError
 
@@ -207,6 +207,7 @@ def main() -> None:
             "flash_attention": {"type": "list", "elements": "bool"},
             "again": {"type": "bool", "default": False},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -219,7 +220,7 @@ def main() -> None:
         "threads_batch": options["threads_batch"],
         "flash_attention": options["flash_attention"],
     }
-    path, lock = options["path"], f"{options['progress_path']}.lock"
+    path, lock = options["path"], lock_of(options["progress_path"])
     try:
         if module.check_mode:
             tuner = Tuner(read_unit(options["unit"]), path, lock, limits, lambda _line: None)
@@ -229,7 +230,7 @@ def main() -> None:
                 tuning=known and without_measurements(known),
                 left_out=tuner.left_out,
             )
-        with Progress(options["progress_path"]) as progress:
+        with Progress(options["progress_path"], "the search for the fastest settings", options["by"]) as progress:
             tuner = Tuner(read_unit(options["unit"]), path, lock, limits, progress.tell)
             known = None if options["again"] else tuner.stored()
             document = known or tuner.search()

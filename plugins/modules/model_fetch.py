@@ -87,6 +87,7 @@ def main() -> None:
             "endpoint": {"type": "str"},
             "token": {"type": "str", "no_log": True},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -94,7 +95,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, manifest=None, transfer=None)
     try:
-        with Progress(module.params["progress_path"]) as progress:
+        with Progress(module.params["progress_path"], f"the fetch of {model['name']}", module.params["by"]) as progress:
             done = install_model(model, store, module.params["endpoint"], module.params["token"], progress)
     except FetchError as error:
         module.fail_json(msg=str(error))

@@ -70,10 +70,12 @@ bytes:
   type: int
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.lock import HeldError, changing, held_problem
 from ..module_utils.model.prune import found, places, processes, prune_problem, remove_model, removed_text
 from ..module_utils.service.deployment import INSTANCES, Deployment, needed_deployments
 
@@ -95,6 +97,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    try:
+        # Also while a fetch goes on, which has a lock of its own; but not between the choice of a model and its pin.
+        quiet = module.check_mode or not module.params["names"]
+        with contextlib.nullcontext() if quiet else changing("the removal of models"):
+            prune(module)
+    except HeldError as error:
+        module.fail_json(msg=held_problem(error))
+
+
+def prune(module: AnsibleModule) -> None:
+    """Remove the models, and exit."""
     store, names = module.params["path"], list(dict.fromkeys(module.params["names"]))
     problems = []
     deployments = needed_deployments(module.params["instances_path"])

@@ -105,6 +105,7 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "patience": {"type": "int", "default": 120},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -122,7 +123,9 @@ def main() -> None:
         options["patience"],
     )
     try:
-        with Progress(options["progress_path"]) as progress:
+        with Progress(
+            options["progress_path"], f"the sharing of {options['model']['name']}", options["by"]
+        ) as progress:
             if options["torrent"]:
                 shared = model_swarm.share(given, options["torrent"], progress)
             else:

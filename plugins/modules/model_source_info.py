@@ -35,6 +35,10 @@ options:
     description:
       - The file that tells how far the hashing is. With it, the module runs detached from the connection, and shows that.
     type: path
+  by:
+    description: Who wants it, for those who wait; the action of this module says it.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -108,6 +112,7 @@ def main() -> None:
             "locked": {"type": "list", "elements": "dict", "default": []},
             "headers_only": {"type": "bool", "default": False},
             "progress_path": {"type": "path"},
+            "by": {"type": "str", "default": ""},
             "endpoint": {"type": "str"},
             "token": {"type": "str", "no_log": True},
         },
@@ -120,7 +125,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         progress = None
         if module.params["progress_path"] and not module.check_mode:
-            progress = stack.enter_context(Progress(module.params["progress_path"]))
+            progress = stack.enter_context(
+                Progress(module.params["progress_path"], "the hashing of new models", module.params["by"])
+            )
 
         def digest(paths: list[str]) -> dict[str, Any]:
             if module.params["headers_only"]:

@@ -57,13 +57,16 @@ def main() -> None:
             "model": {"type": "dict", "required": True},
             "path": {"type": "path", "required": True},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     if module.check_mode:
         module.exit_json(changed=False, torrent=None)
     try:
-        with Progress(module.params["progress_path"]) as progress:
+        with Progress(
+            module.params["progress_path"], f"the hashing of {module.params['model']['name']}", module.params["by"]
+        ) as progress:
             torrent = torrent_of(module.params["model"], Path(module.params["path"]), progress)
     except OSError as error:
         module.fail_json(msg=f"Model {module.params['model']['name']} cannot be read on its seed: {error}")

@@ -78,6 +78,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "workers": {"type": "int"},
             "progress_path": {"type": "path", "required": True},
+            "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -91,7 +92,7 @@ def main() -> None:
         results, changed = verify(store, models, workers, lambda _done: None), False
     else:
         try:
-            with Progress(module.params["progress_path"]) as progress:
+            with Progress(module.params["progress_path"], "the hashing of all models", module.params["by"]) as progress:
                 results = verify(store, models, workers, lambda done: progress.tell("verifying:", done, total, "bytes"))
                 changed = record(store, models, results)
         except OSError as error:

@@ -56,6 +56,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.lock import HeldError, changing, held_problem
 from ..module_utils.service.programs import install_programs
 
 
@@ -71,7 +72,12 @@ def main() -> None:
     if not module.params["programs"]:
         module.fail_json(msg="There are no programs: leave the option out, and the action of this module reads them.")
     try:
-        written, removed = install_programs(module.params["path"], module.params["programs"], module.check_mode)
+        written, removed = install_programs(module.params["path"], module.params["programs"], True)
+        if (written or removed) and not module.check_mode:
+            with changing("the programs of the tower"):
+                install_programs(module.params["path"], module.params["programs"])
+    except HeldError as error:
+        module.fail_json(msg=held_problem(error))
     except OSError as error:
         module.fail_json(
             msg=f"{error.filename} cannot be written ({error.strerror}): make room there, or mend the disk."

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.run_module import run_module
+
 ROOT = Path(__file__).resolve().parents[2]
 # Works until somebody writes the file `end`, and is done already where there is a file `done`.
 MODULE = """\
@@ -22,12 +24,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llamatower.tower.plugins.module_utils.progress import Progress
 
 def main():
-    module = AnsibleModule(argument_spec={"progress_path": {"type": "path"}}, supports_check_mode=True)
+    arguments = {"progress_path": {"type": "path"}, "by": {"type": "str"}}
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     path = module.params["progress_path"]
     place = os.path.dirname(path)
     if module.check_mode:
         module.exit_json(changed=True, found="check")
-    with Progress(path) as progress:
+    with Progress(path, "a test", module.params["by"]) as progress:
         if os.path.exists(f"{place}/done"):
             module.exit_json(changed=False, found="done")
         progress.tell("waiting", 3, 10, "files")
@@ -42,6 +45,7 @@ def main():
 
 main()
 """
+ACTION = "from ansible_collections.llamatower.tower.plugins.action.long_module import ActionModule\n"
 PLAY = """\
 - hosts: all
   gather_facts: false
@@ -72,7 +76,7 @@ class Runs:
         self.place, self.hosts = place, hosts
         self.started: list[subprocess.Popen[str]] = []
         (place / "action").mkdir()
-        (place / "action" / "llama_wait.py").symlink_to(ROOT / "plugins" / "action" / "long_module.py")
+        (place / "action" / "llama_wait.py").write_text(ACTION)
         (place / "library").mkdir()
         (place / "library" / "llama_wait.py").write_text(f"#!{sys.executable}\n{MODULE}")
         (place / "play.yml").write_text(PLAY)
@@ -194,10 +198,38 @@ def test_a_killed_controller_leaves_the_job_and_the_next_run_waits_for_it(tmp_pa
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
         second = runs.start()
-        runs.until(second, "one: waiting 3 of 10, 30 %\n")
+        shown = runs.until(second, "one: waiting 3 of 10, 30 %\n")
+        said = (
+            rf"one: waits for a test by \S+@\S+:\d+, process {job} since \S+; the same command with -e llamatower_abort"
+        )
+        assert re.search(said, shown), shown
         os.kill(job, 0)  # it is still there
         runs.touch("one/end")
         assert "found done changed False" in runs.finish(second)
         assert second.returncode == 0
+    finally:
+        runs.stop()
+
+
+def test_a_job_that_was_left_can_be_stopped_and_the_run_that_waits_for_it_works(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, one="")
+    progress = str(tmp_path / "one/progress.json")
+    try:
+        first = runs.start()
+        job = runs.job("one")
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        second = runs.start()
+        runs.until(second, "one: waiting 3 of 10, 30 %\n")
+        looked = run_module("stop_jobs", check=True, paths=[progress])
+        os.kill(job, 0)  # it is still there
+        (tmp_path / "one/pid").unlink()
+        stopped = run_module("stop_jobs", paths=[progress, str(tmp_path / "none.json")])
+        assert looked["stopped"] == stopped["stopped"] and looked["changed"] and stopped["changed"]
+        assert re.fullmatch(rf"a test by \S+@\S+:\d+, process {job} since \S+", stopped["stopped"][0])
+        assert runs.job("one") != job, "who waited works"
+        runs.touch("one/end")
+        assert "found  changed True" in runs.finish(second)
+        assert run_module("stop_jobs", paths=[progress])["changed"] is False
     finally:
         runs.stop()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,29 @@ def test_the_file_is_named_from_where_one_stands(name: str, tmp_path: Path) -> N
     assert json.loads((tmp_path / name).read_text()) == {"one": found["access"]}
     assert "s3cret" not in done.stdout
     assert CLONE.is_dir()
+
+
+JOB = """
+import sys, time
+from plugins.module_utils.progress import Progress
+with Progress(sys.argv[1], "the fetch of glm", "ann@desk"):
+    print("works", flush=True)
+    time.sleep(120)
+"""
+
+
+def test_the_long_jobs_of_other_runs_are_ended_where_told_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", JOB, str(tmp_path / "models/.progress.json")]
+    with subprocess.Popen(command, cwd=CLONE, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout and job.stdout.readline() == "works\n"
+        towers = inventory(tmp_path, {"here": {}})
+        looked = play(towers, "playbooks/status.yml", "-e", "llamatower_abort=true", "--check")
+        assert job.poll() is None, looked.stdout
+        assert f"now: the fetch of glm by ann@desk, process {job.pid} since" in looked.stdout, looked.stdout
+        done = play(towers, "playbooks/status.yml", "-e", "llamatower_abort=true")
+        assert job.wait(10) < 0, done.stdout
+    assert f"Stopped: the fetch of glm by ann@desk, process {job.pid} since" in " ".join(done.stdout.split())
+    assert "now: the fetch" not in done.stdout
 
 
 def test_a_machine_without_any_of_it_has_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Callable, Optional
 
+from ..lock import HeldError, changing
 from ..model.declaration import shards_of
 from ..model.gguf import GgufError, file_reader, read_header, summary
 from ..model.store import read_manifest
@@ -25,7 +26,7 @@ from . import llama_bench, measure
 from .document import SCHEMA_VERSION, BenchmarkOptions, Quantity, Run, RunConditions
 from .results import conditions_of, derived, misplaced, model_label, probe_results, quantity
 
-CANNOT = (OSError, ValueError, UnitError, ServerError, llama_bench.BenchError)
+CANNOT = (OSError, ValueError, HeldError, UnitError, ServerError, llama_bench.BenchError)
 
 
 def model_files(first: str) -> list[str]:
@@ -121,7 +122,8 @@ class Benchmark:
             if not options["restart_service"]:
                 raise ValueError("The service was not restarted: benchmark_restart_service=true does that.")
             self.tell("restarting the service")
-            seconds = measure.restart(options["unit"], unit["address"], options["timeout"])
+            with changing(f"a measurement that restarts {options['unit']}"):
+                seconds = measure.restart(options["unit"], unit["address"], options["timeout"])
             size = sum(os.path.getsize(path) for path in model_files(unit["model"]))
             self._keep("service_load", [size / seconds / 1e9], "GB/s")
         with self._attempt("service_steady"):

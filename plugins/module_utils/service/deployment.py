@@ -23,6 +23,7 @@ import re
 from typing import Optional, TypedDict, cast
 
 from ..files import point, read_json, sync_directory
+from ..lock import CHANGE
 from .document import DeployedPool, PlannedUnit
 from .unit import unit_of
 
@@ -34,7 +35,7 @@ MARK = "LLAMATOWER_DEPLOYMENT"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 OF_NODE = re.compile(r"-node\d+$")
 # One for all changes of a tower's services.
-LOCK = "/run/llamatower/change.lock"
+LOCK = CHANGE
 
 
 class Engine(TypedDict):

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Callable, Optional
 
+from ..lock import HeldError, changing, held_problem
+
 Call = Callable[[list[str]], str]
 RUNNING = ("active", "activating", "reloading")
 # A server that has not loaded its model in time may still be stopped before its next start, which takes all of its
@@ -136,8 +138,17 @@ def stopped(unit: str, lock_path: str, run: Call = call) -> Iterator[None]:
 
     This process must hold a flock on ``lock_path`` that no child inherits. A guard, a unit of its own, waits for that
     lock: the kernel gives it up when this process ends, however that is, and the end of the guard starts the unit.
-    The guard is there before the unit is stopped, and is ended when the unit runs again.
+    The guard is there before the unit is stopped, and is ended when the unit runs again. No deployment is switched to
+    meanwhile. Raises UnitError also where such a switch goes on.
     """
+    try:
+        with changing(f"a measurement that has stopped {unit}"):
+            yield from _stopped(unit, lock_path, run)
+    except HeldError as error:
+        raise UnitError(held_problem(error)) from None
+
+
+def _stopped(unit: str, lock_path: str, run: Call) -> Iterator[None]:
     guard = f"llamatower-guard-{unit.replace('@', '-')}"
     running = show(unit, "ActiveState", run=run)["ActiveState"] in RUNNING
     if show(guard, "ActiveState", run=run)["ActiveState"] != "inactive":
