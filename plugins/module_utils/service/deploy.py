@@ -10,7 +10,6 @@ from typing import Any, Callable, Optional
 
 from ..lock import locked
 from ..progress import Progress
-from ..text import utc
 from . import unit_files
 from .deployment import LOCK, Deployment, Instance, SwitchRecord
 from .prepare import prune, write_down
@@ -56,8 +55,6 @@ class Deploying:
     def __init__(self, instance: Instance, group: int, keep: int, what: str, progress: Progress) -> None:
         self.instance, self.group, self.keep = instance, group, keep
         self.what, self.progress = what, progress
-        # A second run for the instance waits for the lock of the progress, and its user sees these lines.
-        self.since = f"{what} since {utc()}"
         self.unit = f"llamatower-switch@{instance.name}.service"
 
     def carry_out(self, wanted: Callable[[], tuple[Deployment, str]]) -> dict[str, Any]:
@@ -111,6 +108,5 @@ class Deploying:
             loaded = sum(resident_bytes(main_pid(unit)) for unit in unit_files.units_of(now))
             total = now["model"]["bytes"] * len(now["units"])
             back = "" if wanted == identity else "going back: "
-            label = f"{self.since}: {back}loading {now['model']['name']}:"
-            self.progress.tell(label, min(loaded, total), total, "bytes")
+            self.progress.tell(f"{back}loading {now['model']['name']}:", min(loaded, total), total, "bytes")
             time.sleep(1)
