@@ -10,6 +10,7 @@ import json
 import os
 import re
 
+from tests.integration.unproven import without_numactl
 from tests.integration.vm_site import (
     DEPLOYMENTS,
     MODEL,
@@ -22,36 +23,18 @@ from tests.integration.vm_site import (
     wait_until,
 )
 
-WRONG = "/etc/systemd/system/llama-server@main.service.d/wrong.conf"
-
-
-# Starts what the launcher starts, and leaves numactl out.
-WITHOUT_NUMACTL = """
-import os
-from llamatower.service.deployment import current_unit, server_command, server_environment
-instance, identity, deployment, unit = current_unit("main")
-words = server_command(deployment, {**unit, "prefix": []})
-os.execve(words[0], words, {**os.environ, **server_environment(instance, identity, deployment, unit)})
-"""
-
 
 def test_a_start_outside_of_the_preparation_is_a_warning_or_fails_with_the_sentence(site: Site) -> None:
-    site.ssh(f"sudo tee /opt/without.py > /dev/null <<'END'\n{WITHOUT_NUMACTL}\nEND")
-    site.ssh(
-        f"sudo mkdir -p {os.path.dirname(WRONG)}; "
-        "printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 /opt/without.py\\n' "
-        f"| sudo tee {WRONG} > /dev/null; "
-        "sudo systemctl daemon-reload"
-    )
-    assert restart(site) == "", last_words(site)
-    assert re.search("has the policy default.* serves all the same", last_words(site))
     intent = f"{DEPLOYMENTS}/current/deployment.json"
-    site.ssh(f"sudo cp -p {intent} {intent}.before; sudo sed -i '/placement_failure/s/warn/fail/' {intent}")
-    assert "FAILED" in restart(site)
-    assert "has the policy default" in last_words(site)
-    assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
-    site.ssh(f"sudo rm {WRONG} /opt/without.py; sudo cp -p {intent}.before {intent}; sudo rm {intent}.before")
-    site.ssh("sudo systemctl daemon-reload")
+    context = json.loads(site.ssh(f"sudo cat {intent}"))["context"]
+    with without_numactl(site, context):
+        assert restart(site) == "", last_words(site)
+        assert re.search("has the policy default.* serves all the same", last_words(site))
+        site.ssh(f"sudo cp -p {intent} {intent}.before; sudo sed -i '/placement_failure/s/warn/fail/' {intent}")
+        assert "FAILED" in restart(site)
+        assert "has the policy default" in last_words(site)
+        assert site.ssh(f"systemctl is-failed {UNIT}") == "failed"
+        site.ssh(f"sudo cp -p {intent}.before {intent}; sudo rm {intent}.before")
     assert restart(site) == "", last_words(site)
 
 
