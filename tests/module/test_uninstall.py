@@ -47,7 +47,7 @@ def run(directory: Path, *options: str, **variables: Any) -> Run:
         "llama_service_user": "no-such-account",
     }
     inventory = directory / "hosts.json"
-    hosts: dict[str, Any] = {"tower1": {}, "tower12": {"uninstall_models": True}}
+    hosts: dict[str, Any] = {"tower1": {"uninstall_models": "false"}, "tower12": {"uninstall_models": "true"}}
     inventory.write_text(json.dumps({"towers": {"hosts": hosts, "vars": places}}))
     done = play(inventory, "playbooks/uninstall.yml", *options, "-e", json.dumps(variables))
     return Run(done.returncode, done.stdout + done.stderr)
