@@ -41,12 +41,12 @@ PLAYBOOK = """
 """
 
 
-def play(inventory: Path, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
+def play(inventory: Path, playbook: Path | str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the clone, or one beside it, on the towers of an inventory; what it says is without colors."""
     return subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *options],
+        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(playbook), *options],
         cwd=CLONE,
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"} | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -128,11 +128,16 @@ class Tower:
         return sorted(path.name for path in self.store.iterdir() if "progress" not in path.name)
 
 
+def recap(output: str, tower: str) -> dict[str, int]:
+    """What the recap counts of a tower."""
+    (line,) = re.findall(rf"^{tower} +: (ok=.*)$", output, re.MULTILINE)
+    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line)}
+
+
 def counts(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """The recap of a run of one tower that succeeded."""
     assert run.returncode == 0, run.stdout + run.stderr
-    recap = run.stdout.rpartition("PLAY RECAP")[2]
-    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", recap)}
+    return recap(run.stdout, r"\w+")
 
 
 def said(run: subprocess.CompletedProcess[str]) -> str:

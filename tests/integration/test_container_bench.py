@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.container_site import Places, evidence, playbook, server_environment, start, tower
+from tests.waiting import wait_until
 
 # The tower on which every place is another than by default.
 NAME = "trixie"
@@ -39,14 +39,6 @@ SEARCH: dict[str, Any] = {
     "benchmark_tune_threads_batch": [1],
     "benchmark_tune_flash_attention": [True],
 }
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + 120
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.2)
-    return found
 
 
 def ended(process: subprocess.Popen[str]) -> bool:
@@ -114,12 +106,12 @@ class TestTune:
         settings = server_environment(host, PLACES.unit)
         process = start("playbooks/tune.yml", "--limit", NAME, **SEARCH)
         # In the middle of the second process at the earliest, so that something was measured.
-        wait_until(lambda: host.file(MEASUREMENTS).exists or ended(process), "the first measurements")
-        wait_until(lambda: host.run("pgrep --exact llama-bench").rc == 0 or ended(process), "the next process")
+        wait_until(lambda: host.file(MEASUREMENTS).exists or ended(process), "the first measurements", 120)
+        wait_until(lambda: host.run("pgrep --exact llama-bench").rc == 0 or ended(process), "the next process", 120)
         assert not host.service(PLACES.unit).is_running, "it was to be stopped, since it maps the model"
         # In brackets, so that the shell that runs this command is not meant.
         host.check_output("pkill --signal KILL --full [A]nsiballZ_llama_tune")
-        wait_until(lambda: host.service(PLACES.unit).is_running, "the service")
+        wait_until(lambda: host.service(PLACES.unit).is_running, "the service", 120)
         assert host.run("pgrep --exact llama-bench").rc == 1, "no copy of the model may stay in memory"
         output, _ = process.communicate()
         print("\n".join(output.splitlines()[-30:]))

@@ -19,7 +19,8 @@ from tests.integration.container_site import (
     start,
     tower,
 )
-from tests.integration.vm_site import REPO, wait_until
+from tests.integration.vm_site import REPO
+from tests.waiting import wait_until
 
 PLACES = Places("bookworm")
 LIMIT = ("--limit", PLACES.name)

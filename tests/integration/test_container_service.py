@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.container_site import Places, evidence, healthy, pid, server_environment, tower
-from tests.integration.vm_site import wait_until
+from tests.waiting import wait_until
 
 PLACES = Places("trixie")
 UNIT = PLACES.unit

@@ -27,9 +27,9 @@ from tests.integration.vm_site import (
     last_words,
     pid,
     restart,
-    wait_until,
 )
 from tests.virtual_tower.virtual_tower import Tower
+from tests.waiting import wait_until
 
 STAGE = REPO / "tests" / "virtual_tower" / "stage"
 # Emulated CPUs share fewer real ones: eight threads that wait for each other in a loop, as libgomp has them do, decoded

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.integration.unproven import BROKEN_SERVER, DOES_NOT_START, FORGE, REPLACE, without_numactl
-from tests.integration.vm_site import DEPLOYMENTS, MODEL_DIR, UNIT, Site, last_words, wait_until
+from tests.integration.vm_site import DEPLOYMENTS, MODEL_DIR, UNIT, Site, last_words
+from tests.waiting import wait_until
 
 CHANGE = "tests/integration/change.yml"
 BUILDS = "/opt/llama.cpp"

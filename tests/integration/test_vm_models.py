@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.vm_site import SHARDS, Site, apart, wait_until
+from tests.integration.vm_site import SHARDS, Site, apart
+from tests.waiting import wait_until
 
 DIRECTORY = "/var/lib/llama-models/shards"
 VARIABLES = {"model_store_models": [SHARDS]}

@@ -20,8 +20,8 @@ from tests.integration.vm_site import (
     last_words,
     pid,
     restart,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 def test_a_start_outside_of_the_preparation_is_a_warning_or_fails_with_the_sentence(site: Site) -> None:

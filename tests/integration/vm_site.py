@@ -7,11 +7,11 @@ import json
 import os
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.virtual_tower.virtual_tower import Tower, cache_dir
+from tests.waiting import wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
@@ -188,14 +188,6 @@ def restart(site: Site, *units: str) -> str:
 def last_words(site: Site, unit: str = UNIT) -> str:
     """The end of its journal."""
     return site.ssh(f"sudo journalctl --no-pager -o cat -n 15 -u {unit}")
-
-
-def wait_until(condition: Any, what: str, seconds: float) -> None:
-    """Return when the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(1)
 
 
 def apart(shares: dict[int, int]) -> float:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from plugins.filter.advice import tower_advice
 from plugins.module_utils.advice.document import BiosRule
 from plugins.module_utils.tower import read_tower
 from tests.boards.machine import DEFAULTS, files, write
-from tests.controller import play
+from tests.controller import play, recap
 
 REPO = Path(__file__).resolve().parents[2]
 BOARD = DEFAULTS["board"] | {"sockets": 1}
@@ -49,8 +48,7 @@ class Advised(NamedTuple):
     after: dict[Path, int]
 
     def recap(self, tower: str) -> dict[str, int]:
-        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.text, re.MULTILINE)
-        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+        return recap(self.text, tower)
 
 
 @pytest.fixture(scope="module")

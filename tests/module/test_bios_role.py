@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ import pytest
 
 from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list
 from tests.bmc.bmc import ATTRIBUTES, PASSWORD, USER, Bmc
-from tests.controller import play
+from tests.controller import play, recap
+from tests.mounts import needs_mounts
 
 REPO = Path(__file__).resolve().parents[2]
 SETTINGS = {"nodes_per_socket": 1}
@@ -59,12 +59,7 @@ exec {sys.executable} "$@"' python "$@"
             (base / f"node{node}/cpulist").write_text(f"{format_cpu_list(online[node::count])}\n")
 
 
-def namespaces() -> bool:
-    command = ["unshare", "--mount", "mount", "--bind", "/proc/version", "/proc/sys/kernel/random/boot_id"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not namespaces(), reason="only root can make the mount namespace of the tower")
+pytestmark = needs_mounts
 
 
 def tower_of(vendor: str, directory: Path) -> Bmc:
@@ -96,8 +91,7 @@ class Run(NamedTuple):
         return " ".join(" ".join(own).split())
 
     def recap(self, tower: str) -> dict[str, int]:
-        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.text, re.MULTILINE)
-        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+        return recap(self.text, tower)
 
 
 class Towers:

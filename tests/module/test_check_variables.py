@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 import yaml
 
 from plugins.module_utils.advice.preflight import HANDED_ON
+from tests.controller import play
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each wrong variable is that of a tower of its own, since a task ends with all problems of one tower.
@@ -66,16 +64,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         {"ansible.builtin.debug": {"msg": "@@{{ {inventory_hostname: found} | to_json }}@@"}},
     ]
     (directory / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.json", "-c", "local", "play.yml"],
-        cwd=directory,
-        env=os.environ
-        | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-        | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    inventory, playbook = directory / "hosts.json", directory / "play.yml"
+    done = play(inventory, playbook, "-c", "local", ANSIBLE_CALLBACK_RESULT_FORMAT="json")
     answers: dict[str, Any] = {}
     for shown in re.findall(r'"msg": ("@@.*@@")', done.stdout):
         answers |= json.loads(json.loads(shown).strip("@"))

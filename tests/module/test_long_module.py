@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.run_module import run_module
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Works until somebody writes the file `end`, and is done already where there is a file `done`.
@@ -57,13 +57,6 @@ PLAY = """\
     - ansible.builtin.debug:
         msg: "found {{ waited.found | default('', true) }} changed {{ waited.changed }}"
 """
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 class Runs:

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.controller import play
+from tests.controller import play, recap
+from tests.mounts import needs_mounts
 
 REPO = Path(__file__).resolve().parents[2]
 WORDS = "hugepagesz=1G hugepages=0:150,1:150"
@@ -71,12 +70,7 @@ class Tower:
         return len(asked.read_text().splitlines()) if asked.exists() else 0
 
 
-def namespaces() -> bool:
-    command = ["unshare", "--mount", "mount", "--bind", "/proc/version", "/proc/cmdline"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not namespaces(), reason="only root can make the mount namespace of the tower")
+pytestmark = needs_mounts
 
 
 class Fleet:
@@ -101,8 +95,7 @@ class Fleet:
         return self
 
     def recap(self, tower: str) -> dict[str, int]:
-        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.output, re.MULTILINE)
-        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+        return recap(self.output, tower)
 
     def says(self, sentence: str) -> bool:
         return sentence in " ".join(self.output.split())

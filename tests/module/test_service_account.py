@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.controller import play, recap
 
 REPO = Path(__file__).resolve().parents[2]
 # The role's own tasks, without those that install programs.
@@ -37,22 +36,14 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     hosts = {"all": {"hosts": {name: {} for name in ACCOUNTS}, "vars": variables}}
     (directory / "hosts.json").write_text(json.dumps(hosts))
     (directory / "play.yml").write_text(PLAY)
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "--check", "-i", "hosts.json", "play.yml"],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")},
-    )
+    done = play(directory / "hosts.json", directory / "play.yml", "--check")
     return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_an_account_is_looked_up_once_and_somebodys_is_refused(account: str, said: str) -> None:
     refused = ACCOUNTS[account] is not None
-    (recap,) = re.findall(rf"^{account} +: (.*)$", said, re.MULTILINE)
-    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap)}
+    counts = recap(said, account)
     assert counts["ignored"] == 2 * refused, said
     # Of four tasks: the first look-up, and the checks that fail and are ignored.
     assert counts["ok"] == 1 + 2 * refused, said

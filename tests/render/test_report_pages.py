@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +20,7 @@ from plugins.module_utils.report.document import build_report
 from plugins.module_utils.report.page import report_name
 from plugins.module_utils.tower import l3_domains, read_tower
 from tests.boards.machine import DEFAULTS, files, write
+from tests.controller import play
 from tests.render.browser import Browser
 from tests.render.page_checks import check_accessible, check_whole, slots
 
@@ -199,14 +198,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     playbook.write_text(
         json.dumps([{"hosts": "towers:!new", "gather_facts": False, "tasks": [write_task, fleet_task]}])
     )
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "-c", "local"]
-    run = subprocess.run(
-        [*command, "-e", f"ansible_python_interpreter={sys.executable}", str(playbook)],
-        env={**os.environ, "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    run = play(inventory, playbook, "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}")
     assert run.returncode == 0, run.stdout + run.stderr
     return Reports(directory, run.stdout)
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from plugins.module_utils.progress import Progress, read
 from tests.gguf_builder import gguf, shards
 from tests.hub.hub import Hub
 from tests.page_cache import resident_pages
+from tests.waiting import wait_until
 
 REPO = "acme/tiny-GGUF"
 # Shards of 2.5 MB, all different.
@@ -75,13 +75,6 @@ def refused(model: Any, store: Path, endpoint: str | None = None, token: str | N
     print(said)
     assert "\n" not in said and said.endswith(".")
     return said
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def visible(store: Path) -> list[str]:
