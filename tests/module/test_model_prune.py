@@ -143,7 +143,7 @@ def test_a_model_that_is_a_link_is_left_to_whoever_made_it(store: Path, tmp_path
 
 def test_a_name_that_leads_elsewhere_is_refused(store: Path) -> None:
     assert "no name of a model" in prune(store, "../store/main")["msg"]
-    assert prune_problem("a/b", [], None, [], [])
+    assert prune_problem("a/b", [], [], [], [])
     assert found(str(store / "none"), ["old"]) == []
 
 
