@@ -13,7 +13,7 @@ from ..module_utils.report.terminal import report_text
 from ..module_utils.service.account import account_problem
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
-from ..module_utils.service.instances import instance_settings, service_result
+from ..module_utils.service.instances import instance_certificates, instance_settings, service_result
 from ..module_utils.sysfs import format_cpu_list
 from ..module_utils.text import tower_names
 
@@ -27,6 +27,7 @@ class FilterModule:
             "account_problem": account_problem,
             "cpu_list": format_cpu_list,
             "hugepage_plan": pool_plan,
+            "instance_certificates": instance_certificates,
             "instance_settings": instance_settings,
             "kernel_differences": kernel_differences,
             "memory_board": draw,

@@ -54,12 +54,13 @@ options:
       cors_origins:
         description: Web pages that may ask the server.
         type: str
-      tls_certificate:
-        description: PEM file of the certificate.
-        type: path
-      tls_key:
-        description: PEM file of its key.
-        type: path
+      tls:
+        description: Whether HTTPS is served; the certificate is that of M(llamatower.tower.llama_certificate).
+        type: bool
+        required: true
+      tls_backend_port:
+        description: Where the server itself listens then, on loopback; null is 10000 above O(settings[].port).
+        type: int
       metrics:
         description: Whether C(/metrics) answers.
         type: bool
@@ -166,8 +167,8 @@ EXAMPLES = r"""
         host: 127.0.0.1
         port: 8080
         cors_origins: null
-        tls_certificate: null
-        tls_key: null
+        tls: false
+        tls_backend_port: null
         metrics: false
         context: 8192
         parallel: 1
@@ -336,8 +337,8 @@ SETTINGS = {
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "cors_origins": {"type": "str"},
-    "tls_certificate": {"type": "path"},
-    "tls_key": {"type": "path"},
+    "tls": {"type": "bool", "required": True},
+    "tls_backend_port": {"type": "int"},
     "metrics": {"type": "bool", "required": True},
     "context": {"type": "int", "required": True},
     "parallel": {"type": "int", "required": True},

@@ -40,8 +40,8 @@ class Settings(Served):
     host: str
     port: int
     cors_origins: str | None
-    tls_certificate: str | None
-    tls_key: str | None
+    tls: bool
+    tls_backend_port: int | None
     metrics: bool
     threads: int | None
     threads_batch: int | None
@@ -82,9 +82,18 @@ class Intent(TypedDict):
     placement_failure: str
 
 
-class PlannedUnit(TypedDict):
+class Front(TypedDict, total=False):
+    """``tls`` is the address and port where HTTPS is taken (:mod:`tls`) for a server that is on loopback itself; null
+    without HTTPS, and missing in deployments of before there was such a thing."""
+
+    tls: str | None
+
+
+class PlannedUnit(Front):
     """One unit of a plan: ``prefix`` are the words before the server's command, ``environment`` its ``LLAMA_ARG_`` and
-    what is for glibc, but for the paths of model and keys, and ``node`` what it is bound to (null where it is not)."""
+    what is for glibc, but for the paths of model and keys, and ``node`` what it is bound to (null where it is not).
+
+    ``port`` and ``url`` are those of clients; where the server itself listens is in ``environment`` and ``intent``."""
 
     name: str
     unit: str

@@ -21,6 +21,7 @@ from .numa_policy import memory_nodes
 # Keys of llama_service_instances that the settings have another name for. The keys of clients are no setting.
 RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
 NO_SETTING = ("api_keys",)
+TLS = ("tls_certificate", "tls_key")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -56,10 +57,26 @@ def instance_settings(declared: Sequence[Mapping[str, Any]], defaults: Mapping[s
     for entry in declared:
         own = {RENAMED.get(key, key): value for key, value in entry.items() if key not in NO_SETTING}
         settings = {**defaults, **own, "model": own.get("model") or defaults["model"]}
+        # A key is no setting, and where it is from changes no server.
+        given = [settings.pop(name) for name in TLS if name in settings]
+        if given:
+            settings["tls"] = any(given)
         if "model_dir" in settings:
             settings["model_path"] = f"{settings.pop('model_dir')}/{settings['model']}"
         found.append(settings)
     return found
+
+
+def instance_certificates(
+    declared: Sequence[Mapping[str, Any]], certificate: Optional[str], key: Optional[str]
+) -> dict[str, dict[str, Optional[str]]]:
+    """What llama_certificate is given for each instance that has HTTPS, by name."""
+    given = [{"tls_certificate": certificate, "tls_key": key, **entry} for entry in declared]
+    return {
+        entry["name"]: {"certificate": entry["tls_certificate"], "key": entry["tls_key"]}
+        for entry in given
+        if any(entry[name] for name in TLS)
+    }
 
 
 def service_result(checks: Sequence[Mapping[str, Any]], placements: Sequence[Mapping[str, Any]]) -> ServiceResult:
@@ -164,19 +181,30 @@ def clashes(shares: Sequence[Share]) -> Iterator[str]:
                 yield problem
 
 
-def _address(unit: PlannedUnit) -> str:
-    host = unit["environment"].get("LLAMA_ARG_HOST", "")
-    return LOOPBACK[0] if host in LOOPBACK else host
+def _listens(unit: PlannedUnit) -> list[tuple[str, int]]:
+    """Addresses and ports of a unit."""
+    own = (unit["environment"].get("LLAMA_ARG_HOST", ""), int(unit["environment"].get("LLAMA_ARG_PORT", unit["port"])))
+    front = [((unit.get("tls") or "").rpartition(":")[0], unit["port"])] if unit.get("tls") else []
+    return [(LOOPBACK[0] if host in LOOPBACK else host, port) for host, port in [*front, own]]
+
+
+def _common_port(unit: PlannedUnit, beside: PlannedUnit) -> Optional[int]:
+    """The port that two units both listen on, if any."""
+    for address, port in _listens(unit):
+        for other, same in _listens(beside):
+            if port == same and (address == other or {address, other} & set(EVERY_ADDRESS)):
+                return port
+    return None
 
 
 def _port_problem(one: Share, other: Share) -> Optional[str]:
     """One sentence where two instances listen on the same port of the same address, else None."""
     for unit in one.units:
         for beside in other.units:
-            addresses = {_address(unit), _address(beside)}
-            if unit["port"] == beside["port"] and (len(addresses) == 1 or addresses & set(EVERY_ADDRESS)):
+            port = _common_port(unit, beside)
+            if port is not None:
                 return (
-                    f"The instances {unit['name']} and {beside['name']} both listen on port {unit['port']}: give one "
+                    f"The instances {unit['name']} and {beside['name']} both listen on port {port}: give one "
                     f"of them another, with the policy per_node as many as there are nodes{_instead([one, other])}."
                 )
     return None

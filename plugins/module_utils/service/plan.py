@@ -20,6 +20,7 @@ from .memory_budget import anonymous_problem, memory_budget, memory_problem, pag
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
     ANONYMOUS,
+    backend_port,
     combination_problem,
     environment,
     extra_settings,
@@ -158,9 +159,16 @@ def _unit(
     """The unit of one place, without the settings of the load mode and without those of the user."""
     policy, pages = chosen["numa_policy"], chosen["huge_pages"]
     start = launch(policy, tower, place.node)
-    url = f"{'https' if settings['tls_certificate'] else 'http'}://{reachable(settings['host'])}:{port}"
+    own = url = f"http://{reachable(settings['host'])}:{port}"
+    front, own_port = None, port
+    if settings["tls"]:
+        front, own_port = f"{settings['host']}:{port}", backend_port(settings, port)
+        url = url.replace("http", "https", 1)
+        settings = {**settings, "host": "127.0.0.1"}
+        own = f"http://{settings['host']}:{own_port}"
     intent: Intent = {
-        "url": url,
+        # Whether the server hangs is asked of itself, whatever became of what is before it.
+        "url": own,
         "nodes": start.nodes,
         "weights": settings["weights"] if policy == "weighted" else {},
         "kernel_policy": start.kernel_policy,
@@ -180,8 +188,9 @@ def _unit(
         "node": place.node,
         "url": url,
         "prefix": start.prefix,
-        "environment": {**environment(settings, chosen, threads, file, port, url), **start.settings},
+        "environment": {**environment(settings, chosen, threads, file, own_port, url), **start.settings},
         "intent": intent,
+        "tls": front,
     }
 
 

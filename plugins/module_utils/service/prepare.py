@@ -20,6 +20,7 @@ from ..files import make_directory, sync_directory, write_beside, write_json
 from ..model.document import Manifest
 from ..model.pin import store_of, unpin
 from ..tower_document import Tower
+from . import tls
 from .api_keys import key_file
 from .deployment import (
     INSTANCES,
@@ -117,7 +118,7 @@ def compose(
         "needed_bytes": plan["needed_bytes"],
         "start_seconds": plan["start_seconds"],
         "pool": plan["pool"],
-        "loopback": settings["host"] in LOOPBACK,
+        "loopback": settings["tls"] or settings["host"] in LOOPBACK,
         "mounts": [settings["model_path"], settings["build_root"]],
         "units": [_without_model(unit) for unit in plan["units"]],
         "proof": proof,
@@ -188,6 +189,7 @@ def prune(instance: Instance, keep: int, path: str = INSTANCES) -> list[str]:
     for name in removed:
         shutil.rmtree(instance.directory(name))
     needed = {deployment["model"]["directory"] for deployment in needed_deployments(path)}
+    tls.forget_unused(instance, instance.needed())
     for store in {store_of(deployment["model"]["directory"]) for deployment in known}:
         unpin(store, needed)
     return removed

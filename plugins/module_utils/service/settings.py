@@ -58,6 +58,14 @@ HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 # a prompt and a generation may take hours (llama.cpp, server-http.cpp; 3,000 tokens came whole after more than it).
 # Shorter than supervise asks for an answer.
 CLIENT_SECONDS = 20
+# So far above its clients' port a server listens behind TLS, unless told otherwise.
+BACKEND_PORTS = 10000
+
+
+def backend_port(settings: Settings, port: int) -> int:
+    """Where a server listens whose clients come to ``port``, by way of TLS."""
+    first = settings["tls_backend_port"]
+    return port + BACKEND_PORTS if first is None else first + port - settings["port"]
 
 
 def server_settings(text: str) -> set[str]:
@@ -126,9 +134,6 @@ def environment(settings: Settings, chosen: Choice, threads: int, file: str, por
         found["LLAMA_ARG_ENDPOINT_METRICS"] = "1"
     if chosen["flash_attention"] is not None:
         found["LLAMA_ARG_FLASH_ATTN"] = "on" if chosen["flash_attention"] else "off"
-    if settings["tls_certificate"] and settings["tls_key"]:
-        found["LLAMA_ARG_SSL_CERT_FILE"] = settings["tls_certificate"]
-        found["LLAMA_ARG_SSL_KEY_FILE"] = settings["tls_key"]
     # glibc asks the kernel for huge pages in the buffers that hold the weights: 1 is madvise, a size is a pool.
     tunable = {"thp": "1", "hugetlb": POOL.format(settings["huge_page_bytes"])}.get(chosen["huge_pages"])
     if tunable:
@@ -187,11 +192,12 @@ def setting_problems(settings: Settings) -> list[str]:
     found += [
         _hidden_problem("llama_service_model_dir", settings["model_path"]),
         _hidden_problem("llama_service_build_root", settings["build_root"]),
-        _hidden_problem("llama_service_tls_certificate", settings["tls_certificate"]),
-        _hidden_problem("llama_service_tls_key", settings["tls_key"]),
     ]
-    if bool(settings["tls_certificate"]) != bool(settings["tls_key"]):
-        found.append("TLS needs both llama_service_tls_certificate and llama_service_tls_key: set both or neither.")
+    behind = backend_port(settings, settings["port"])
+    if settings["tls"] and (behind == settings["port"] or not 0 < behind < 65536):
+        found.append(
+            f"Behind TLS the server would listen on port {behind}: give it another in llama_service_tls_backend_port."
+        )
     return problems + [problem for problem in found if problem]
 
 

@@ -24,7 +24,8 @@ from .deployment import LOCK, SCHEMA_VERSION, Deployment, Instance, SwitchRecord
 from .document import PlannedUnit
 from .placement import placement_problem, read_process
 from .pool import grow_pool, trim_pools
-from .unit import RUNNING, UnitError, await_start, call, journal, main_pid, show
+from .tls import await_front, front_problem
+from .unit import RUNNING, UnitError, await_start, call, front_of, journal, main_pid, show
 
 # Another change of the tower, which may load a model of hundreds of gigabytes, is waited for.
 LOCK_SECONDS = 6 * 3600.0
@@ -59,12 +60,17 @@ def differences(instance: Instance, identity: str, deployment: Deployment) -> It
             yield f"{unit} does not run it"
         if show(unit, "UnitFileState").get("UnitFileState") != "enabled":
             yield f"{unit} is not started at boot"
+    for planned in deployment["units"]:
+        problem = front_problem(planned)
+        if problem:
+            yield problem
 
 
 def apply(instance: Instance, identity: str, deployment: Deployment) -> None:
     """Have the units of an instance run this deployment, and none else. Raises UnitError and OSError."""
     for unit in unit_files.stale_units(deployment):
         unit_files.remove(unit)
+    fronts = [front_of(planned["name"]) for planned in deployment["units"] if front_problem(planned)]
     # Before the link: what starts by itself in between has the limits of one of the two, and is started again below.
     unit_files.write(unit_files.wanted_files(deployment))
     call(["systemctl", "daemon-reload"])
@@ -72,11 +78,17 @@ def apply(instance: Instance, identity: str, deployment: Deployment) -> None:
     units = unit_files.units_of(deployment)
     grow_pool(deployment, lambda: call(["systemctl", "stop", *units]))
     call(["systemctl", "enable", *units])
+    if fronts:
+        # Those that are wanted come again: with the server, or below.
+        call(["systemctl", "stop", *fronts])
     for unit in units:
         if not runs(unit, identity):
             # A restart by hand is not delayed (supervise), and nor is this.
             call(["systemctl", "reset-failed", unit])
             call(["systemctl", "restart", "--no-block", unit])
+    for planned in deployment["units"]:
+        if planned.get("tls"):
+            call(["systemctl", "start", "--no-block", front_of(planned["name"])])
 
 
 def prove(instance: Instance, identity: str, deployment: Deployment) -> Optional[Failure]:
@@ -94,7 +106,8 @@ def prove(instance: Instance, identity: str, deployment: Deployment) -> Optional
 
 def _prove_unit(instance: Instance, identity: str, deployment: Deployment, unit: PlannedUnit) -> None:
     name, url, seconds = unit["unit"], unit["url"], deployment["start_seconds"]
-    await_start(name, lambda: healthy(url), seconds)
+    await_start(name, lambda: healthy(unit["intent"]["url"]), seconds)
+    await_front(unit)
     pid = main_pid(name)
     if pid is None or process_deployment(pid) != identity:
         raise UnitError(f"{name} runs another deployment than {identity}: somebody else starts it, too.")

@@ -35,6 +35,11 @@ def unit_of(instance: str) -> str:
     return f"llama-server@{instance}.service"
 
 
+def front_of(instance: str) -> str:
+    """The unit that takes HTTPS for an instance."""
+    return f"llama-tls@{instance}.service"
+
+
 def show(unit: str, *names: str, run: Call = call) -> dict[str, str]:
     """What systemd says of a unit; ActiveState is ``inactive`` for one that does not exist, and MainPID 0."""
     text = run(["systemctl", "show", f"--property={','.join(names)}", unit])

@@ -26,6 +26,7 @@ def unit_drop_in(deployment: Deployment) -> str:
         "# Written with each deployment. Changes: variables of the role llama_service.",
         "[Unit]",
         f"RequiresMountsFor={' '.join(deployment['mounts'])}",
+        *(["Wants=llama-tls@%i.service"] if any(unit.get("tls") for unit in deployment["units"]) else []),
         "",
         "[Service]",
         f"TimeoutStartSec={deployment['start_seconds']}",

@@ -13,6 +13,7 @@ from plugins.module_utils.service.deployment import SCHEMA_VERSION
 from plugins.module_utils.service.instances import (
     beside_problems,
     growth_bytes,
+    instance_certificates,
     instance_settings,
     name_problems,
     service_result,
@@ -69,6 +70,32 @@ def test_an_entry_has_what_it_names_and_the_variables_say_the_rest() -> None:
             "threads": None,
         },
     ]
+
+
+def test_of_a_certificate_the_settings_say_only_that_there_is_one() -> None:
+    defaults = {"model": "m", "tls_certificate": "/c.pem", "tls_key": "/k.pem"}
+    declared: list[dict[str, Any]] = [
+        {"name": "main"},
+        {"name": "own", "tls_certificate": "PEM", "tls_key": "SECRET"},
+        {"name": "plain", "tls_certificate": None, "tls_key": None},
+        {"name": "half", "tls_key": None},
+    ]
+    found = instance_settings(declared, defaults)
+    assert [entry["tls"] for entry in found] == [True, True, False, True]
+    assert "SECRET" not in str(found) and "/k.pem" not in str(found)
+    assert instance_certificates(declared, "/c.pem", "/k.pem") == {
+        "main": {"certificate": "/c.pem", "key": "/k.pem"},
+        "own": {"certificate": "PEM", "key": "SECRET"},
+        "half": {"certificate": "/c.pem", "key": None},
+    }
+
+
+def test_a_server_behind_tls_has_two_ports_that_nobody_else_can_have() -> None:
+    front = plan(tls=True, host="0.0.0.0")
+    assert problems(front, plan(instance="small", port=8081, tls=True)) == []
+    for port in (8080, 18080):
+        (problem,) = problems(front, plan(instance="small", port=port))
+        assert f"both listen on port {port}" in problem
 
 
 def test_what_fits_beside_each_other_is_not_refused() -> None:

@@ -21,7 +21,7 @@ BUILD: Any = {"key": "0123456789abcdef"}
 WHOLE_HELP = HELP + "".join(f"(env: {name})\n" for name in (*OWNERS, "LLAMA_ARG_TOP_K", "LLAMA_ARG_CACHE_RAM"))
 NUMACTL = "--weighted-interleave=nodes"
 
-TLS = {"tls_certificate": "/etc/ssl/tower.pem", "tls_key": "/etc/ssl/tower.key"}
+TLS = {"tls": True}
 SIZES = some.sampled_from([0, 1, 16, 64, 96, 192, 768])
 
 
@@ -82,7 +82,7 @@ def choices(draw: Any) -> Any:
         load_mode=draw(some.sampled_from(["auto", *OLD_LOAD_MODES])),
         huge_pages=draw(some.sampled_from(["thp", "hugetlb", "none"])),
         threads=draw(some.sampled_from([None, 1, 64])),
-        **draw(mostly([{}, TLS], [{**TLS, "tls_key": None}, {**TLS, "tls_certificate": "/home/ann/tower.pem"}])),
+        **draw(mostly([{}, TLS], [{**TLS, "tls_backend_port": 8080}, {**TLS, "tls_backend_port": 70000}])),
         model_path=draw(mostly(["/var/lib/llama-models/a-model"], ["/root/models/a-model"])),
         extra=draw(mostly([{}, {"LLAMA_ARG_TOP_K": 20}], [{"LLAMA_ARG_PORT": 1}, {"LLAMA_ARG_TOP_K": "1\n"}])),
     )

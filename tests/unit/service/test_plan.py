@@ -167,15 +167,26 @@ def test_a_pool_of_huge_pages_is_asked_for_by_its_page_size() -> None:
     assert plan()["units"][0]["intent"]["page_bytes"] is None
 
 
-def test_an_open_server_is_asked_over_loopback_and_with_tls_over_https() -> None:
-    found = plan(
-        host="0.0.0.0",
-        tls_certificate="/c.pem",
-        tls_key="/k.pem",
-        text=HELP + "(env: LLAMA_ARG_SSL_CERT_FILE)\n(env: LLAMA_ARG_SSL_KEY_FILE)",
-    )
-    assert found["units"][0]["url"] == "https://127.0.0.1:8080"
+def test_an_open_server_is_asked_over_loopback() -> None:
+    unit = plan(host="0.0.0.0")["units"][0]
+    assert (unit["url"], unit["intent"]["url"], unit["tls"]) == ("http://127.0.0.1:8080", "http://127.0.0.1:8080", None)
+
+
+def test_with_tls_clients_come_to_the_same_port_and_the_server_is_on_loopback_behind_it() -> None:
+    found = plan(host="0.0.0.0", tls=True)
+    (unit,) = found["units"]
+    assert (unit["url"], unit["port"], unit["tls"]) == ("https://127.0.0.1:8080", 8080, "0.0.0.0:8080")
+    names = ("LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_CORS_ORIGINS")
+    assert [unit["environment"][name] for name in names] == ["127.0.0.1", "18080", "https://127.0.0.1:8080"]
+    # The check of the server does not depend on what is before it, and kills it for no certificate.
+    assert unit["intent"]["url"] == "http://127.0.0.1:18080"
     assert found["problems"] == []
+
+
+def test_with_tls_each_server_of_a_node_has_its_own_port_behind() -> None:
+    units = plan(tls=True, tls_backend_port=9000, numa_policy="per_node")["units"]
+    assert [unit["tls"] for unit in units] == ["127.0.0.1:8080", "127.0.0.1:8081"]
+    assert [unit["environment"]["LLAMA_ARG_PORT"] for unit in units] == ["9000", "9001"]
 
 
 def test_addresses_of_ipv6_are_in_brackets() -> None:
@@ -203,7 +214,8 @@ def test_booleans_are_written_in_the_server_s_words() -> None:
         ({"text": HELP.replace("- dio:", "- other:")}, "cannot load in mode dio"),
         ({"text": HELP.replace("--threads-batch", "--tb")}, "does not know --threads-batch"),
         ({"extra": {"LLAMA_ARG_TOP_KK": 5}}, "does not know LLAMA_ARG_TOP_KK"),
-        ({"tls_certificate": "/c.pem"}, "set both or neither"),
+        ({"tls": True, "tls_backend_port": 8080}, "Behind TLS the server would listen on port 8080"),
+        ({"tls": True, "port": 60000}, "Behind TLS the server would listen on port 70000"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, Any], sentence: str) -> None:

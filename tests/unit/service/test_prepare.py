@@ -38,6 +38,7 @@ def some(tmp_path: Path, context: int) -> Any:
         "context": context,
         "engine": {"key": "k", "directory": str(places["engine"])},
         "model": {"name": "m", "directory": str(places[f"m-{context}"])},
+        "units": [],
     }
 
 

@@ -19,6 +19,7 @@ REPO = Path(__file__).resolve().parents[3]
 # The programs that units, timers and /usr/local/bin/interleave name, and what each says when it is run without a tower.
 ENTRY_POINTS = {
     "model.verify": (["/no/such/store"], 0, "0 of 0 files of 0 models have the SHA-256 of their manifest."),
+    "service.tls": (["start", "no-such-instance"], 1, "no-such-instance/current has no deployment"),
     "service.supervise": (["start", "no-such-instance", "1"], 1, "no-such-instance/current has no deployment"),
     "service.launcher": (["no-such-instance"], 1, "no-such-instance/current has no deployment"),
     "service.switch": (["no-such-instance"], 0, ""),

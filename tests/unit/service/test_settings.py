@@ -71,8 +71,6 @@ def test_what_a_variable_decides_cannot_be_an_extra_setting(name: str, variable:
         ({"model_path": "/home/ann/models/m"}, "llama_service_model_dir leads to /home/ann/models/m"),
         ({"model_path": "/srv/../root/m"}, "sees nothing below /root"),
         ({"build_root": "/tmp"}, "llama_service_build_root leads to /tmp"),
-        ({"tls_certificate": "/run/user/0/c", "tls_key": "/k"}, "llama_service_tls_certificate leads to"),
-        ({"tls_certificate": "/c", "tls_key": "/var/tmp/k"}, "llama_service_tls_key leads to"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(changes: dict[str, Any], sentence: str) -> None:
@@ -81,7 +79,7 @@ def test_a_setting_that_cannot_work_is_refused(changes: dict[str, Any], sentence
 
 
 def test_what_looks_like_it_is_not_refused() -> None:
-    fine = {"model_path": "/homes/m", "build_root": "/srv/tmp", "tls_certificate": "/rooted/c", "tls_key": "/k"}
+    fine = {"model_path": "/homes/m", "build_root": "/srv/tmp", "tls_backend_port": 8080}
     assert setting_problems(settings(**fine, extra={"LLAMA_ARG_TOP_K": 20, "OMP_WAIT_POLICY": "passive"})) == []
 
 
@@ -94,7 +92,7 @@ def test_lists_and_dictionaries_become_json() -> None:
 
 
 def test_every_name_that_a_plan_sets_is_a_variable_s_or_free() -> None:
-    everything = {"tls_certificate": "/c", "tls_key": "/k", "metrics": True, "flash_attention": True}
+    everything = {"tls": True, "metrics": True, "flash_attention": True}
     names: set[str] = set()
     for policy in POLICIES:
         for mode in (*OLD_LOAD_MODES, "auto"):
@@ -105,3 +103,9 @@ def test_every_name_that_a_plan_sets_is_a_variable_s_or_free() -> None:
                 names |= {name for instance in made["units"] for name in instance["environment"]}
     assert {"LLAMA_ARG_NUMA", "GLIBC_TUNABLES", "LLAMA_ARG_DIO", "LLAMA_ARG_LOAD_MODE"} <= names
     assert names - set(OWNERS) == FREE
+
+
+def test_the_server_is_given_no_certificate_of_its_own() -> None:
+    """It would read one at its start only; and whoever names one in llama_service_extra is told which variable does."""
+    (problem,) = setting_problems(settings(extra={"LLAMA_ARG_SSL_CERT_FILE": "/etc/ssl/tower.pem"}))
+    assert "which llama_service_tls_certificate decides" in problem
