@@ -24,7 +24,7 @@ from .deployment import LOCK, SCHEMA_VERSION, Deployment, Instance, SwitchRecord
 from .document import PlannedUnit
 from .placement import placement_problem, read_process
 from .pool import grow_pool, trim_pools
-from .tls import await_front, front_problem
+from .tls import await_front, front_difference
 from .unit import RUNNING, UnitError, await_start, call, front_of, journal, main_pid, show
 
 # Another change of the tower, which may load a model of hundreds of gigabytes, is waited for.
@@ -61,16 +61,16 @@ def differences(instance: Instance, identity: str, deployment: Deployment) -> It
         if show(unit, "UnitFileState").get("UnitFileState") != "enabled":
             yield f"{unit} is not started at boot"
     for planned in deployment["units"]:
-        problem = front_problem(planned)
-        if problem:
-            yield problem
+        difference = front_difference(planned)
+        if difference:
+            yield difference
 
 
 def apply(instance: Instance, identity: str, deployment: Deployment) -> None:
     """Have the units of an instance run this deployment, and none else. Raises UnitError and OSError."""
     for unit in unit_files.stale_units(deployment):
         unit_files.remove(unit)
-    fronts = [front_of(planned["name"]) for planned in deployment["units"] if front_problem(planned)]
+    fronts = [front_of(planned["name"]) for planned in deployment["units"] if front_difference(planned)]
     # Before the link: what starts by itself in between has the limits of one of the two, and is started again below.
     unit_files.write(unit_files.wanted_files(deployment))
     call(["systemctl", "daemon-reload"])

@@ -107,7 +107,7 @@ def served_leaf(url: str) -> Optional[bytes]:
         return None
 
 
-def front_problem(unit: PlannedUnit) -> Optional[str]:
+def front_difference(unit: PlannedUnit) -> Optional[str]:
     """A phrase where what takes HTTPS for a unit does not run as it is to, by the unit file that there is now."""
     front = front_of(unit["name"])
     shown = show(front, "ActiveState", "NeedDaemonReload")
