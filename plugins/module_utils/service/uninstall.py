@@ -82,10 +82,11 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
     units = sorted({*unit_files.own_units(name, system), *(unit_files.units_of(current) if current else [])})
     checks = [unit.replace("llama-server@", "llama-server-check@") for unit in units]
     timers = [unit.replace(".service", ".timer") for unit in checks]
+    fronts = [unit.replace("llama-server@", "llama-tls@") for unit in units]
     for unit in [switch_of(name), *units]:
         for link in glob.glob(os.path.join(glob.escape(system), "*.wants", unit)):
             os.unlink(link)
-    for unit in [switch_of(name), *timers, *checks, *units]:
+    for unit in [switch_of(name), *timers, *checks, *units, *fronts]:
         state = show(unit, "ActiveState").get("ActiveState")
         if state in RUNNING:
             call(["systemctl", "stop", unit])
