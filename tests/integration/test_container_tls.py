@@ -11,7 +11,8 @@ import pytest
 
 from tests.certificates import Pair, make_pair
 from tests.integration.container_site import Places, pid, playbook, tower
-from tests.integration.vm_site import Run, wait_until
+from tests.integration.vm_site import Run
+from tests.waiting import wait_until
 
 PLACES = Places("bookworm")
 FRONT = f"llama-tls@{PLACES.instance}.service"
@@ -32,7 +33,7 @@ STREAM = """
 import http.client, json, ssl
 context = ssl._create_unverified_context()
 asked = http.client.HTTPSConnection("127.0.0.1", {port}, context=context, timeout=120)
-body = {{"prompt": "Once", "n_predict": 1500, "ignore_eos": True, "stream": True}}
+body = {{"prompt": "Once", "n_predict": 600, "ignore_eos": True, "stream": True}}
 headers = {{"Content-Type": "application/json", "Authorization": "Bearer {key}"}}
 asked.request("POST", "/completion", json.dumps(body), headers)
 answer, lines = asked.getresponse(), 0
@@ -137,7 +138,8 @@ def test_a_renewal_on_the_tower_cuts_no_stream(host: Any, pairs: dict[str, Pair]
     assert "is not the key of the certificate" in host.check_output(f"journalctl --no-pager -o cat -n 20 -u {FRONT}")
     assert look(host, pairs["third"]) == ["third", 200]
     wait_until(lambda: host.file("/tmp/stream.json").exists, "the stream ends", 120)
-    assert json.loads(host.file("/tmp/stream.json").content_string) == [1500, True]
+    tokens, ended = json.loads(host.file("/tmp/stream.json").content_string)
+    assert tokens >= 600 and ended, tokens
     assert pid(host, PLACES.unit) == before
 
 
