@@ -14,6 +14,7 @@ import testinfra
 import yaml
 
 from tests.integration.vm_site import REPO, Run
+from tests.waiting import wait_until
 
 INVENTORY = REPO / "molecule/default/inventory/hosts.yml"
 HUB = "http://127.0.0.1:18475"
@@ -141,3 +142,35 @@ def server_environment(host: Any, unit: str) -> dict[str, str]:
 def evidence(host: Any) -> str:
     """What explains a failure of the service."""
     return str(host.check_output("journalctl --no-pager --lines=30 --unit='llama-server@*'"))
+
+
+class Service:
+    """The server of a tower, and which deployments the tower has."""
+
+    def __init__(self, name: str) -> None:
+        self.places = Places(name)
+        self.host = tower(name)
+
+    def named(self, link: str) -> str:
+        """Which deployment is ``current``, ``wanted`` or ``good``; "" where none is."""
+        return str(self.host.run(f"readlink {self.places.deployments}/{link}").stdout.strip().rpartition("/")[2])
+
+    def context(self) -> int:
+        """The context of the current deployment."""
+        text = self.host.file(f"{self.places.deployments}/current/deployment.json").content_string
+        return int(json.loads(text)["context"])
+
+    def serving(self) -> str:
+        """Which deployment it is that answers, when none is wanted any more."""
+        wait_until(lambda: not self.named("wanted") and healthy(self.host, self.places.port), "one serves", 180)
+        # The process says it, whatever was written.
+        found = server_environment(self.host, self.places.unit).get("LLAMATOWER_DEPLOYMENT", "")
+        assert self.named("current") == self.named("good") == found, evidence(self.host)
+        return found
+
+    def settled(self) -> str:
+        """The same, when systemd has read all that was written, too."""
+        found = self.serving()
+        reload = self.host.check_output(f"systemctl show --value --property=NeedDaemonReload {self.places.unit}")
+        assert reload == "no"
+        return found
