@@ -72,12 +72,16 @@ def tower(name: str, port: int | None = None) -> Any:
 
 
 def start(
-    playbook: str, *arguments: str, settings: dict[str, str] | None = None, **variables: Any
+    playbook: str,
+    *arguments: str,
+    settings: dict[str, str] | None = None,
+    inventory: Path = INVENTORY,
+    **variables: Any,
 ) -> subprocess.Popen[str]:
     """Start a playbook with extra variables, in a process group of its own; ``settings`` are of its environment."""
     settings = {"ANSIBLE_NOCOLOR": "1", "HF_ENDPOINT": HUB, "LLAMATOWER_CACHE": str(CACHE), **(settings or {})}
     return subprocess.Popen(
-        ["ansible-playbook", "-i", str(INVENTORY), "-e", json.dumps(variables), playbook, *arguments],
+        ["ansible-playbook", "-i", str(inventory), "-e", json.dumps(variables), playbook, *arguments],
         cwd=REPO,
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
@@ -88,9 +92,9 @@ def start(
     )
 
 
-def playbook(name: str, *arguments: str, host: str = "bookworm", **variables: Any) -> Run:
+def playbook(name: str, *arguments: str, host: str = "bookworm", inventory: Path = INVENTORY, **variables: Any) -> Run:
     """Run a playbook; the end of what it says is evidence."""
-    process = start(name, *arguments, **variables)
+    process = start(name, *arguments, inventory=inventory, **variables)
     output, _ = process.communicate()
     print(f"$ ansible-playbook {name} {' '.join(arguments)} -e '{json.dumps(variables)}' # {process.returncode}")
     print("\n".join(output.splitlines()[-30:]))

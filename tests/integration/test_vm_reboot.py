@@ -44,33 +44,28 @@ def test_without_a_known_boot_loader_the_sentence_has_the_words(site: Site) -> N
     )
 
 
-def words(site: Site, **arguments: Any) -> dict[str, Any]:
-    """What the module says that the playbook runs for them, without the tasks of the playbook beside it."""
-    return site.module("llamatower.tower.kernel_command_line", name="llamatower-hugepages", **arguments)
-
-
 def test_update_grub_that_had_no_room_is_run_again(grub: Site) -> None:
     before = grub.ssh("sudo sha256sum /boot/grub/grub.cfg")
     grub.ssh("sudo sh -c 'cat /dev/zero > /boot/grub/fill' 2> /dev/null || true")
-    failed = grub.playbook("playbooks/prepare.yml", **AT_BOOT)
-    assert failed.code != 0
-    assert failed.finds(r"update-grub failed \(.*No space left on device"), failed.output
-    assert "No space left on device" in words(grub, words=WORDS)["msg"], "each time"
-    assert grub.ssh("sudo sha256sum /boot/grub/grub.cfg") == before
+    for _again in range(2):
+        failed = grub.playbook("playbooks/prepare.yml", **AT_BOOT)
+        assert failed.code != 0
+        assert failed.finds(r"update-grub failed \(.*No space left on device"), failed.output
+        assert grub.ssh("sudo sha256sum /boot/grub/grub.cfg") == before
     grub.ssh("sudo rm /boot/grub/fill")
     mended = grub.playbook("playbooks/prepare.yml", **AT_BOOT)
     assert mended.finds(f"not started with {WORDS}, which /boot/grub/grub.cfg has for the next one"), mended.output
     assert mended.recap("changed") == 1
     # One entry of its own, and one and a rescue for each kernel.
     assert grub.ssh(f"sudo grep -c '{WORDS}' /boot/grub/grub.cfg") == "5"
-    assert not words(grub, words=WORDS)["changed"]
+    assert grub.playbook("playbooks/prepare.yml", **AT_BOOT).recap("changed") == 0
     asked = grub.playbook("playbooks/reboot.yml")
     assert asked.code == 0
     assert asked.finds(rf"passed over without consent \(its kernel lacks {WORDS}"), asked.output
     assert grub.playbook("playbooks/prepare.yml").code == 0
     assert grub.ssh(f"sudo grep -c '{WORDS}' /boot/grub/grub.cfg || true") == "0"
     assert grub.ssh(f"ls {DROP_IN} {RECORD} 2> /dev/null || true") == ""
-    assert not words(grub, state="absent")["changed"]
+    assert grub.playbook("playbooks/prepare.yml").recap("changed") == 0
 
 
 def test_a_restart_is_proven_by_an_answer(site: Site) -> None:

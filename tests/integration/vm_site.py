@@ -82,7 +82,7 @@ class Site:
         print("\n".join(output.splitlines()[-25:]))
         return Run(process.returncode, output, self.tower.name)
 
-    def module(self, name: str, /, **arguments: Any) -> dict[str, Any]:
+    def module(self, name: str, **arguments: Any) -> dict[str, Any]:
         """What a module returns."""
         command = ["towers", "--become", "-m", name]
         # Ansible takes an empty object for the text "{}".

@@ -124,8 +124,6 @@ def document(root: Path, host: str, hostile: bool = False, served: bool = True) 
         for socket in parts["memory_channels"]["sockets"]:
             socket["cpu"] = HOSTILE + CONTROL
         parts["unlocked"], parts["distribution"] = [HOSTILE + CONTROL], HOSTILE + CONTROL
-        told = {"name": HOSTILE, "url": HOSTILE, "model": HOSTILE + CONTROL, "problem": HOSTILE + CONTROL}
-        parts["service"]["servers"] = [{**parts["service"], **told}] * 2
     return build_report(parts, host, "2026-01-26T04:00:00Z")
 
 
@@ -165,8 +163,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     documents.append(third)
     # A container has no SMBIOS table, and serves all the same.
     fourth = copy.deepcopy(documents[0]) | {"host": "container", "forecast": None, "benchmarks": []}
-    two = [{"name": name, "url": "http://127.0.0.1", "model": "m", "problem": None} for name in ("main", "small")]
-    fourth["service"] |= {"servers": [{**SERVICE, **each} for each in two]}
     fourth |= {"memory_channels": nothing("none", "no table"), "advice": []}
     documents.append(fourth)
     # Something else that lies there is no tower.

@@ -27,6 +27,7 @@ KEPT = ("/var/lib/llama-server/{}.json", "/run/llama-server/{}.json", "/run/llam
 SLICES = (
     unit_files.SLICE,
     r"system-llama\x2dserver\x2dcheck.slice",
+    r"system-llama\x2dtls.slice",
     r"system-llamatower\x2dswitch.slice",
 )
 
@@ -87,10 +88,10 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
         for link in glob.glob(os.path.join(glob.escape(system), "*.wants", unit)):
             os.unlink(link)
     for unit in [switch_of(name), *timers, *checks, *units, *fronts]:
-        state = show(unit, "ActiveState").get("ActiveState")
-        if state in RUNNING:
+        if show(unit, "ActiveState").get("ActiveState") in RUNNING:
             call(["systemctl", "stop", unit])
-        elif state == "failed":
+        # Also a check that has just been stopped; systemd would keep it.
+        if show(unit, "ActiveState").get("ActiveState") == "failed":
             call(["systemctl", "reset-failed", unit])
     for unit in units:
         shutil.rmtree(os.path.join(system, f"{unit}.d"), ignore_errors=True)

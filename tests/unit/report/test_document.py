@@ -261,26 +261,3 @@ def test_advice_is_sorted_by_what_it_is_worth() -> None:
     found = report(memory_channels=CHANNELS | {"advice": worth})["advice"]
     assert [entry["message"] for entry in found] == ["76.8", "38.4", "0.0"]
     assert all(entry.keys() == Advice.__required_keys__ for entry in found)
-
-
-def servers(*names: str) -> list[dict[str, Any]]:
-    """What service_result makes of units of these names."""
-    return [
-        {
-            **SERVICE,
-            "instance": name,
-            "name": name,
-            "url": f"http://127.0.0.1:{8080 + number}",
-            "model": f"model-{name}",
-        }
-        for number, name in enumerate(names)
-    ]
-
-
-def test_all_servers_are_shown_where_there_are_several() -> None:
-    said = report_text(report(service={**SERVICE, "servers": servers("main", "small")}))
-    assert "SERVERS    main: model-main, http://127.0.0.1:8080, 1.23 tokens/s" in said, said
-    assert "small: model-small, http://127.0.0.1:8081" in said, said
-    alone = report(service={**SERVICE, "servers": servers("main")})
-    assert "SERVERS" not in report_text(alone)
-    assert report_text(alone) == report_text(report())

@@ -16,7 +16,6 @@ from plugins.module_utils.service.instances import (
     instance_certificates,
     instance_settings,
     name_problems,
-    service_result,
     together_problems,
     undeclared,
 )
@@ -194,24 +193,6 @@ def test_one_of_before_is_refused_where_the_others_have_its_room_now() -> None:
 
 def test_two_that_are_both_undeclared_are_left_alone() -> None:
     assert problems(plan(10, port=7000), others=[deployed(10, instance="a"), deployed(10, instance="b")]) == []
-
-
-def test_the_report_is_told_of_every_unit_and_of_the_first_problem() -> None:
-    pairs = [
-        ({"name": "main", "model": {"name": "large"}}, unit) for unit in plan(50, numa_policy="per_node")[1]["units"]
-    ]
-    pairs.append(({"name": "small", "model": {"name": "tiny"}}, plan(10, **SECOND)[1]["units"][0]))
-    checks = [{"item": pair, "completion": {"text": pair[1]["name"]}, "server": {}} for pair in pairs]
-    placements: list[Any] = [
-        {"numa_placement": {}, "problem": problem} for problem in (None, "It lies elsewhere.", "So does it.")
-    ]
-    found: Any = service_result(checks, placements)
-    assert [(server["name"], server["instance"], server["model"]) for server in found["servers"]] == [
-        ("main-node0", "main", "large"),
-        ("main-node1", "main", "large"),
-        ("small", "small", "tiny"),
-    ]
-    assert (found["completion"]["text"], found["nodes"], found["problem"]) == ("main-node0", [0], "It lies elsewhere.")
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "main-node0", "../x", "ä"])

@@ -29,7 +29,8 @@ class Tower:
         self.instances, self.system = directory / "instances", directory / "system"
         self.kept = directory / "kept"
         self.kept.mkdir()
-        self.running = {"llama.slice"}
+        self.running = {"llama.slice", "llama-server-check@drafts.service"}
+        self.failed: set[str] = set()
         for name, needed, units in (("main", 1000, ["main-node0", "main-node1"]), ("drafts", 50, ["drafts"])):
             self.deploy(name, needed, units)
         self.asked: list[list[str]] = []
@@ -71,12 +72,17 @@ class Tower:
         return step
 
     def show(self, unit: str, *_names: str) -> dict[str, str]:
-        return {"ActiveState": "active" if unit in self.running else "inactive"}
+        failed = "failed" if unit in self.failed else "inactive"
+        return {"ActiveState": "active" if unit in self.running else failed}
 
     def call(self, words: list[str]) -> str:
         self.asked.append(words)
         if words[1] == "stop":
             self.running -= set(words[2:])
+            # One that is stopped while it works.
+            self.failed |= {unit for unit in words[2:] if "check@" in unit}
+        elif words[1] == "reset-failed":
+            self.failed -= set(words[2:])
         return ""
 
     def remove(self, *names: str) -> None:
@@ -103,14 +109,14 @@ def test_an_instance_goes_with_all_its_units_and_the_other_stays_as_it_is(tower:
     assert {path for path in before - gone if "main" in path} == set()
     assert {path for path in gone if "drafts" in path} == set()
     assert tower.names() == ["drafts"]
-    assert tower.running == {"llama.slice", "llama-server@drafts.service"}
+    assert tower.running == {"llama.slice", "llama-server@drafts.service", "llama-server-check@drafts.service"}
     assert "MemoryMin=50\n" in (tower.system / "llama.slice.d/deployment.conf").read_text()
 
 
 def test_with_the_last_instance_nothing_is_left(tower: Tower) -> None:
     tower.remove("main", "drafts")
     assert tower.left() == set()
-    assert tower.running == set()
+    assert (tower.running, tower.failed) == (set(), set())
 
 
 def test_a_removal_that_is_cut_anywhere_is_finished_by_the_next(
