@@ -14,7 +14,7 @@ from . import unit_files
 from .deployment import LOCK, Deployment, Instance, SwitchRecord
 from .prepare import prune, write_down
 from .switch import LOCK_SECONDS, begin, differences
-from .unit import UnitError, call, main_pid, resident_bytes, start_state
+from .unit import UnitError, call, main_pid, reload_files, resident_bytes, start_state
 
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 
@@ -72,7 +72,7 @@ class Deploying:
                 return {**result, "changed": bool(removed), "removed": removed}
             result["diff"] = diff_of(self.instance, deployment)
             begin(self.instance, identity)
-        call(["systemctl", "daemon-reload"])
+        reload_files()
         call(["systemctl", "enable", self.unit])
         call(["systemctl", "start", "--no-block", self.unit])
         record = self._watch(identity, deployment)

@@ -25,7 +25,7 @@ from .document import PlannedUnit
 from .placement import placement_problem, read_process
 from .pool import grow_pool, trim_pools
 from .tls import await_front, front_difference
-from .unit import RUNNING, UnitError, await_start, call, front_of, journal, main_pid, show
+from .unit import RUNNING, UnitError, await_start, call, front_of, journal, main_pid, reload_files, show
 
 # Another change of the tower, which may load a model of hundreds of gigabytes, is waited for.
 LOCK_SECONDS = 6 * 3600.0
@@ -73,7 +73,7 @@ def apply(instance: Instance, identity: str, deployment: Deployment) -> None:
     fronts = [front_of(planned["name"]) for planned in deployment["units"] if front_difference(planned)]
     # Before the link: what starts by itself in between has the limits of one of the two, and is started again below.
     unit_files.write(unit_files.wanted_files(deployment))
-    call(["systemctl", "daemon-reload"])
+    reload_files()
     instance.point("current", identity)
     units = unit_files.units_of(deployment)
     grow_pool(deployment, lambda: call(["systemctl", "stop", *units]))

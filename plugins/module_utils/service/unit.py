@@ -30,6 +30,21 @@ def call(words: list[str]) -> str:
     return done.stdout
 
 
+def reload_files(run: Call = call, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Have systemd read its files again. Raises UnitError.
+
+    While a machine boots, systemd 257 was seen to reset the connection of who asks for it.
+    """
+    for tries_left in (2, 1, 0):
+        try:
+            run(["systemctl", "daemon-reload"])
+            return
+        except UnitError:
+            if not tries_left:
+                raise
+            sleep(1)
+
+
 def unit_of(instance: str) -> str:
     """The unit of an instance."""
     return f"llama-server@{instance}.service"

@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from plugins.module_utils.service.memory_budget import second_copy_problem
-from plugins.module_utils.service.unit import UnitError, await_start, cpu_seconds, journal, started, stopped
+from plugins.module_utils.service.unit import (
+    UnitError,
+    await_start,
+    cpu_seconds,
+    journal,
+    reload_files,
+    started,
+    stopped,
+)
 
 UNIT = "llama-server@main.service"
 GUARD = "llamatower-guard-llama-server-main.service"
@@ -129,3 +139,20 @@ def test_what_the_check_of_the_last_start_said_is_told_apart_from_the_journal() 
 def test_units_that_run_are_named_by_the_first_word_of_their_line() -> None:
     listing = "llama-server@main.service loaded active running llama.cpp server\n\n"
     assert started("llama-server@*.service", lambda _words: listing) == [UNIT]
+
+
+@pytest.mark.parametrize(("resets", "ends_well"), [(0, True), (2, True), (3, False)])
+def test_a_reload_whose_connection_is_reset_while_the_machine_boots_is_asked_for_again(
+    resets: int, ends_well: bool
+) -> None:
+    asked: list[list[str]] = []
+
+    def systemctl(words: list[str]) -> str:
+        asked.append(words)
+        if len(asked) <= resets:
+            raise UnitError("`systemctl daemon-reload` failed: Reload daemon failed: Connection reset by peer.")
+        return ""
+
+    with contextlib.nullcontext() if ends_well else pytest.raises(UnitError, match="reset by peer"):
+        reload_files(systemctl, lambda _seconds: None)
+    assert len(asked) == min(resets + 1, 3)
