@@ -19,6 +19,8 @@ from .sysfs import read_text
 # Raised when a key of the record is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
 RECORD = "/var/lib/llamatower/before.json"
+# What was changed before there was a record of it: what such a machine was is not known, and is not written down late.
+TRACES = ("/etc/sysctl.d/90-llamatower.conf", "/usr/local/lib/llamatower", "/var/lib/llamatower/instances")
 
 
 class Before(TypedDict):
@@ -59,7 +61,7 @@ def record(patterns: list[str], unless: list[str]) -> tuple[Optional[Before], bo
     Where one of the files ``unless`` is there, the machine was changed already, and what it was is not known.
     """
     found = read_record()
-    if any(os.path.lexists(path) for path in unless):
+    if any(os.path.lexists(path) for path in (unless if found else [*unless, *TRACES])):
         return found, False
     known: Before = found or {
         "schema_version": SCHEMA_VERSION,

@@ -111,6 +111,7 @@ def test_nothing_is_removed_beside_a_lock_or_by_a_relative_path(tmp_path: Path) 
 
 def test_a_machine_is_written_down_put_back_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(before, "RECORD", str(tmp_path / "var/before.json"))
+    monkeypatch.setattr(before, "TRACES", ())
     value = tmp_path / "swappiness"
     value.write_text("60\n")
     files = [str(value)]

@@ -15,6 +15,7 @@ from plugins.module_utils.before import Value, changed_values, forget, keep, rea
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of the kernel below /sys of their own, and a place for the record."""
     monkeypatch.setattr(before, "RECORD", str(tmp_path / "var/llamatower/before.json"))
+    monkeypatch.setattr(before, "TRACES", (str(tmp_path / "trace"),))
     (tmp_path / "var").mkdir()
     (tmp_path / "thp").write_text("always [madvise] never\n")
     for policy, governor in enumerate(("schedutil", "ondemand")):
@@ -69,6 +70,16 @@ def test_nothing_is_written_down_of_a_machine_that_was_changed_already(machine: 
     run(machine, unless="thp")
     assert read_record() is None
     assert list(changed_values([str(machine / "policy*")], None)) == []
+
+
+def test_a_record_is_not_begun_late_and_one_that_is_there_goes_on(machine: Path) -> None:
+    (machine / "trace").touch()
+    run(machine)
+    assert read_record() is None
+    (machine / "trace").unlink()
+    run(machine)
+    (machine / "trace").touch()
+    assert record([str(machine / "*")], [])[1], "more files"
 
 
 def test_what_was_not_written_down_gets_the_default_that_is_named(machine: Path) -> None:
