@@ -17,7 +17,8 @@ from tests.integration.container_site import STATE, Places, evidence, healthy, p
 from tests.integration.vm_site import Run
 
 PLACES = Places("bookworm")
-SECOND_MODEL = Size(2, 1024, 1024, 1024)
+# Large enough for its weights to be found among the memory of the server.
+SECOND_MODEL = Size(4, 1024, 4096, 4096)
 STORED = "/srv/other/small.gguf"
 SECOND, SECOND_PORT = "llama-server@small.service", 8091
 SECOND_KEYS = "/var/lib/llamatower/instances/small/current/keys"
