@@ -52,10 +52,11 @@ gguf:
     bytes_by_type: {description: Bytes of each tensor type., type: dict, returned: success, sample: {Q6_K: 290000000000, F32: 120000000}}
     parameters: {description: Weights., type: int, returned: success, sample: 356785898816}
     active_bytes: {description: Bytes of weights that a token reads., type: int, returned: success}
+    ahead_bytes: {description: "Bytes of the layers that predict tokens ahead, which it does not read.", type: int, returned: success, sample: 0}
     block_count: {description: Layers., type: int, returned: success}
     context_length: {description: Tokens of context it was made for., type: int, returned: success}
     expert_count: {description: Experts of a layer., type: int, returned: success}
-    expert_used_count: {description: Those of them that a token uses., type: int, returned: success}
+    expert_used_count: {description: "Those of them that a token uses, in the layer with most.", type: int, returned: success}
     kv:
       description: Geometry of the KV cache, whatever its type; null where the header does not tell.
       type: dict
@@ -67,6 +68,18 @@ gguf:
         state_bytes: {description: Bytes of recurrent layers for a request., type: int, returned: success, sample: 0}
         value_padding: {description: "Numbers more that layers of the whole context keep without flash attention, where their values differ in length.", type: int, returned: success, sample: 0}
         window_value_padding: {description: The same of layers with a window., type: int, returned: success, sample: 0}
+        compressed:
+          description: Caches in which several tokens are one; not there where a model has none.
+          type: list
+          elements: dict
+          returned: success
+          contains:
+            ratio: {description: Tokens that become one., type: int, returned: success, sample: 4}
+            elements: {description: Numbers kept for that., type: int, returned: success, sample: 13440}
+    kv_least:
+      description: The same, at least, of a model whose architecture is not known, for which C(kv) has the most; null of others.
+      type: dict
+      returned: success
     kv_bytes_per_token:
       description: Bytes that a token of context takes in a KV cache of each type, at most, which is where no window is full.
       type: dict
@@ -107,6 +120,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.model.architectures import architecture_problem
 from ..module_utils.model.declaration import shards_of
 from ..module_utils.model.document import GgufInfo
 from ..module_utils.model.gguf import GgufError, file_reader, read_header, summary
@@ -136,6 +150,9 @@ def main() -> None:
         [tensor._asdict() for header in headers for tensor in header.tensors] if module.params["tensors"] else None
     )
     gguf: GgufInfo = {**found, "source": paths, "metadata": headers[0].metadata, "tensors": tensors}
+    problem = architecture_problem(found["name"] or name, found["architecture"])
+    if problem:
+        module.warn(problem)
     module.exit_json(changed=False, gguf=gguf)
 
 

@@ -100,7 +100,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.model.declaration import declaration_problems
-from ..module_utils.model.sources import ModelSourceError, misnamed, moved_revision, resolve
+from ..module_utils.model.sources import ModelSourceError, misnamed, moved_revision, resolve, unserved
 from ..module_utils.model.uncached import sha256_files
 from ..module_utils.progress import Progress
 
@@ -144,7 +144,7 @@ def main() -> None:
             found = [resolve(model, *hub, digest) for model in module.params["models"]]
         except ModelSourceError as error:
             module.fail_json(msg=str(error))
-    warnings = [problem for entry in found for problem in misnamed(entry)]
+    warnings = [problem for entry in found for problem in (*misnamed(entry), *unserved(entry))]
     warnings += [moved for entry in module.params["locked"] if (moved := moved_revision(entry, *hub))]
     for warning in warnings:
         module.warn(warning)

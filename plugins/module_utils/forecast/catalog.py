@@ -114,6 +114,20 @@ MACHINES: dict[str, dict[str, Field]] = {
     "disk": {"gb_s": _amount(), "watts": _amount(null=True), "parts": PARTS},
 }
 GEOMETRY = ("elements", "window_elements", "window", "state_bytes")
+
+
+def _geometry(value: dict[str, Any]) -> bool:
+    compressed = value.get("compressed", [])
+    return (
+        all(_whole(value.get(key), 0, 2**60) for key in GEOMETRY)
+        and isinstance(compressed, list)
+        and all(
+            isinstance(cache, dict) and _whole(cache.get("ratio"), 1, 2**20) and _whole(cache.get("elements"), 0, 2**60)
+            for cache in compressed
+        )
+    )
+
+
 MODEL = {
     "parameters": _count(1, 2**60),
     "bytes": _count(1, 2**60),
@@ -122,10 +136,8 @@ MODEL = {
     "context": _count(1, 2**32, null=True),
     "active_parameters": _count(1, 2**60, null=True)._replace(optional=True),
     "kv": Field(
-        f"null, or {', '.join(GEOMETRY)}, each a whole number from 0 on",
-        lambda value: (
-            value is None or (isinstance(value, dict) and all(_whole(value.get(key), 0, 2**60) for key in GEOMETRY))
-        ),
+        f"null, or {', '.join(GEOMETRY)}, each a whole number from 0 on, and compressed, a list of ratio and elements",
+        lambda value: value is None or (isinstance(value, dict) and _geometry(value)),
     ),
 }
 

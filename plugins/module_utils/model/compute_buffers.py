@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from .document import ComputeGeometry
-from .kv_cache import UBATCH, positive
+from .header_values import HeaderValues
+from .kv_cache import UBATCH
 
 # Copies of the model's width that a batch holds at once, with what lies idle between results of different sizes: over
 # 120 random shapes of eight architectures the engine took up to 8.
@@ -39,8 +40,8 @@ UNKNOWN: ComputeGeometry = {
 NODES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("kimi-k3", "glm5-next"), (64, 160)),
     **dict.fromkeys(("qwen3next", "kimi-linear", "bailingmoe3", "qwen35", "qwen35moe", "qwen4exp"), (32, 40)),
-    **dict.fromkeys(("deepseek4", "nanbeige", "minimax-01", "minimax-m3", "hy-v4"), (32, 40)),
-    "hrm-text": (64, 80),
+    **dict.fromkeys(("deepseek4", "nanbeige", "minimax-01", "minimax-m3", "hy_v4"), (32, 40)),
+    "hrm_text": (64, 80),
 }
 NODE_BYTES = 1600
 # DEFAULT_MMAP_THRESHOLD_MAX of glibc: a freed buffer that is smaller may stay in the heap.
@@ -71,24 +72,24 @@ class _Layer:
 def geometry(metadata: dict[str, Any], tensors: Iterable[tuple[str, tuple[int, ...]]]) -> Optional[ComputeGeometry]:
     """What a batch needs, from the metadata of a file and the names and dimensions of its tensors; None where they do
     not tell."""
-    name = metadata.get("general.architecture")
-    width, heads = positive(metadata.get(f"{name}.embedding_length")), metadata.get(f"{name}.attention.head_count")
-    counts = [positive(count) or 0 for count in (heads if isinstance(heads, list) else [heads])]
-    used = positive(metadata.get(f"{name}.expert_used_count")) or 1
+    values = HeaderValues(metadata)
+    name, width = values.architecture, values.number("embedding_length")
+    used = values.each("expert_used_count", values.number("block_count")) or []
     layers: dict[str, _Layer] = {}
     vocabulary = count = 0
     for tensor, dimensions in tensors:
         count += 1
         own = re.match(r"blk\.(\d{1,9})\.(.+)", tensor)
         if own:
-            layers.setdefault(own[1], _Layer()).add(own[2], dimensions, used)
+            experts = used[int(own[1])] if int(own[1]) < len(used) else 1
+            layers.setdefault(own[1], _Layer()).add(own[2], dimensions, experts)
         elif tensor == "token_embd.weight":
             vocabulary = dimensions[-1]
     if not width or not layers:
         return None
-    each, a_token = NODES.get(str(name), (8, 0))
+    each, a_token = NODES.get(name, (8, 0))
     return {
-        "heads": max(counts, default=0),
+        "heads": values.largest("attention.head_count"),
         "width": width,
         "feed_forward": round(max(max(FEED_FORWARD * layer.up, layer.down) for layer in layers.values())),
         "mixing": MIXING * max(layer.mixing for layer in layers.values()),

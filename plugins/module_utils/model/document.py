@@ -36,17 +36,26 @@ class _Kept(TypedDict):
     state_bytes: int
 
 
+class Compressed(TypedDict):
+    """A cache in which every ``ratio`` tokens are one, for which there are ``elements`` numbers."""
+
+    ratio: int
+    elements: int
+
+
 class KvGeometry(_Kept, total=False):
-    """What a model keeps for each token, read from its header by :func:`kv_cache.geometry`.
+    """What a model keeps for each token, read from its header by :func:`kv_geometry.geometry`.
 
     ``elements`` are numbers kept for a token by the layers that see the whole context (keys and values, or one latent),
     ``window_elements`` those of layers that see a sliding window of ``window`` tokens, and ``state_bytes`` the state of
     recurrent layers for one request, which no context makes larger. Where layers differ in their values, all have
     those of the largest without flash attention: ``value_padding`` and ``window_value_padding`` numbers more.
+    ``compressed`` are caches of several tokens in one, which few have.
     """
 
     value_padding: int
     window_value_padding: int
+    compressed: list[Compressed]
 
 
 class ComputeGeometry(TypedDict):
@@ -73,8 +82,11 @@ class Gguf(TypedDict):
     """What the headers of a model say, by :func:`gguf.summary`; null is what they do not tell.
 
     ``quantization`` is the tensor type of most bytes, ``file_type`` what the file calls itself; ``bytes_by_type`` has
-    bytes by tensor type, ``active_bytes`` the bytes of weights that a token reads, and ``kv_bytes_per_token`` bytes by
-    the type of the KV cache. ``compute`` is not in what was written before it was counted.
+    bytes by tensor type, ``active_bytes`` the bytes of weights that a token reads, ``ahead_bytes`` those of layers that
+    predict tokens ahead, which it does not, and ``kv_bytes_per_token`` bytes by the type of the KV cache.
+    ``expert_used_count`` is that of the layer with most. Of an architecture that is not known ``kv`` is the most that
+    it keeps, and ``kv_least`` the least, which is null of those that are. ``compute``, ``ahead_bytes`` and ``kv_least``
+    are not in what was written before they were counted.
     """
 
     architecture: str | None
@@ -84,11 +96,13 @@ class Gguf(TypedDict):
     bytes_by_type: dict[str, int]
     parameters: int
     active_bytes: int
+    ahead_bytes: int
     block_count: int | None
     context_length: int | None
     expert_count: int | None
     expert_used_count: int | None
     kv: KvGeometry | None
+    kv_least: KvGeometry | None
     kv_bytes_per_token: dict[str, int] | None
     compute: ComputeGeometry | None
 

@@ -17,7 +17,10 @@ from typing import Any, Callable, NamedTuple
 
 from .compute_buffers import geometry as compute_geometry
 from .document import Gguf
-from .kv_cache import bytes_per_token, geometry, positive, trunk
+from .header_values import HeaderValues
+from .kv_cache import bytes_per_token
+from .kv_geometry import bounds, geometry
+from .tensors import FILE_TYPES, TYPES, Tensor, loaded_metadata, weights_read
 
 Read = Callable[[int, int], bytes]
 
@@ -34,86 +37,6 @@ FIRST_WINDOW, WINDOW = 2**16, 2**21
 # Metadata value type -> struct format; 8 is a string, 9 an array.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
-# Tensor type -> name, weights a block, bytes a block.
-TYPES = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    9: ("Q8_1", 32, 36),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36),
-    41: ("Q1_0", 128, 18),
-    42: ("Q2_0", 64, 18),
-}
-
-
-# general.file_type -> name (include/llama.h, enum llama_ftype).
-FILE_TYPES = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    19: "IQ2_XXS",
-    20: "IQ2_XS",
-    21: "Q2_K_S",
-    22: "IQ3_XS",
-    23: "IQ3_XXS",
-    24: "IQ1_S",
-    25: "IQ4_NL",
-    26: "IQ3_S",
-    27: "IQ3_M",
-    28: "IQ2_S",
-    29: "IQ2_M",
-    30: "IQ4_XS",
-    31: "IQ1_M",
-    32: "BF16",
-    36: "TQ1_0",
-    37: "TQ2_0",
-    38: "MXFP4_MOE",
-    39: "NVFP4",
-    40: "Q1_0",
-    41: "Q2_0",
-}
-
 # What a name claims to be: Q6_K, UD-Q4_K_XL, iq3_xxs, BF16; not the Q3 of a quarter or the 4B of a size.
 LABEL = re.compile(
     r"(?<![A-Za-z0-9])(?:UD[-_])?(?:I?Q[1-8]_(?:K|[01]|XXS|XS|S|M|NL)(?:_[A-Z]+)?|BF16|FP?16|FP?32)(?![A-Za-z0-9])",
@@ -123,16 +46,6 @@ LABEL = re.compile(
 
 class GgufError(Exception):
     """The file is no GGUF file that can be used; the text is one sentence."""
-
-
-class Tensor(NamedTuple):
-    """One tensor: its dimensions, the name of its type, and its place in the data section."""
-
-    name: str
-    dimensions: tuple[int, ...]
-    type: str
-    offset: int
-    bytes: int
 
 
 class Header(NamedTuple):
@@ -295,31 +208,6 @@ def file_reader(path: str) -> tuple[Read, int]:
     return read, os.path.getsize(path)
 
 
-def active_bytes(metadata: dict[str, Any], tensors: list[Tensor]) -> int:
-    """Bytes of weights that one token reads: of the experts those that are used, of the embedding one row."""
-    prefix = metadata.get("general.architecture")
-    present, used = metadata.get(f"{prefix}.expert_count"), metadata.get(f"{prefix}.expert_used_count")
-    all_experts, some = positive(present), positive(used)
-    share = min(1.0, some / all_experts) if all_experts and some else 1.0
-    layers = trunk(metadata)
-    rows = {"per_layer_token_embd.weight"}
-    # Without an output matrix of its own a model multiplies by the embedding, all of it.
-    if any(tensor.name == "output.weight" for tensor in tensors):
-        rows.add("token_embd.weight")
-    total = 0.0
-    for tensor in tensors:
-        layer = re.match(r"blk\.(\d{1,9})\.", tensor.name)
-        if layer and layers and int(layer[1]) >= layers:
-            continue
-        if "_exps" in tensor.name:
-            total += tensor.bytes * share
-        elif tensor.name in rows:
-            total += tensor.bytes / tensor.dimensions[-1]
-        else:
-            total += tensor.bytes
-    return round(total)
-
-
 def summary(headers: list[Header]) -> Gguf:
     """What is worth knowing of one file, or of all shards of a set, the first one first."""
     for index, header in enumerate(headers):
@@ -329,8 +217,8 @@ def summary(headers: list[Header]) -> Gguf:
                 f"File {index + 1} of {len(headers)} is by its header not shard {index + 1} of {len(headers)}: take "
                 "all shards of one set, in their order."
             )
-    metadata = headers[0].metadata
     tensors = [tensor for header in headers for tensor in header.tensors]
+    metadata = loaded_metadata(headers[0].metadata, tensors)
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise GgufError("Two shards have a tensor of the same name: take all shards of one set.")
     file_type = metadata.get("general.file_type")
@@ -341,25 +229,23 @@ def summary(headers: list[Header]) -> Gguf:
     def text(key: str) -> str | None:
         return metadata[key] if isinstance(metadata.get(key), str) else None
 
-    prefix = text("general.architecture")
-
-    def count_of(key: str) -> int | None:
-        return positive(metadata.get(f"{prefix}.{key}"))
-
-    kv = geometry(metadata)
+    values, kv, limits = HeaderValues(metadata), geometry(metadata), bounds(metadata)
+    weights = weights_read(metadata, tensors)
     return {
-        "architecture": prefix,
+        "architecture": text("general.architecture"),
         "name": text("general.name"),
         "quantization": max(by_type, key=lambda name: by_type[name]) if by_type else None,
         "file_type": FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
         "bytes_by_type": by_type,
         "parameters": sum(math.prod(tensor.dimensions) for tensor in tensors),
-        "active_bytes": active_bytes(metadata, tensors),
-        "block_count": count_of("block_count"),
-        "context_length": count_of("context_length"),
-        "expert_count": count_of("expert_count"),
-        "expert_used_count": count_of("expert_used_count"),
+        "active_bytes": weights.active,
+        "ahead_bytes": weights.ahead,
+        "block_count": values.number("block_count") or None,
+        "context_length": values.number("context_length") or None,
+        "expert_count": values.number("expert_count") or None,
+        "expert_used_count": values.largest("expert_used_count") or None,
         "kv": kv,
+        "kv_least": limits[0] if limits else None,
         "kv_bytes_per_token": bytes_per_token(kv) if kv else None,
         "compute": compute_geometry(metadata, ((tensor.name, tensor.dimensions) for tensor in tensors)),
     }

@@ -10,6 +10,7 @@ import re
 import urllib.request
 from typing import Any, Callable, NamedTuple, Optional
 
+from .architectures import architecture_problem
 from .declaration import (
     SHA256,
     choose_files,
@@ -260,3 +261,9 @@ def misnamed(entry: ResolvedModel) -> list[str]:
     names = [entry["files"][0]["file"], entry["source"].get("files", ""), entry["name"]]
     problems = [quantization_problem(name, entry["gguf"]) for name in names]
     return [problem for problem in problems if problem][:1]
+
+
+def unserved(entry: ResolvedModel) -> list[str]:
+    """One sentence at most for a resolved model whose architecture is not known, or is none for a server."""
+    problem = architecture_problem(entry["name"], entry["gguf"]["architecture"])
+    return [problem] if problem else []

@@ -127,8 +127,8 @@ def serving(settings: Served, flash_attention: Optional[bool], tower: Tower, pag
     )
 
 
-def _served_geometry(kv: KvGeometry, served: Serving) -> tuple[KvGeometry, int]:
-    """The geometry of the caches that there are, and how many of each."""
+def _served_geometry(kv: KvGeometry, served: Serving) -> tuple[KvGeometry, int, int]:
+    """The geometry of the caches that there are, how many of each, and the tokens that all of them have room for."""
     found: KvGeometry = {**kv}
     if not served.flash_attention:
         # Values are kept by their dimension, and rows are of one length (llama-kv-cache.cpp, v_trans).
@@ -138,8 +138,13 @@ def _served_geometry(kv: KvGeometry, served: Serving) -> tuple[KvGeometry, int]:
     if served.full_window:
         found = {**found, "elements": kv["elements"] + kv["window_elements"], "window_elements": 0, "window": 0}
     if not served.unified:
-        return found, served.parallel
-    return {**found, "window": found["window"] * served.parallel, "state_bytes": kv["state_bytes"] * served.parallel}, 1
+        return found, served.parallel, served.context
+    if kv.get("compressed"):
+        # Each request has caches of its own all the same, and each of them room for all (llama-kv-cache-dsv4.cpp).
+        return found, served.parallel, served.context * served.parallel
+    found["window"] *= served.parallel
+    found["state_bytes"] *= served.parallel
+    return found, 1, served.context
 
 
 def memory_budget(model: Optional[Weighed], served: Serving) -> MemoryBudget:
@@ -149,11 +154,11 @@ def memory_budget(model: Optional[Weighed], served: Serving) -> MemoryBudget:
     caches: list[int] = []
     checkpoint, seen = 0, (served.context, 0)
     if model.kv:
-        kv, count = _served_geometry(model.kv, served)
-        caches = kv_buffers(kv, served.context, served.kv_type, count, served.ubatch)
-        seen = cells(kv, served.context, count, served.ubatch)
+        kv, count, context = _served_geometry(model.kv, served)
+        caches = kv_buffers(kv, context, served.kv_type, count, served.ubatch)
+        seen = cells(kv, context, count, served.ubatch)
         own: KvGeometry = {**model.kv, "window_elements": kv["window_elements"]}
-        checkpoint = checkpoint_bytes(own, served.context, served.kv_type, count)
+        checkpoint = checkpoint_bytes(own, context, served.kv_type, count)
     checkpoints = [checkpoint] * (served.checkpoints * served.parallel if checkpoint else 0)
     compute = compute_bytes(model.compute, seen, served.flash_attention, served.parallel, served.ubatch)
     vocabulary = model.compute["vocabulary"] if model.compute else 2**18

@@ -15,17 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.module_utils.model.document import KvGeometry
-from plugins.module_utils.model.gguf import (
-    TYPES,
-    GgufError,
-    Header,
-    file_reader,
-    quantization_problem,
-    read_header,
-    summary,
-)
-from plugins.module_utils.model.kv_cache import geometry
+from plugins.module_utils.model.gguf import GgufError, Header, file_reader, quantization_problem, read_header, summary
+from plugins.module_utils.model.tensors import TYPES
 from tests.gguf_builder import F16, F32, LLAMA, Q4_K, Q6_K, Q8_0, TENSORS, entry, gguf, shards, text
 
 
@@ -52,6 +43,7 @@ def test_a_model_is_summarized(version: int) -> None:
         "file_type": None,
         "parameters": 512 * 64 + 512 + 512 * 1024,
         "active_bytes": 512 * 1088 // 256 * 210 + 2048,
+        "ahead_bytes": 0,
         "block_count": 2,
         "context_length": 4096,
         "expert_count": None,
@@ -64,6 +56,7 @@ def test_a_model_is_summarized(version: int) -> None:
             "value_padding": 0,
             "window_value_padding": 0,
         },
+        "kv_least": None,
         # Layers, KV heads, sizes of K and V; blocks of 32 numbers in 34, 24, 22, 20 and 18 bytes.
         "kv_bytes_per_token": {
             "f32": 2048,
@@ -102,22 +95,6 @@ def test_tensors_are_told_with_name_type_shape_and_bytes() -> None:
     assert norm == ("blk.0.attn_norm.weight", (512,), "F32", 26880, 2048)
 
 
-def test_a_token_reads_one_row_of_the_embedding_and_the_experts_in_use() -> None:
-    metadata = {**LLAMA, "llama.expert_count": 8, "llama.expert_used_count": 2}
-    tensors = [("token_embd.weight", [256, 100], F16), ("blk.0.ffn_up_exps.weight", [256, 4, 8], F16)]
-    tied = summarize(metadata, tensors)["active_bytes"]
-    assert tied == 256 * 100 * 2 + 256 * 4 * 2 * 2
-    assert summarize(metadata, [*tensors, ("output.weight", [256, 100], F16)])["active_bytes"] == tied + 256 * 2
-
-
-def test_a_token_reads_no_layer_that_guesses_ahead_and_one_row_of_the_embedding_of_layers() -> None:
-    metadata = {**LLAMA, "llama.block_count": 2, "llama.nextn_predict_layers": 1}
-    tensors = [("blk.0.ffn_up.weight", [256, 10], F16), ("per_layer_token_embd.weight", [256, 100], F16)]
-    expected = 256 * 10 * 2 + 256 * 2
-    assert summarize(metadata, tensors)["active_bytes"] == expected
-    assert summarize(metadata, [*tensors, ("blk.1.ffn_up.weight", [256, 10], F16)])["active_bytes"] == expected
-
-
 def test_every_kind_of_value_is_read() -> None:
     values = {"a": True, "b": 7, "c": 2**40, "d": 0.5, "e": "text", "f": [1, 2], "g": ["x", "yy"]}
     assert read(gguf(values, [])).metadata == values
@@ -137,133 +114,6 @@ def test_the_quantization_is_that_of_most_bytes() -> None:
     assert summarize(LLAMA, tensors)["quantization"] == "F32"
     assert summarize(LLAMA, [*tensors, ("d", [256, 99], Q4_K)])["quantization"] == "Q4_K"
     assert summarize(LLAMA, [])["quantization"] is None
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, 2 * 2 * 2 * 128),
-        ({"llama.attention.head_count_kv": [2, 0]}, 2 * 2 * 128),  # a layer without attention
-        ({"llama.attention.key_length": 32, "llama.attention.value_length": 16}, 2 * 2 * 2 * 48),
-        ({"llama.attention.key_length": 576, "llama.attention.value_length": 512, "llama.attention.key_length_mla": 192,
-          "llama.attention.head_count_kv": 1}, 2 * 2 * 576),
-        ({"llama.attention.key_length": 32}, 2 * 2 * 2 * (32 + 64)),  # values have the default length
-        ({"llama.block_count": 3, "llama.nextn_predict_layers": 1}, 2 * 2 * 2 * 128),  # a layer that guesses ahead
-        ({"llama.block_count": 8, "llama.full_attention_interval": 4}, 2 * 2 * 2 * 128),  # a hybrid's two layers
-        ({"llama.attention.recurrent_layers": [True, False]}, 2 * 2 * 128),
-        ({"llama.full_attention_interval": 4}, None),
-        ({"llama.nextn_predict_layers": 2}, None),
-        ({"llama.attention.head_count_kv": [2]}, None),
-        ({"llama.attention.head_count_kv": "many"}, None),
-        ({"llama.block_count": 2**63}, None),
-        ({"llama.block_count": 0}, None),
-        ({"llama.embedding_length": 2**63}, None),
-        ({"llama.attention.head_count": 0}, None),
-        ({"general.architecture": "other"}, None),
-    ],
-)  # fmt: skip
-def test_kv_bytes_come_from_the_geometry_or_not_at_all(change: dict[str, Any], expected: int | None) -> None:
-    found = summarize({**LLAMA, **change})["kv_bytes_per_token"]
-    assert (found and found["f16"]) == expected
-
-
-def test_kv_heads_are_the_heads_where_nothing_else_is_said() -> None:
-    metadata = {key: value for key, value in LLAMA.items() if key != "llama.attention.head_count_kv"}
-    assert summarize(metadata)["kv_bytes_per_token"]["f16"] == 2 * 2 * 8 * 128
-
-
-def geometry_of(architecture: str, layers: int, **values: Any) -> KvGeometry | None:
-    """Of 4 heads of 64, 2 of them for keys and values; ``_`` in a name of a value stands for a dot."""
-    metadata = {"block_count": layers, "embedding_length": 256, "attention.head_count": 4, "attention.head_count_kv": 2}
-    metadata |= {name.replace("__", "."): value for name, value in values.items()}
-    return geometry(
-        {"general.architecture": architecture, **{f"{architecture}.{key}": value for key, value in metadata.items()}}
-    )
-
-
-WINDOW = {"attention__sliding_window": 512}
-
-
-@pytest.mark.parametrize(
-    ("architecture", "layers", "values", "full", "windowed"),
-    [
-        ("llama", 6, WINDOW, 6, 0),  # a window that llama.cpp does not use for it
-        ("gemma3", 12, WINDOW, 2, 10),
-        ("gemma3", 12, WINDOW | {"attention__sliding_window": 0}, 12, 0),
-        ("gemma3", 12, WINDOW | {"attention__sliding_window_pattern": 4}, 3, 9),
-        ("gemma2", 4, {}, 2, 2),  # 4096, without being told
-        ("gpt-oss", 4, WINDOW, 2, 2),
-        ("cohere2moe", 5, WINDOW, 2, 3),  # the full one comes first
-        ("llama4", 8, {}, 2, 6),
-        ("llama4", 8, {"attention__sliding_window": 0}, 8, 0),
-        ("gemma4", 3, WINDOW | {"attention__sliding_window_pattern": [True, False, True]}, 1, 2),
-        (  # the last two use what the first two keep
-            "gemma4",
-            4,
-            WINDOW | {"attention__sliding_window_pattern": [True, False] * 2, "attention__shared_kv_layers": 2},
-            1,
-            1,
-        ),
-    ],
-)  # fmt: skip
-def test_windows_are_where_llama_cpp_has_them(
-    architecture: str, layers: int, values: dict[str, Any], full: int, windowed: int
-) -> None:
-    found = geometry_of(architecture, layers, **values)
-    assert found
-    assert (found["elements"], found["window_elements"]) == (full * 2 * 128, windowed * 2 * 128)
-    assert bool(found["window"]) == bool(windowed)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "values", "elements", "state"),
-    [
-        (  # 3 of 4 layers: 3 inputs of 256 + 2 x 2 x 16 channels, 16 x 256 sums
-            "qwen3next",
-            {"ssm__conv_kernel": 4, "ssm__inner_size": 256, "ssm__state_size": 16, "ssm__group_count": 2},
-            2 * 128,
-            3 * 4 * (3 * (256 + 64) + 16 * 256),
-        ),
-        (
-            "lfm2",
-            {"shortconv__l_cache": 3, "attention__head_count_kv": [0, 0, 2, 0]},
-            2 * 128,
-            3 * 4 * 256 * 2,
-        ),
-        (
-            "kimi-linear",
-            {
-                "kda__head_dim": 32, "ssm__conv_kernel": 4, "attention__head_count_kv": [0, 0, 0, 1],
-                "attention__key_length": 80, "attention__key_length_mla": 48,
-            },
-            80,
-            3 * 4 * (3 * 3 * 4 * 32 + 32 * 32 * 4),
-        ),
-        (
-            "falcon-h1",
-            {"ssm__conv_kernel": 4, "ssm__inner_size": 128, "ssm__state_size": 8, "ssm__group_count": 1},
-            4 * 2 * 128,
-            4 * 4 * (3 * (128 + 16) + 8 * 128),
-        ),
-        (  # a feed-forward layer has neither
-            "nemotron_h",
-            {
-                "ssm__conv_kernel": 4, "ssm__inner_size": 128, "ssm__state_size": 8, "ssm__group_count": 1,
-                "attention__head_count_kv": [0, 2, 0, 0], "feed_forward_length": [0, 0, 512, 0],
-            },
-            2 * 128,
-            2 * 4 * (3 * (128 + 16) + 8 * 128),
-        ),
-        ("deepseek32", {"attention__head_count_kv": 1, "attention__key_length": 80, "attention__key_length_mla": 48,
-                        "attention__indexer__key_length": 32}, 4 * (80 + 32), 0),
-    ],
-)  # fmt: skip
-def test_recurrent_layers_keep_a_state_and_sparse_ones_the_keys_of_their_index(
-    architecture: str, values: dict[str, Any], elements: int, state: int
-) -> None:
-    found = geometry_of(architecture, 4, **values)
-    assert found
-    assert (found["elements"], found["state_bytes"]) == (elements, state)
 
 
 def test_shards_are_summed() -> None:
