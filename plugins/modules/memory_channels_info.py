@@ -129,9 +129,15 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.memory.channels import describe, nothing
-from ..module_utils.memory.smbios import SmbiosError, read_table
-from ..module_utils.memory.smbios_text import read_dmidecode
+from ..module_utils.memory.smbios import LARGEST_TABLE, SmbiosError, read_table
+from ..module_utils.memory.smbios_text import LARGEST_TEXT, read_dmidecode
 from ..module_utils.tower import edac, l3_domains
+
+
+def _read(path: str, most: int) -> bytes:
+    """A file, of which no more is read than it takes to see that it is too long: it may be /dev/zero."""
+    with Path(path).open("rb") as file:
+        return file.read(most + 1)
 
 
 def main() -> None:
@@ -151,9 +157,9 @@ def main() -> None:
     own = (not text and options["dmi_path"].startswith(options["sysfs_path"])) or options["sysfs_path"] != "/sys"
     try:
         if text:
-            machine = read_dmidecode(Path(path).read_text(encoding="utf-8", errors="replace"))
+            machine = read_dmidecode(_read(path, LARGEST_TEXT).decode("utf-8", "replace"))
         else:
-            machine = read_table(Path(path).read_bytes())
+            machine = read_table(_read(path, LARGEST_TABLE))
         domains = l3_domains(options["sysfs_path"]) if own else None
         counted = edac(options["sysfs_path"]) if own else None
         found = describe(machine, "dmidecode-text" if text else "dmi-table", domains, options["previous"], counted)

@@ -18,8 +18,8 @@ def bounds_of_sockets(rules: list[Rule], listing: Listing, undecided: bool) -> l
     """
     if undecided and not listing.shows_empty:
         listing = listing._replace(complete=False)
-    owners = _owners(rules, listing)
-    return [_bounds_of_socket(index, listing, owners) for index in range(len(listing.cpus))]
+    owners, one_letter = _owners(rules, listing), _one_letter(listing)
+    return [_bounds_of_socket(index, listing, owners, one_letter) for index in range(len(listing.cpus))]
 
 
 def _bounds(dimms: int, slots: Optional[int], channels: int) -> list[int]:
@@ -34,14 +34,16 @@ def _bounds(dimms: int, slots: Optional[int], channels: int) -> list[int]:
     return [min(-(-dimms // min(-(-slots // channels), MOST_SLOTS)), most), most]
 
 
-def _bounds_of_socket(index: int, listing: Listing, owners: Optional[list[int]]) -> Optional[list[int]]:
+def _bounds_of_socket(
+    index: int, listing: Listing, owners: Optional[list[int]], one_letter: bool
+) -> Optional[list[int]]:
     """Bounds for a socket whose slots' channels are not named."""
     channels, cpus = listing.channels, len(listing.cpus)
     filled = [device for device in listing.devices if device.size_bytes]
     count, slots = len(filled), listing.slots
     if channels is None:
         return None
-    if _one_letter(listing):
+    if one_letter:
         return _bounds(count, None, channels) if cpus == 1 else [0, min(channels, count)]
     if listing.complete and slots == count and count >= channels * cpus and count % cpus == 0:
         return [channels, channels]

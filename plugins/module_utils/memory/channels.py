@@ -26,6 +26,8 @@ from .smbios import Machine, MemoryDevice, Processor
 GUEST_SLOT = re.compile(r"^RAM slot #")
 # Guests of unknown makers list each of their CPUs as a socket; the largest machines have 32.
 MOST_SOCKETS = 32
+# Channels of 64 bits that are soldered to the board of one CPU: 16 on the widest (M3 Ultra).
+MOST_SOLDERED = 16
 
 
 def describe(
@@ -202,7 +204,7 @@ def _count_located(socket: Socket, answer: Answer, devices: list[MemoryDevice]) 
 def _count_width(socket: Socket, width: int) -> None:
     """The channels of the only socket by the width of the memory that is soldered to the board."""
     count, total = width // 64, socket["channels_total"]
-    if count and width % 64 == 0 and count <= (total or count):
+    if count and width % 64 == 0 and count <= (total or MOST_SOLDERED):
         socket["channels_populated"], socket["channels_bounds"] = count, [count] * 2
         socket["empty_channels"] = [] if count == total else None
 

@@ -22,11 +22,15 @@ class CpuMemory(NamedTuple):
 
 
 # Name, channels, MT/s with one and two DIMMs a channel (0: unknown), pattern of the brand. A channel is 64 bits wide,
-# whatever the chips. Sources: AMD and Intel product pages and tuning guides; the channels were checked against public
-# dmidecode dumps.
+# whatever the chips. Sources: AMD, Intel, Ampere and Hygon product pages and tuning guides; the channels were checked
+# against public dmidecode dumps. Of Hygon, AmpereOne, Xeon 6 "-B" and Xeon 600 there were none.
 # fmt: off
 SERVERS = (
     # AMD. The generation of an EPYC is the last digit of its number.
+    # Hygon's are AMD's first Zen and its heirs: the first digit is the socket, the second the generation.
+    ("Hygon 7400",                    12, 4800,    0, r"Hygon C86(?:-4G)? (?:\(OPN:? ?)?74\d\d"),
+    ("Hygon 7100 to 7300",             8,    0,    0, r"Hygon C86 (?:\(OPN:? ?)?7[123]\d\d"),
+    ("Hygon 5100 to 5300",             4,    0,    0, r"Hygon C86 (?:\(OPN:? ?)?5[123]\d\d"),
     ("EPYC 8004 (Siena)",              6, 4800,    0, r"EPYC 8\w\w4"),
     ("EPYC 3001 (two dies)",           4, 2666, 2133, r"EPYC 3[34]\d1"),
     ("EPYC 3001",                      2, 2666, 2133, r"EPYC 3\d\d1"),
@@ -46,8 +50,14 @@ SERVERS = (
     ("Threadripper 1000",              4, 2666, 2133, r"Threadripper 1\d{3}X"),
     ("Opteron 6000",                   4,    0,    0, r"Opteron\(tm\) Processor 6[123]\w\w"),
     # Intel.
+    ("Xeon 6+ 6900E+",                12, 8000,    0, r"Xeon\(R\) 69\d\dE\+"),
     ("Xeon 6 6900",                   12, 6400,    0, r"Xeon\(R\) 69\d\d[PE]"),
+    # Soldered ones with network ports: 8 channels from 64 cores on. What is slower than 6400 has no rule in its number.
+    ("Xeon 6 6756P-B to 6776P-B",      8, 6400,    0, r"Xeon\(R\) 67[567]\dP-B"),
+    ("Xeon 6 6500P-B and 6700P-B",     4,    0,    0, r"Xeon\(R\) 6[57]\d\dP-B"),
     ("Xeon 6 6500/6700",               8, 6400, 5200, r"Xeon\(R\) 6[57]\d\d[PE](?!-B)"),
+    ("Xeon 650 to 698X",               8, 6400,    0, r"Xeon\(R\) 6[5-9]\dX?(?!\w)"),
+    ("Xeon 634 to 638",                4, 6400,    0, r"Xeon\(R\) 63\dX?(?!\w)"),
     ("Xeon w-3400/3500",               8, 4800, 4400, r"Xeon\(R\) w\d-3[45]\d\d"),
     ("Xeon w-2400/2500",               4, 4800, 4400, r"Xeon\(R\) w\d-2[45]\d\d"),
     ("Xeon W-3300",                    8, 3200, 3200, r"Xeon\(R\)(?: CPU)? W-33\d\d"),
@@ -91,11 +101,14 @@ SERVERS = (
     ("Xeon E5-2400",                   3,    0,    0, r"Xeon\(R\)(?: CPU)? E5-(?:14|24)\d\d"),
     ("Xeon E5520 to E5640",            3, 1066,    0, r"Xeon\(R\) CPU +E5(?:5[234]0|6[234]0)"),
     ("Xeon 5500 and 5600",             3, 1333,    0, r"Xeon\(R\) CPU +(?:[XEL]5[56]|W[35][56])\d\d"),
-    # ARM. The smaller Kunpeng 920 have fewer channels.
+    # ARM. The smaller Kunpeng 920 have fewer channels. Of an AmpereOne only the part number says which it is.
+    ("AmpereOne M",                   12, 5600,    0, r"AmpereOne.*\bA\d{2,3}-\d{2}M\b"),
+    ("AmpereOne",                      8, 5200,    0, r"AmpereOne.*\bA\d{2,3}-\d{2}X\b"),
     ("Ampere Altra",                   8, 3200, 3200, r"Ampere\(R\) Altra"),
     ("Kunpeng 920",                    8, 2933, 2666, r"Kunpeng 920[- ](?:48\d\d|64\d\d|5230|525\d|726\d)"),
 )
 CLIENTS = (
+    ("Hygon 3100 to 3300",          2,    0,    0, r"Hygon C86 (?:\(OPN:? ?)?3[123]\d\d"),
     ("EPYC 4004",                   2, 5200, 3600, r"EPYC 4\d\d4"),
     ("EPYC 4005",                   2, 5600, 3600, r"EPYC 4\d\d5"),
     ("Ryzen AI Max",                4, 8000,    0, r"Ryzen AI Max"),

@@ -54,6 +54,8 @@ MEMORY_TYPES = {
 PERSISTENT = {0x04: "NVDIMM-N", 0x05: "NVDIMM-F", 0x06: "NVDIMM-P", 0x07: "Intel Optane persistent memory"}
 # Memory Device - Form Factor (7.18.1): those that tell a DIMM from what is soldered.
 FORM_FACTORS = {0x05: "Chip", 0x09: "DIMM", 0x0B: "Row Of Chips", 0x0D: "SODIMM", 0x10: "Die"}
+# The widest package of soldered memory that is made is 512 bits; stacks of HBM have 1024.
+WIDEST = 1024
 # More than any memory moves (HBM3 9600, MRDIMM 12800), MT/s.
 FASTEST = 30000
 
@@ -233,6 +235,11 @@ def plausible(speed: Optional[int]) -> Optional[int]:
     return speed if speed and speed <= FASTEST else None
 
 
+def plausible_width(bits: Optional[int]) -> Optional[int]:
+    """A data width, or None where it is none."""
+    return bits if bits and bits <= WIDEST else None
+
+
 def _device(structure: Structure) -> MemoryDevice:
     size: Optional[int] = structure.word(0x0C)
     if size == 0xFFFF:
@@ -241,7 +248,6 @@ def _device(structure: Structure) -> MemoryDevice:
         size = ((structure.dword(0x1C) or 0) & 0x7FFFFFFF) * 2**20 or None
     elif size is not None:
         size = (size & 0x7FFF) * 2**10 if size & 0x8000 else size * 2**20
-    width = structure.word(0x0A)
     ranks = (structure.byte(0x1B) or 0) & 15
     detail = structure.word(0x13)
 
@@ -262,7 +268,7 @@ def _device(structure: Structure) -> MemoryDevice:
         speed(0x15, 0x54),
         speed(0x20, 0x58),
         ranks or None,
-        width if width and width != 0xFFFF else None,
+        plausible_width(structure.word(0x0A)),
         FORM_FACTORS.get(structure.byte(0x0E) or 0),
         structure.string(0x17),
         structure.string(0x1A),

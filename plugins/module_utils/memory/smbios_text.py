@@ -19,9 +19,12 @@ from .smbios import (
     SmbiosError,
     known,
     plausible,
+    plausible_width,
 )
 
-LARGEST_TEXT = 8 * 2**20
+# A machine of eight sockets prints 10,000 lines in 400 kB.
+LARGEST_TEXT = 4 * 2**20
+MOST_LINES = 200_000
 _NO_TYPE = {"", "unknown", "other", "none", "not specified", "<out of spec>"}
 _OTHER_USES = {"Video Memory", "Flash Memory", "Non-volatile RAM", "Cache Memory"}
 _PROCESSORS = ("Central Processor", "Other", "Unknown", "<OUT OF SPEC>")
@@ -47,7 +50,8 @@ def read_dmidecode(text: str) -> Machine:
 
     Raises SmbiosError where no structure is found.
     """
-    blocks = _blocks(text)
+    warnings: list[str] = []
+    blocks = _blocks(text, warnings)
     system, board = (next((block for block in blocks if block.type == kind), Block(kind, 0, {})) for kind in (1, 2))
     return Machine(
         system.string("Manufacturer"),
@@ -61,17 +65,22 @@ def read_dmidecode(text: str) -> Machine:
         ],
         [_array(block) for block in blocks if block.type == 16],
         [_device(block) for block in blocks if block.type == 17],
-        [],
+        warnings,
     )
 
 
-def _blocks(text: str) -> list[Block]:
+def _blocks(text: str, warnings: list[str]) -> list[Block]:
     """The structures that are read, and no more of a type than any machine has."""
     blocks: list[Block] = []
     counts: dict[int, int] = {}
     fields: dict[str, str] = {}
     level: Optional[int] = None
-    for line in text[:LARGEST_TEXT].splitlines():
+    # Blank lines, of which there may be millions, cost nothing here.
+    lines = re.finditer(r"[^\r\n]+", text[:LARGEST_TEXT])
+    for number, found in enumerate(lines):
+        if number >= MOST_LINES:
+            break
+        line = found.group()
         head = re.match(r"\s*Handle 0x([0-9A-Fa-f]{1,8}), DMI type ([0-9]{1,3})\b", line)
         if head:
             kind, fields, level = int(head.group(2)), {}, None
@@ -88,6 +97,11 @@ def _blocks(text: str) -> list[Block]:
         level = indent if level is None else level
         if indent <= level:
             fields.setdefault(key.strip(), value.strip())
+    if len(text) > LARGEST_TEXT or next(lines, None):
+        warnings.append("The text is longer than dmidecode prints; the rest was left out.")
+    for kind, count in sorted(counts.items()):
+        if kind in TYPES and count > MOST_OF_A_TYPE:
+            warnings.append(f"Of {count} structures of type {kind} the first {MOST_OF_A_TYPE} were read.")
     if not counts:
         raise SmbiosError("There is no 'Handle 0x…, DMI type …' in the text: save the whole output of dmidecode.")
     return blocks
@@ -140,7 +154,7 @@ def _device(block: Block) -> MemoryDevice:
     array = re.match(r"0x([0-9A-Fa-f]{1,8})\b", block.get("Array Handle"))
     configured = block.fields.get("Configured Memory Speed", block.get("Configured Clock Speed"))
     detail = block.fields.get("Type Detail")
-    width, form_factor = _number(block.get("Data Width")), block.get("Form Factor")
+    width, form_factor = plausible_width(_number(block.get("Data Width"))), block.get("Form Factor")
     # Older releases of dmidecode leave out the name of it.
     technology = block.get("Memory Technology").replace("Intel persistent", "Intel Optane persistent")
     return MemoryDevice(

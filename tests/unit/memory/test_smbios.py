@@ -16,6 +16,7 @@ from plugins.module_utils.memory.listing import dram
 from plugins.module_utils.memory.smbios import SmbiosError, read_table
 from plugins.module_utils.memory.smbios_text import read_dmidecode
 from tests.boards.board import BOARD, structure, structures, table
+from tests.boards.clock import counting
 from tests.boards.mutations import MUTATIONS, mutations
 
 TABLE = table(BOARD)
@@ -95,14 +96,6 @@ def seconds(data: bytes) -> float:
     started = time.process_time()
     with contextlib.suppress(SmbiosError):
         draw(describe(read_table(data), "dmi-table"))
-    return time.process_time() - started
-
-
-def counting() -> float:
-    """Processor time of counting to a million."""
-    started = time.process_time()
-    for _ in range(1_000_000):
-        pass
     return time.process_time() - started
 
 

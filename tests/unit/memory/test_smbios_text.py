@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.smbios import SmbiosError
 from plugins.module_utils.memory.smbios_text import read_dmidecode
+from tests.boards.clock import counting
 from tests.boards.mutations import MUTATIONS
 
 TEXT = """\
@@ -115,3 +117,23 @@ def test_text_without_structures_is_one_clear_error() -> None:
 def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
     with contextlib.suppress(SmbiosError):
         describe(read_dmidecode(f"Handle 0x0011, DMI type 17, 92 bytes\n{text}"), "dmidecode-text")
+
+
+@pytest.mark.parametrize("line", ["\n", " \n", "a\n", " ", "Handle 0x0011, DMI type 17, 92 bytes\n", "\tLocator: A1\n"])
+def test_megabytes_of_text_take_no_longer_than_a_machine(line: str) -> None:
+    """No longer than counting to thirty million: the slowest took twelve. Line feeds took 130 before."""
+    text = TEXT.format(gib="GB", unit="MHz", type="DDR5", configured="Speed", absent="0") + line * (2**23 // len(line))
+    start = time.process_time()
+    machine = read_dmidecode(text)
+    assert time.process_time() - start < 30 * counting()
+    assert len(machine.devices) <= 512
+    assert any("the rest was left out" in warning for warning in machine.warnings)
+
+
+def test_a_width_that_no_memory_has_is_none() -> None:
+    """63,296 bits would be 989 channels."""
+    words = {"gib": "GB", "unit": "MT/s", "type": "LPDDR5", "configured": "Speed", "absent": "0 MB"}
+    machine = read_dmidecode(TEXT.format(**words).replace("Data Width: 64 bits", "Data Width: 63296 bits"))
+    assert machine.devices[0].data_width is None
+    wide = read_dmidecode(TEXT.format(**words).replace("Data Width: 64 bits", "Data Width: 1024 bits"))
+    assert describe(wide, "dmidecode-text")["sockets"][0]["channels_populated"] is None
