@@ -161,6 +161,17 @@ def l3_domains(sysfs: str | Path = "/sys") -> list[int] | None:
     return l3_counts(_l3_caches(system, _packages(system)))
 
 
+def guest(sysfs: str | Path = "/sys") -> bool:
+    """Whether the CPUs say that they are a guest's, by /proc beside /sys; ARM's do not say."""
+    return "hypervisor" in parse_cpuinfo(read_text(Path(sysfs).parent / "proc/cpuinfo") or "")["flags"]
+
+
+def cpu_signature(tower: Tower) -> tuple[int | None, int | None]:
+    """Family and model of the CPU; None of a guest, where the CPU is what its name says and the host may show any."""
+    cpu = tower["cpu"]
+    return (None, None) if tower.get("hypervisor") else (cpu.get("family"), cpu.get("model_number"))
+
+
 def _topology(root: Path) -> Topology:
     system = root / "sys/devices/system"
     packages = _packages(system)

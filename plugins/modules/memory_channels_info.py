@@ -26,7 +26,7 @@ options:
     description: Saved output of C(dmidecode), read instead of the table.
     type: path
   sysfs_path:
-    description: Where sysfs is, for the L3 caches of the CPUs and the counts of EDAC. Only read for this machine's own table, or when it is given.
+    description: Where sysfs is, for the L3 caches of the CPUs and the counts of EDAC, and proc beside it. Only read for this machine's own table, or when it is given.
     type: path
     default: /sys
   previous:
@@ -75,7 +75,7 @@ memory_channels:
         channels_populated: {description: Channels with a DIMM., type: int, returned: always}
         channels_bounds: {description: The least and the most it can be., type: list, elements: int, returned: always}
         empty_channels: {description: Empty channels as the board names them., type: list, elements: str, returned: always}
-        l3_domains: {description: L3 caches of the CPU., type: int, returned: always}
+        l3_domains: {description: L3 caches of the CPU; in a guest those that a CPU of its name has., type: int, returned: always}
     dimms:
       description: The slots, empty ones included.
       returned: always
@@ -131,7 +131,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.memory.channels import describe, nothing
 from ..module_utils.memory.smbios import LARGEST_TABLE, SmbiosError, read_table
 from ..module_utils.memory.smbios_text import LARGEST_TEXT, read_dmidecode
-from ..module_utils.tower import edac, l3_domains
+from ..module_utils.tower import edac, guest, l3_domains
 
 
 def _read(path: str, most: int) -> bytes:
@@ -162,7 +162,8 @@ def main() -> None:
             machine = read_table(_read(path, LARGEST_TABLE))
         domains = l3_domains(options["sysfs_path"]) if own else None
         counted = edac(options["sysfs_path"]) if own else None
-        found = describe(machine, "dmidecode-text" if text else "dmi-table", domains, options["previous"], counted)
+        source = "dmidecode-text" if text else "dmi-table"
+        found = describe(machine, source, domains, options["previous"], counted, own and guest(options["sysfs_path"]))
     except PermissionError:
         found = nothing("none", f"{path} can only be read by root: run with become (ansible --become).")
     except OSError as error:

@@ -10,7 +10,7 @@ from ..memory.bandwidth import channels_in_use
 from ..memory.cpus import ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
 from ..sysfs import parse_cpu_list
-from ..tower import l3_counts
+from ..tower import cpu_signature, l3_counts
 from ..tower_document import Hsmp, L3Cache, Tower
 
 
@@ -181,7 +181,7 @@ def _cpu(tower: Tower) -> Optional[str]:
 
 def _fabric(tower: Tower) -> Optional[str]:
     cpu = tower["cpu"]
-    links = ccd_links(cpu["family"], cpu["model_number"], cpu["model"] or "") if _cpu(tower) == "AMD" else None
+    links = ccd_links(*cpu_signature(tower), cpu["model"] or "") if _cpu(tower) == "AMD" else None
     return links[0] if links else None
 
 
@@ -192,8 +192,8 @@ def _hwp(tower: Tower) -> Optional[str]:
 
 
 def _machine_facts(tower: Tower) -> MachineFacts:
-    cpu, brand, control, iommu = tower["cpu"], tower["cpu"]["model"], tower["smt_control"], tower["iommu"]
-    memory = cpu_memory(brand or "", cpu["family"], cpu["model_number"])
+    brand, control, iommu = tower["cpu"]["model"], tower["smt_control"], tower["iommu"]
+    memory = cpu_memory(brand or "", *cpu_signature(tower))
     guest = {True: "guest", False: "real", None: None}[tower["hypervisor"]]
     return {
         "machine": "container" if tower["container"] else guest,

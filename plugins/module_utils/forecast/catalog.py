@@ -16,6 +16,7 @@ from ..memory.cpus import cpu_memory
 from ..memory.document import MemoryChannels
 from ..model.document import ModelEntry, ResolvedModel
 from ..text import clean
+from ..tower import cpu_signature
 from ..tower_document import Tower
 from .document import MachineEntry, TowerEntry
 
@@ -270,5 +271,6 @@ def from_tower(host: str, tower: Tower, memory_channels: MemoryChannels, runs: l
         "memory_bytes": tower["memory_bytes"] or 0,
         "memory_channels": memory_channels,
         "guest": bool(tower.get("hypervisor")),
+        "signature": cpu_signature(tower),
         "runs": [run for run in runs if _known(run)],
     }

@@ -174,13 +174,15 @@ class DiskEntry(_Machine):
 
 
 class TowerEntry(_Machine):
-    """A tower of the inventory as it is, with its benchmarks, oldest first; ``guest``: it is a virtual machine."""
+    """A tower of the inventory as it is, with its benchmarks, oldest first; ``guest``: it is a virtual machine,
+    ``signature``: family and model of its CPUs, which name an engineering sample."""
 
     kind: Literal["tower"]
     cores: int | None
     memory_bytes: int
     memory_channels: MemoryChannels
     guest: bool
+    signature: tuple[int | None, int | None]
     runs: list[Run]
 
 

@@ -93,7 +93,7 @@ def hardware(entry: CpuEntry | TowerEntry) -> Optional[tuple[Machine, float]]:
     """The machine of a CPU entry or a tower, and what its benchmarks say of the forecast; None where it is unknown."""
     if entry["kind"] == "tower":
         # The board that a guest shows is what its host makes up.
-        described = None if entry["guest"] else machine_of(entry["memory_channels"], entry["cores"])
+        described = None if entry["guest"] else machine_of(entry["memory_channels"], entry["cores"], entry["signature"])
         return calibrated(described, entry["runs"]) if described else None
     memory, links = cpu_memory(entry["cpu"]), ccd_links(None, None, entry["cpu"])
     most = entry["sockets"] * memory.channels if memory else entry["channels"]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..benchmark.document import Run
 from ..benchmark.history import latest
-from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory
+from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory, dies_of
 from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
 from ..model.kv_cache import kv_bytes
@@ -104,10 +104,15 @@ class Use(NamedTuple):
 INTERLEAVED = Use()
 
 
-def machine_of(memory_channels: MemoryChannels, cores: Optional[int] = None) -> Optional[Machine]:
+def machine_of(
+    memory_channels: MemoryChannels,
+    cores: Optional[int] = None,
+    signature: tuple[Optional[int], Optional[int]] = (None, None),
+) -> Optional[Machine]:
     """The machine that memory_channels_info described; None where its bandwidth is unknown, or a CPU has no DIMMs.
 
-    ``cores`` are the physical ones that decode, of all sockets together (tower_info).
+    ``cores`` are the physical ones that decode, of all sockets together, ``signature`` family and model of the CPUs
+    (tower_info), so that a CPU whose brand says nothing is the same one here as there.
     """
     sockets = [socket for socket in memory_channels.get("sockets") or [] if socket["populated"]]
     speeds = [
@@ -119,8 +124,7 @@ def machine_of(memory_channels: MemoryChannels, cores: Optional[int] = None) -> 
     if not sockets or not known or 0 in used:
         return None
     brand = str(sockets[0]["cpu"] or "")
-    memory, links = cpu_memory(brand), ccd_links(None, None, brand)
-    domains = [count for socket in sockets if (count := socket["l3_domains"]) is not None]
+    memory, links = cpu_memory(brand, *signature), ccd_links(*signature, brand)
     totals = [socket["channels_total"] or count for socket, count in zip(sockets, used)]
     return Machine(
         sockets=len(sockets),
@@ -129,7 +133,7 @@ def machine_of(memory_channels: MemoryChannels, cores: Optional[int] = None) -> 
         mts=min(known),
         fastest_mts=max(min(known), (memory and memory.mts_1dpc) or 0),
         cores=cores,
-        dies=sum(-(-count // links[1]) for count in domains) if links and len(domains) == len(sockets) else None,
+        dies=dies_of(links, [socket["l3_domains"] for socket in sockets]),
         generation=links[0] if links else None,
         empty=tuple(name for socket in sockets for name in socket["empty_channels"] or []),
     )

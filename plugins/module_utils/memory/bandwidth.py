@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .cpus import DRAM_EFFICIENCY, GMI_GB_S, CpuMemory, ccd_links
+from .cpus import DRAM_EFFICIENCY, GMI_GB_S, CpuMemory, ccd_links, dies_of
 from .document import Bandwidth, Dimm, MemoryChannels, Socket
 from .smbios import MemoryDevice, Processor
 
@@ -59,9 +59,16 @@ def unknown_bandwidth() -> Bandwidth:
 
 
 def bandwidth_of(
-    sockets: list[Socket], dimms: list[Dimm], memory: Optional[CpuMemory], cpu: Optional[Processor]
+    sockets: list[Socket],
+    dimms: list[Dimm],
+    memory: Optional[CpuMemory],
+    cpu: Optional[Processor],
+    guest: bool = False,
 ) -> Bandwidth:
-    """The bandwidth of all sockets, whose CPUs are like this one and have this memory."""
+    """The bandwidth of all sockets, whose CPUs are like this one and have this memory.
+
+    A guest's CPU is what its name says: family and model may be another one's, which its host shows.
+    """
     result = unknown_bandwidth()
     filled = [socket for socket in sockets if socket["populated"]]
     speed = running_speed(dimms)
@@ -71,24 +78,20 @@ def bandwidth_of(
     channels = _total([socket["channels_populated"] for socket in filled])
     if speed and channels is not None:
         result["populated_gb_s"] = round(channels * speed * CHANNEL_BYTES / 1000, 1)
-    links = ccd_links(cpu.family, cpu.model, cpu.version) if cpu else None
-    domains = [count for count in (socket["l3_domains"] for socket in filled) if count is not None]
+    links = ccd_links(None if guest else cpu.family, None if guest else cpu.model, cpu.version) if cpu else None
+    dies = dies_of(links, [socket["l3_domains"] for socket in filled])
     # Without the number of dies nobody can say what their links let through.
-    if result["populated_gb_s"] and not (links and len(domains) < len(filled)):
-        _set_reachable(result, result["populated_gb_s"], links, domains)
+    if result["populated_gb_s"] and (dies or not links):
+        _set_reachable(result, result["populated_gb_s"], links[0] if links else None, dies or 0)
     return result
 
 
-def _set_reachable(
-    result: Bandwidth, populated: float, links: Optional[tuple[str, int]], l3_domains: list[int]
-) -> None:
+def _set_reachable(result: Bandwidth, populated: float, generation: Optional[str], dies: int) -> None:
     """What the memory controllers reach of the channels in use, or what the links of the dies let through."""
     low, high = (populated * part for part in DRAM_EFFICIENCY)
     result["limited_by"] = "channels"
     result["reachable_source"] = "estimate: what memory controllers reach of the channels in use"
-    if links:
-        generation, share = links
-        dies = sum(-(-count // share) for count in l3_domains)
+    if generation:
         link_low, link_high = (dies * part for part in GMI_GB_S[generation])
         if link_low < low:
             result["limited_by"] = "ccd-links"

@@ -15,11 +15,11 @@ from ..tower_document import Edac
 from .bandwidth import bandwidth_of, configured_speed, unknown_bandwidth
 from .bounds import bounds_of_sockets
 from .channel_advice import channel_advice
-from .cpus import CpuMemory, cpu_memory
+from .cpus import CpuMemory, cpu_memory, l3_domains_by_name
 from .document import Dimm, MemoryChannels, Socket
 from .listing import dram, listing_of
 from .locate import NO_ANSWER, Answer, Location, locate
-from .slot_names import rules_for
+from .slot_names import Rule, place_of, rules_for
 from .smbios import Machine, MemoryDevice, Processor
 
 # What VMware calls all slots, also of guests that show the names of their host (SMBIOS.reflectHost).
@@ -28,6 +28,7 @@ GUEST_SLOT = re.compile(r"^RAM slot #")
 MOST_SOCKETS = 32
 # Channels of 64 bits that are soldered to the board of one CPU: 16 on the widest (M3 Ultra).
 MOST_SOLDERED = 16
+NAMELESS_CPU = Processor(0, "", "", "", True, None, None, None)
 
 
 def describe(
@@ -36,13 +37,16 @@ def describe(
     l3_domains: Optional[list[int]] = None,
     previous: Optional[MemoryChannels] = None,
     edac: Optional[Edac] = None,
+    guest: bool = False,
 ) -> MemoryChannels:
     """``memory_channels`` of a machine.
 
     ``l3_domains`` counts L3 caches by socket, ``previous`` is an earlier result, which comes from a file and may be
-    anything, ``edac`` what the drivers of the memory controllers count.
+    anything, ``edac`` what the drivers of the memory controllers count; ``guest`` is whether Linux says that it runs in
+    a virtual machine, whose table may be that of a real board.
     """
-    devices, cpus = dram(machine), _in_order(machine.processors)
+    devices, rules = dram(machine), rules_for(machine)
+    cpus = _in_order(machine.processors) or _cpus_by_names(machine, rules)
     virtual = _is_guest(machine, devices, cpus)
     filled = [cpu for cpu in cpus if cpu.populated]
     memory = None if virtual else _common_memory(filled, machine)
@@ -50,10 +54,8 @@ def describe(
     populated = [socket for socket in sockets if socket["populated"]]
     answer = NO_ANSWER
     if not virtual and _is_countable(machine, devices):
-        answer = _count(machine, devices, cpus, memory, populated)
-    if l3_domains and len(l3_domains) == len(populated):
-        for socket, count in zip(populated, l3_domains):
-            socket["l3_domains"] = count
+        answer = _count(machine, rules, cpus, memory, populated)
+    _set_caches(populated, l3_domains, guest or virtual)
     dimms = [_dimm(device, answer.places.get(index)) for index, device in enumerate(devices)]
     found: MemoryChannels = {
         "source": source,
@@ -63,7 +65,7 @@ def describe(
         "dimms": dimms,
         "rule": answer.rule,
         "confidence": answer.confidence,
-        "bandwidth": bandwidth_of(sockets, dimms, memory, filled[0] if filled else None),
+        "bandwidth": bandwidth_of(sockets, dimms, memory, filled[0] if filled else None, guest),
         "advice": [],
         "warnings": machine.warnings,
     }
@@ -96,6 +98,30 @@ def _in_order(cpus: list[Processor]) -> list[Processor]:
     return cpus
 
 
+def _cpus_by_names(machine: Machine, rules: list[Rule]) -> list[Processor]:
+    """The CPUs of a table that lists none, as some of ARM: as many as the names of all slots tell apart.
+
+    Names that tell none are of one CPU only where the board's name says what it has.
+    """
+    known = _memory_of(NAMELESS_CPU, machine)
+    listing = listing_of(machine, rules, [NAMELESS_CPU], known.channels if known else None)
+    for rule in rules if listing.complete else []:
+        places = [place_of(rule, device) for device in listing.devices]
+        labels = {place.socket for place in places if place and rule.order == "own" and not place.node}
+        if places and all(places) and labels and None not in labels:
+            return [NAMELESS_CPU] * len(labels)
+    return [NAMELESS_CPU] if known else []
+
+
+def _set_caches(sockets: list[Socket], l3_domains: Optional[list[int]], guest: bool) -> None:
+    """How many L3 caches each CPU has; of a guest, whose caches are its host's invention, by the CPU's name."""
+    for index, socket in enumerate(sockets):
+        if guest:
+            socket["l3_domains"] = l3_domains_by_name(socket["cpu"] or "")
+        elif l3_domains and len(l3_domains) == len(sockets):
+            socket["l3_domains"] = l3_domains[index]
+
+
 def _is_guest(machine: Machine, devices: list[MemoryDevice], cpus: list[Processor]) -> bool:
     """Whether what the table says of slots is made up."""
     return (
@@ -125,14 +151,22 @@ def _is_countable(machine: Machine, devices: list[MemoryDevice]) -> bool:
 
 
 def _memory_of(cpu: Processor, machine: Machine) -> Optional[CpuMemory]:
-    """The memory of a CPU; firmware that lost the CPU's name may still name the board's chipset."""
-    if (
-        not cpu.version
-        and (cpu.family, cpu.model) == (6, 85)
-        and re.search(r"\bX299\b", machine.board or machine.product)
-    ):
+    """The memory of a CPU on its board.
+
+    Firmware that lost the CPU's name may still name the board's chipset. Boards with the chipset TRX50 wire four
+    channels of CPUs that have eight, too. What AmpereOne it is says its part number only.
+    """
+    board = f"{machine.product} {machine.board}"
+    if not cpu.version and (cpu.family, cpu.model) == (6, 85) and re.search(r"\bX299\b", board):
         return cpu_memory("Core(TM) i7-7820X")
-    return cpu_memory(cpu.version, cpu.family, cpu.model)
+    if not cpu.version and re.search(r"\bAltra|ALTRA", f"{machine.vendor} {machine.board_vendor} {board}"):
+        return cpu_memory("Ampere(R) Altra(R)")
+    found = cpu_memory(
+        f"{cpu.version} {cpu.part_number}" if "AmpereOne" in cpu.version else cpu.version, cpu.family, cpu.model
+    )
+    if found and "Threadripper" in found.name and re.search(r"\bTRX[45]0\b", board):
+        return found._replace(channels=min(found.channels, 4))
+    return found
 
 
 def _common_memory(cpus: list[Processor], machine: Machine) -> Optional[CpuMemory]:
@@ -156,13 +190,14 @@ def _socket(index: int, cpu: Processor, memory: Optional[CpuMemory]) -> Socket:
 
 def _count(
     machine: Machine,
-    devices: list[MemoryDevice],
+    rules: list[Rule],
     cpus: list[Processor],
     memory: Optional[CpuMemory],
     sockets: list[Socket],
 ) -> Answer:
     """Fill in what is known of the channels of the sockets that have a CPU; what answered, and how sure it is."""
-    channels = memory.channels if memory else None
+    listing = listing_of(machine, rules, cpus, memory.channels if memory else None)
+    devices, channels = listing.devices, listing.channels
     present = [device for device in devices if device.size_bytes]
     if _is_soldered(present):
         for socket in sockets if len(sockets) == 1 else []:
@@ -172,8 +207,6 @@ def _count(
         answer = Answer("width", "high" if sure else "low", {})
     else:
         server = memory is None or memory.server or "PowerEdge" in machine.product
-        rules = rules_for(machine)
-        listing = listing_of(machine, rules, cpus, channels)
         located = locate(rules, listing, server)
         if located.places:
             for socket in sockets:

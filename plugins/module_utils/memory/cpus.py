@@ -8,6 +8,7 @@ prints INTEL(R) XEON(R) GOLD). What is in no row is unknown. Speeds are the make
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 
@@ -172,21 +173,42 @@ SOCKET_LINK_GB_S = {"zen2": (77.0, 115.0), "zen3": (77.0, 115.0), "zen4": (154.0
 DRAM_EFFICIENCY = (0.75, 0.90)
 
 
+GENERATIONS = (
+    ("zen2", 2, ((23, 49),), r"EPYC 7\w\w2|Threadripper (?:PRO )?3\d{3}"),
+    ("zen3", 1, ((25, 1), (25, 8)), r"EPYC 7\w\w3|Threadripper PRO 5\d{3}"),
+    ("zen4", 2, ((25, 160),), r"EPYC (?:97\d4|8\d\d4)"),
+    ("zen4", 1, ((25, 17), (25, 24)), r"EPYC 9\w\w4|Threadripper (?:PRO )?7\d{3}"),
+    ("zen5", 1, ((26, 2), (26, 8), (26, 17)), r"EPYC 9\w\w5|Threadripper (?:PRO )?9\d{3}"),
+)
+# L3 domains of CPUs whose dies somebody looked at: hwloc of two 9124; L3 sizes of public dmidecode dumps and tables of
+# vendors (32 MB a die of Zen 4, 16 of a 9124); likwid and core-to-core latency of a 9354P and 9454P; Chips and Cheese
+# of a 9355P; ktransformers PR 2175 of a 7452.
+L3_DOMAINS = (
+    (4, r"EPYC (?:9124|9254|9334)\b"),
+    (8, r"EPYC (?:7452|9354P?|9355P|9374F|9454P?|9534|9554P?)\b"),
+    (12, r"EPYC (?:9634|9654P?)\b"),
+)
+
+
 def ccd_links(family: Optional[int], model: Optional[int], brand: str) -> Optional[tuple[str, int]]:
     """Generation and L3 domains a CCD of an AMD server CPU; None for others and for Zen 1, whose dies are nodes.
 
-    Two domains share a CCD on Zen 2 and on the dense Zen 4c (EPYC 97x4 and 8004).
+    Two domains share a CCD on Zen 2 and on the dense Zen 4c (EPYC 97x4 and 8004). By family and model where they are
+    known, else by the brand.
     """
-    if not re.search(r"EPYC|Threadripper", brand, re.I):
+    if not re.search(r"EPYC|Threadripper", brand, re.I) and not SAMPLE.search(brand):
         return None
-    if (family == 23 and model == 49) or re.search(r"EPYC 7\w\w2", brand):
-        return "zen2", 2
-    if (family, model) in ((25, 1), (25, 8)) or re.search(r"EPYC 7\w\w3", brand):
-        return "zen3", 1
-    if (family, model) == (25, 160) or re.search(r"EPYC (?:97\d4|8\d\d4)", brand):
-        return "zen4", 2
-    if (family, model) in ((25, 17), (25, 24)) or re.search(r"EPYC 9\w\w4", brand):
-        return "zen4", 1
-    if (family == 26 and model in (2, 8, 17)) or re.search(r"EPYC 9\w\w5", brand):
-        return "zen5", 1
-    return None
+    known = [row for row in GENERATIONS if (family, model) in row[2]]
+    known += [row for row in GENERATIONS if re.search(row[3], brand, re.I)]
+    return known[0][:2] if known else None
+
+
+def l3_domains_by_name(brand: str) -> Optional[int]:
+    """How many L3 caches a CPU of this name has, for guests, whose caches are their host's invention."""
+    return next((count for count, pattern in L3_DOMAINS if re.search(pattern, brand)), None)
+
+
+def dies_of(links: Optional[tuple[str, int]], l3_domains: Sequence[Optional[int]]) -> Optional[int]:
+    """The dies of all sockets together, whose L3 caches these are; None where they are no limit, or unknown."""
+    known = [count for count in l3_domains if count is not None]
+    return sum(-(-count // links[1]) for count in known) if links and known and len(known) == len(l3_domains) else None

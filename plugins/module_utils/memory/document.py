@@ -27,7 +27,7 @@ class Socket(TypedDict):
     channels_bounds: Optional[list[int]]
     # As the board names them.
     empty_channels: Optional[list[str]]
-    # L3 caches of this CPU, by sysfs.
+    # L3 caches of this CPU, by sysfs; in a guest by the CPU's name, since its host may make up any.
     l3_domains: Optional[int]
 
 

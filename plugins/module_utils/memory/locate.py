@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 
 from .document import Confidence
 from .listing import Listing
-from .slot_letters import by_length, several_nodes_a_channel, sockets_by_letter, sockets_by_node
+from .slot_letters import by_length, several_nodes_a_channel, sockets_by_letter, sockets_by_node, whole_alphabet
 from .slot_names import MOST_SLOTS, NAMELESS, Place, Rule, means_so, place_of
 from .slot_numbers import groups_by_number
 from .smbios import Processor
@@ -45,17 +45,17 @@ def locate(rules: list[Rule], listing: Listing, server: bool) -> Answer:
     """
     undecided: Optional[str] = None
     for rule in rules:
-        # Where a rule reads a socket that it cannot rank, those that read none must not pass over it.
-        if (rule.order in ("channel", "slot") and not server) or (undecided and not rule.reads_socket):
-            continue
-        named = _named(rule, listing)
+        named = _named(rule, listing) if server or rule.order not in ("channel", "slot") else None
         if not named or not means_so(rule, list(named.values()), listing.channels):
+            continue
+        # Where a rule reads a socket that it cannot rank, those that read none must not pass over it.
+        if undecided and not rule.reads_socket and not whole_alphabet(named, listing):
             continue
         places = _by_channel(rule, named, listing) if rule.order == "own" else _by_number(rule, named, listing)
         if places is None:
             undecided = undecided or rule.name
-        if places and rule.phantoms:
-            places = _without_phantoms(places, listing)
+        if places:
+            places = _wired(rule, places, named, listing)
         if not places or _contradicts(places, listing):
             continue
         agrees = _agrees(places, listing.channels)
@@ -172,13 +172,22 @@ def _joined(locators: list[str]) -> str:
     return "+".join([locators[0], *(name[len(prefix) :] if name.startswith(prefix) else name for name in locators[1:])])
 
 
-def _without_phantoms(places: dict[int, Location], listing: Listing) -> dict[int, Location]:
-    """Firmware for CPUs of eight channels lists all on boards for four, which wire every second one."""
-    names = by_length({place.channel for place in places.values()})
-    used = {names.index(places[index].channel) % 2 for index in places if listing.devices[index].size_bytes}
-    if len(listing.cpus) != 1 or len(names) != len(places) or len(names) != 2 * (listing.channels or 0):
+def _wired(rule: Rule, places: dict[int, Location], named: dict[int, Place], listing: Listing) -> dict[int, Location]:
+    """Without the channels that a board for one CPU lists and does not have, where its DIMMs show which these are.
+
+    Firmware for CPUs of eight channels lists all on boards for four, which wire every second one; firmware of boards
+    for two CPUs those of the second one.
+    """
+    channels, names = listing.channels or 0, by_length({place.channel for place in places.values()})
+    used = {names.index(places[index].channel) for index in places if listing.devices[index].size_bytes}
+    if len(listing.cpus) != 1 or len(names) != 2 * channels or not used:
         return places
-    wired = names[used.pop() :: 2] if len(used) == 1 else names
+    if rule.phantoms:
+        wired = names[min(used) % 2 :: 2] if len({number % 2 for number in used}) == 1 else names
+    elif not rule.reads_socket or any(place.node for place in named.values()):
+        wired = names[:channels] if max(used) < channels and None not in {p.slot for p in named.values()} else names
+    else:
+        return places
     return {index: place for index, place in places.items() if place.channel in wired}
 
 

@@ -41,6 +41,8 @@ def sockets_by_node(named: dict[int, Place], listing: Listing) -> Optional[dict[
         if len(nodes) == len(listing.cpus) > 1 and used == set(present):
             return by_rank
         return dict.fromkeys(named, present[0] if present else 0)
+    if whole_alphabet(named, listing):
+        return _letters_go_on(named, listing)
     if not several_nodes_a_channel(named):
         sockets = _letters_go_on(named, listing)
         if sockets or _beyond_one_cpu(max(named.values(), key=_letter_of), listing):
@@ -55,6 +57,12 @@ def sockets_by_node(named: dict[int, Place], listing: Listing) -> Optional[dict[
     return by_rank if proven else None
 
 
+def whole_alphabet(named: dict[int, Place], listing: Listing) -> bool:
+    """Whether there is a letter for each channel of all CPUs, so that no letter is of two."""
+    letters = {place.channel for place in named.values()}
+    return len(letters) == (listing.channels or 0) * len(listing.cpus)
+
+
 def several_nodes_a_channel(named: dict[int, Place]) -> bool:
     """Whether letters start anew on some node, so that a channel is told by both."""
     pairs = {(place.channel, place.socket) for place in named.values()}
@@ -67,7 +75,7 @@ def _letters_go_on(named: dict[int, Place], listing: Listing) -> Optional[dict[i
     letters = by_length({str(place.channel) for place in named.values()})
     if not channels:
         return None
-    if len(letters) == channels * cpus:
+    if whole_alphabet(named, listing):
         return {index: letters.index(str(place.channel)) // channels for index, place in named.items()}
     owners: set[tuple[int, ...]] = set()
     for alphabet in ALPHABETS:
@@ -95,11 +103,11 @@ def _beyond_one_cpu(last: Place, listing: Listing) -> bool:
 
 
 def _nodes_agree(named: dict[int, Place], sockets: dict[int, int], listing: Listing) -> bool:
-    """Whether each socket has one, two or four nodes of its own, counted from 0 or from 1."""
+    """Whether each socket has as many nodes of its own, of as many channels each, counted from 0 or from 1."""
     nodes = {index: int(place.socket or 0) for index, place in named.items()}
     return any(
         all((node - base) // each == sockets[index] for index, node in nodes.items())
         for base in (0, 1)
-        for each in (1, 2, 4)
-        if (listing.channels or each) % each == 0
+        for each in range(1, (listing.channels or 4) + 1)
+        if (listing.channels or 4) % each == 0
     )

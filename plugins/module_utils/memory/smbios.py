@@ -98,6 +98,7 @@ class Processor(NamedTuple):
     family: Optional[int]
     model: Optional[int]
     stepping: Optional[int]
+    part_number: str = ""
 
 
 class MemoryArray(NamedTuple):
@@ -227,6 +228,7 @@ def _processor(structure: Structure) -> Processor:
         family,
         model,
         stepping,
+        structure.string(0x22),
     )
 
 

@@ -132,6 +132,7 @@ def _processor(block: Block) -> Processor:
         family,
         model,
         stepping,
+        block.string("Part Number"),
     )
 
 

@@ -15,6 +15,7 @@ from ..memory.cpus import GMI_GB_S, ccd_links
 from ..memory.document import Dimm, Socket
 from ..memory.drawing import short_name
 from ..text import clean, rate
+from ..tower import cpu_signature
 
 WIDTH = 360
 # A socket: DIMMs as bars on both sides of the CPU, like on the board, with the channel's name below.
@@ -228,7 +229,7 @@ def _chips(document: NamedTower, socket: Socket, top: float) -> Chips:
     """
     cpu = document["tower"]["cpu"]
     domains = socket["l3_domains"] if socket["populated"] else None
-    found = ccd_links(cpu.get("family"), cpu.get("model_number"), socket["cpu"] or cpu.get("model") or "")
+    found = ccd_links(*cpu_signature(document["tower"]), socket["cpu"] or cpu.get("model") or "")
     if not domains:
         return {"io_die": None, "dies": [], "link": None}
     if not found:

@@ -21,6 +21,7 @@ from ..memory.document import MemoryChannels
 from ..model.document import Manifest
 from ..service.document import ServiceResult
 from ..text import without_secrets
+from ..tower import cpu_signature
 from ..tower_document import Tower
 
 # Raised when a key is renamed, removed or changes its meaning, and when a page cannot do without a new one.
@@ -107,7 +108,8 @@ def _forecast(found: Findings) -> Optional[ReportForecast]:
     """What roofline.py says of this model on this machine."""
     model, memory, tower = found["model"], found["memory_channels"], found["tower"]
     # The board that a guest shows is what its host makes up, and its CPUs may be emulated.
-    machine = machine_of(memory, tower.get("cores")) if memory and not tower.get("hypervisor") else None
+    real = memory and not tower.get("hypervisor")
+    machine = machine_of(memory, tower.get("cores"), cpu_signature(tower)) if memory and real else None
     weights = model_of({**(model.get("gguf") or {}), "bytes": model.get("bytes")}) if model else None
     if not machine or not weights:
         return None

@@ -135,6 +135,17 @@ def test_two_domains_of_the_third_level_cache_are_one_die_where_they_are() -> No
     assert bergamo and bergamo.dies == 8
 
 
+def test_links_limit_a_workstation_as_its_tower_is_told() -> None:
+    """One answer for one machine: memory_channels_info says the same of it, by its table."""
+    pro = memory_channels([8], 2, "AMD Ryzen Threadripper PRO 7945WX 12-Cores")
+    machine = machine_of(pro)
+    assert machine and (machine.dies, machine.generation) == (2, "zen4")
+    sample = memory_channels([12], 4, "AMD Eng Sample: 100-000000475-04")
+    by_signature, by_name = machine_of(sample, None, (25, 17)), machine_of(sample)
+    assert by_signature and (by_signature.dies, by_signature.generation, by_signature.fastest_mts) == (4, "zen4", 4800)
+    assert by_name and (by_name.dies, by_name.generation) == (None, None)
+
+
 def test_a_model_is_what_its_header_says() -> None:
     header = {"active_bytes": 10, "block_count": 2, "bytes_by_type": {"Q6_K": 90, "F32": 10}, "parameters": 50}
     assert model_of(header) == Model("dense", 100, 10, 2, 50, 5)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -134,6 +135,47 @@ def test_a_machine_that_lists_no_dimm_has_some_all_the_same() -> None:
     for data in (b"".join(records), table(board | {"empty": [f"DIMM_P0_{letter}0" for letter in LETTERS[:12]]})):
         found = describe(read_table(data), "dmi-table")
         assert (counts(found), found["confidence"]) == ([None], "none")
+
+
+def without_cpus(board: dict[str, Any]) -> MemoryChannels:
+    """What a table says that lists no CPU, as some of ARM."""
+    return describe(read_table(b"".join(data for kind, data in structures(board) if kind != 4)), "dmi-table")
+
+
+def test_a_table_without_cpus_is_answered_where_names_tell_them() -> None:
+    board = BOARD | {"channels_per_socket": 8, "empty": ["DIMM_P1_P0"]}
+    found = without_cpus(board)
+    assert (counts(found), found["confidence"]) == ([8, 7], "high")
+    letters = BOARD | {"sockets": 1, "channels_per_socket": 8}
+    letters["scheme"] = lambda s, c, d, n: (f"DDR4_{LETTERS[c]}1", f"Bank {c + 1}")
+    letters["empty"] = ["DDR4_C1"]
+    assert counts(without_cpus(letters | {"product": "ALTRAD8UD-1L2T"})) == [7]
+    # Of any other board the letters may be those of several CPUs.
+    assert without_cpus(letters)["sockets"] == []
+
+
+@pytest.mark.parametrize(
+    ("product", "brand", "channels"),
+    [
+        ("TRX50 AERO D", "AMD Ryzen Threadripper 9970X 32-Cores", 4),
+        ("TRX50 AERO D", "AMD Ryzen Threadripper PRO 9975WX 32-Cores", 4),
+        ("Pro WS WRX90E-SAGE SE", "AMD Ryzen Threadripper PRO 9975WX 32-Cores", 8),
+    ],
+)
+def test_the_board_decides_how_many_channels_of_a_threadripper_are_wired(
+    product: str, brand: str, channels: int
+) -> None:
+    slots = [("DIMM 0", f"P0 CHANNEL {letter}") for letter in "ACEG"]
+    found = named(*slots, cpu=brand, product=product, empty=["P0 CHANNEL G DIMM 0"])
+    assert (counts(found), found["sockets"][0]["channels_total"]) == ([3], channels)
+
+
+def test_soldered_memory_of_256_bits_is_four_channels() -> None:
+    chip = BOARD["dimm"] | {"type": "LPDDR5", "data_width": 32, "rated_mts": 8532, "configured_mts": 8000}
+    slots = [("DIMM 0", f"P0 CHANNEL {letter}") for letter in "ABCDEFGH"]
+    found = named(*slots, cpu="AMD RYZEN AI MAX+ 395 w/ Radeon 8060S", dimm=chip)
+    assert (counts(found), found["rule"], found["confidence"]) == ([4], "width", "high")
+    assert found["bandwidth"]["populated_gb_s"] == 256.0
 
 
 PROFILES = Path(__file__).resolve().parents[2] / "virtual_tower/profiles"

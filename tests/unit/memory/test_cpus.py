@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils.memory.cpus import cpu_memory
+from plugins.module_utils.memory.cpus import ccd_links, cpu_memory, dies_of
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,36 @@ def test_an_engineering_sample_is_known_by_its_signature() -> None:
     assert sample is not None
     assert sample.channels == 12
     assert cpu_memory("Some CPU", 25, 17) is None
+
+
+@pytest.mark.parametrize(
+    ("family", "model", "brand", "links"),
+    [
+        (23, 49, "AMD EPYC 7452 32-Core Processor", ("zen2", 2)),
+        (23, 49, "AMD Ryzen Threadripper 3990X 64-Core Processor", ("zen2", 2)),
+        (25, 8, "AMD Ryzen Threadripper PRO 5995WX 64-Cores", ("zen3", 1)),
+        (25, 160, "AMD EPYC 9754 128-Core Processor", ("zen4", 2)),
+        (25, 24, "AMD Ryzen Threadripper PRO 7965WX 24-Cores", ("zen4", 1)),
+        (26, 8, "AMD Ryzen Threadripper 9970X 32-Cores", ("zen5", 1)),
+        (26, 2, "AMD EPYC 9755 128-Core Processor", ("zen5", 1)),
+        (23, 1, "AMD Ryzen Threadripper 1950X 16-Core Processor", None),
+        (26, 68, "AMD Ryzen 9 9950X 16-Core Processor", None),
+        (26, 68, "AMD EPYC 4565P 16-Core Processor", None),
+        (6, 143, "Intel(R) Xeon(R) w9-3495X", None),
+    ],
+)
+def test_a_name_alone_has_the_links_of_its_family_and_model(
+    family: int, model: int, brand: str, links: tuple[str, int] | None
+) -> None:
+    assert ccd_links(family, model, brand) == ccd_links(None, None, brand) == links
+
+
+def test_an_engineering_sample_has_the_links_of_its_signature() -> None:
+    assert ccd_links(25, 17, "AMD Eng Sample: 100-000000475-04") == ("zen4", 1)
+    assert ccd_links(None, None, "AMD Eng Sample: 100-000000475-04") is None
+
+
+def test_dies_are_known_only_where_those_of_every_socket_are() -> None:
+    assert dies_of(("zen4", 2), [16, 16]) == 16
+    assert dies_of(("zen4", 1), [4, None]) is None
+    assert dies_of(None, [4, 4]) is None

@@ -190,6 +190,13 @@ def test_channels_that_a_board_does_not_wire_are_not_empty() -> None:
     assert counts(half_empty(*slots[:2], *(f"{slot}-" for slot in slots[2:]), cpu="threadripper")) == [None]
 
 
+def test_slots_of_a_second_cpu_that_the_board_has_no_socket_for_are_not_empty() -> None:
+    slots = [f"DIMM_{letter}1 ~ NODE {1 + index // 2}" for index, letter in enumerate("ABCDEFGH")]
+    found = half_empty(*slots[:3], *(f"{slot}-" for slot in slots[3:]), cpu="e5")
+    assert (counts(found), found["sockets"][0]["empty_channels"]) == ([3], ["D"])
+    assert counts(half_empty(f"{slots[0]}-", *slots[1:5], *(f"{slot}-" for slot in slots[5:]), cpu="e5")) == [None]
+
+
 def test_the_bank_may_name_cpu_and_channel_where_numbers_repeat() -> None:
     slots = [
         f"DIMM_{number} ~ CPU{cpu}_{letter}{slot}{'' if letter in 'AB' and slot == 0 else '-'}"
