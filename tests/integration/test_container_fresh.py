@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.container_site import REPO, footprint, playbook, stage, tower
+from tests.integration.container_site import footprint, playbook, stage, tower
+from tests.integration.vm_site import REPO
 
 NAME, PORT = "virgin", 18227
 # What needs something that is not there says so, and how one gets it; all others end well.

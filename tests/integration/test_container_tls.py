@@ -152,12 +152,8 @@ def _shows(host: Any, pair: Pair) -> bool:
 
 def test_a_wrong_pair_is_refused_before_anything_is_touched(host: Any, pairs: dict[str, Pair]) -> None:
     before = pid(host, PLACES.unit), pid(host, FRONT)
-    run = playbook(
-        "playbooks/validate.yml",
-        "--limit",
-        PLACES.name,
-        **given(pairs["first"].texts()[0], pairs["second"].texts()[1]),
-    )
+    variables: dict[str, Any] = given(pairs["first"].texts()[0], pairs["second"].texts()[1])
+    run = playbook("playbooks/validate.yml", "--limit", PLACES.name, **variables)
     assert run.code != 0
     assert run.finds("llama_service_tls_key is not the key of the certificate in llama_service_tls_certificate")
     assert (pid(host, PLACES.unit), pid(host, FRONT)) == before

@@ -2,7 +2,8 @@
 """What a model keeps of each token, read from the metadata of its file by the table of architectures.
 
 Source: src/llama-hparams.cpp, src/llama-kv-cache*.cpp and src/llama-memory-*.cpp of llama.cpp. 103 of its architectures
-were held against the buffers that it makes for the headers of its own tests (tests/test-llama-archs.cpp): none differed.
+were held against the buffers that it makes for the headers of its own tests (tests/test-llama-archs.cpp): none
+differed.
 """
 
 from __future__ import annotations
