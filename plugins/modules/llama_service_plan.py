@@ -241,7 +241,7 @@ instances:
             weights: {description: Bytes of the model's files., type: int, returned: always}
             kv_cache: {description: Bytes of the KV cache and of recurrent states., type: int, returned: always}
             checkpoints: {description: Bytes of the context checkpoints of all requests., type: int, returned: always}
-            prompt_cache: {description: Bytes of the prompt cache; 0 unless O(settings[].extra) sets one., type: int, returned: always}
+            prompt_cache: {description: "Bytes of the prompt cache; 0 unless O(settings[].extra) sets one.", type: int, returned: always}
             compute: {description: Bytes of the compute buffers., type: int, returned: always}
             process: {description: Bytes of the program and its tables., type: int, returned: always}
             rounding: {description: Bytes that whole pages add., type: int, returned: always}
