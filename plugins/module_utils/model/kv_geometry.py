@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a model keeps of each token, read from the metadata of its file by the table of architectures.
 
-Source: src/llama-hparams.cpp, src/llama-kv-cache*.cpp and src/llama-memory-*.cpp of llama.cpp. 103 of its architectures
-were held against the buffers that it makes for the headers of its own tests (tests/test-llama-archs.cpp): none
-differed.
+Source: src/llama-hparams.cpp, src/llama-kv-cache*.cpp and src/llama-memory-*.cpp of llama.cpp. Held against the
+buffers that the engine itself makes, for the headers of its own tests, in tests/unit/model/test_engine_caches.py.
 """
 
 from __future__ import annotations
