@@ -84,7 +84,7 @@ NAMINGS = {
     "letter of the socket": Naming("ODM", ("e5", "spr"), (2,), (2,), lambda s, c, d, n, e: (
         f"{L[s]}{c * e + d}", "Not Specified"), complete=False),
     "hpe": Naming("HPE", ("spr", "milan", "clx", "e5"), (1, 2), (1, 2, 3), lambda s, c, d, n, e: (
-        f"PROC {s + 1} DIMM {c * e + d + 1}", "Not Specified")),
+        f"PROC {s + 1} DIMM {c * e + d + 1}", "Not Specified"), told_by_the_count=True),
     "lenovo": Naming("Lenovo", ("spr", "milan", "clx"), (1, 2), (1, 2), lambda s, c, d, n, e: (
         f"DIMM {(s * n + c) * e + d + 1}", f"CPU {s + 1}")),
     "huawei": Naming("Huawei", ("milan", "clx"), (1, 2), (1, 2), lambda s, c, d, n, e: (

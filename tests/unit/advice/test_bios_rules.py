@@ -242,7 +242,7 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "dense Turin, SMT on": ({"board": TURIN, "cores": 192, "l3": 16}, ["ggml-cpus", *UNSEEN_2S]),
     "dense Turin, SMT off": ({"board": TURIN, "cores": 192, "l3": 16, "threads": 1}, UNSEEN_2S),
     "dense Genoa, L3 caches as nodes": (
-        {"board": board(cpu=epyc("9754", 128)), "cores": 32, "l3": 4, "nodes": "l3", "near": 11},
+        {"board": board(cpu=epyc("9754", 128) | {"model": 160}), "cores": 32, "l3": 4, "nodes": "l3", "near": 11},
         ["ggml-nodes", "ccd-links", "l3-as-numa", *UNSEEN_2S],
     ),
     "Threadripper PRO, NPS4": (

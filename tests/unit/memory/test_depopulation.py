@@ -17,7 +17,8 @@ from tests.boards.namings import NAMINGS, boards_of
 
 # How often each board is emptied. A long run takes minutes: DEPOPULATIONS=200 pytest tests/unit/memory -k depopulation
 DEPOPULATIONS = int(os.environ.get("DEPOPULATIONS", "5"))
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+# The same in each run, so that what fails is a change and not chance; other ones are for a longer walk.
+SEED = int(os.environ.get("SEED", "1"))
 
 
 def walk(boards: list[Board], seed: int, styles: Sequence[str] = STYLES) -> tuple[dict[str, Counter[str]], list[str]]:
