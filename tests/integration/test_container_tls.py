@@ -23,6 +23,7 @@ LOOK = """
 import http.client, json, ssl, sys
 trusted = ssl.create_default_context(cadata=sys.stdin.read())
 trusted.check_hostname = False
+trusted.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 asked = http.client.HTTPSConnection("127.0.0.1", {port}, context=trusted, timeout=10)
 asked.request("GET", "/health")
 name = dict(pair[0] for pair in asked.sock.getpeercert()["subject"])["commonName"]
@@ -78,7 +79,7 @@ def host(pairs: dict[str, Pair]) -> Iterator[Any]:
 def look(host: Any, pair: Pair) -> list[Any]:
     """The name in the certificate that is served, and the status of /health; raises where another one is served."""
     program = LOOK.format(port=PLACES.port)
-    done = host.run("printf %s | python3 -c %s", pair.certificate.read_text(), program)
+    done = host.run("printf %%s %s | python3 -c %s", pair.certificate.read_text(), program)
     assert done.rc == 0, done.stderr
     return list(json.loads(done.stdout))
 
@@ -87,7 +88,7 @@ def put(host: Any, pair: Pair) -> None:
     """As certbot does, a file of the tower for the certificate, and one for the key, each in one step."""
     for path, mode in zip(pair, ("644", "600"), strict=True):
         new = f"{OWN}{path.suffix}.new"
-        host.check_output(f"install --mode={mode} /dev/null {new} && printf %s > {new}", path.read_text())
+        host.check_output(f"install --mode={mode} /dev/null {new} && printf %%s %s > {new}", path.read_text())
         host.check_output(f"mv {new} {OWN}{path.suffix}")
 
 
