@@ -47,7 +47,7 @@ def test_a_tower_that_is_off_and_one_without_a_service_have_their_lines_and_the_
     done = play(towers, "playbooks/status.yml", "-e", f"status_access_file={keys}", "--diff", "-v")
     assert done.returncode != 0
     assert "off:\n" not in done.stdout, "the table is of all towers"
-    lines = done.stdout[done.stdout.index("tower  instance") :].splitlines()
+    lines = done.stdout[done.stdout.index("tower instance") :].splitlines()
     assert lines[1].split()[:4] == ["off", "-", "no", "answer"], done.stdout
     assert "Connection refused" in lines[2] or "Connection refused" in lines[3], done.stdout
     assert any(line.startswith("here") and "nothing" in line for line in lines), done.stdout
