@@ -26,11 +26,6 @@ options:
     type: list
     elements: path
     default: []
-  lock_paths:
-    description: Locks of what changes the tower.
-    type: list
-    elements: path
-    default: [/run/llamatower/change.lock]
   instances_path:
     description: The directory of the instances.
     type: path
@@ -113,14 +108,13 @@ def main() -> None:
         argument_spec={
             "benchmark_dir": {"type": "path", "default": "/var/lib/llamatower/benchmarks"},
             "progress_paths": {"type": "list", "elements": "path", "default": []},
-            "lock_paths": {"type": "list", "elements": "path", "default": [CHANGE]},
             "instances_path": {"type": "path", "default": INSTANCES},
         },
         supports_check_mode=True,
     )
     options = module.params
     runs = read_history(options["benchmark_dir"])
-    found: TowerStatus = {"instances": [], "jobs": running_jobs(options["lock_paths"], options["progress_paths"])}
+    found: TowerStatus = {"instances": [], "jobs": running_jobs([CHANGE], options["progress_paths"])}
     for instance in instances(options["instances_path"]):
         status = instance_status(instance)
         deployment = instance.read(status["deployment"] or "")

@@ -28,6 +28,7 @@ PREFIX = "llamatower.tower."
 NEEDS: dict[str, dict[str, str]] = {
     "hugepage_pool": {"Reserve 300 GB on two nodes": "a kernel of its own with two nodes"},
     "kernel_command_line": {"Reserve 300 pages of 1 GB at boot": "a boot loader"},
+    "llama_certificate": {"Serve with what certbot keeps on the tower": "a certificate"},
     "llama_deployment": {"Go back to what served before": "a tower that serves"},
     "llama_server_check": {"Ask the main server one question": "a server that runs"},
     "llama_tune": {
