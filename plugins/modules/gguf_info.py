@@ -61,7 +61,7 @@ gguf:
       description: Geometry of the KV cache, whatever its type; null where the header does not tell.
       type: dict
       returned: success
-      contains:
+      contains: &geometry
         elements: {description: Numbers kept for a token by layers that see the whole context., type: int, returned: success, sample: 40960}
         window_elements: {description: Numbers kept for a token by layers that see a sliding window., type: int, returned: success, sample: 212992}
         window: {description: Tokens of that window., type: int, returned: success, sample: 1024}
@@ -69,10 +69,10 @@ gguf:
         value_padding: {description: "Numbers more that layers of the whole context keep without flash attention, where their values differ in length.", type: int, returned: success, sample: 0}
         window_value_padding: {description: The same of layers with a window., type: int, returned: success, sample: 0}
         compressed:
-          description: Caches in which several tokens are one; not there where a model has none.
+          description: Caches in which several tokens are one.
           type: list
           elements: dict
-          returned: success
+          returned: when the model has such
           contains:
             ratio: {description: Tokens that become one., type: int, returned: success, sample: 4}
             elements: {description: Numbers kept for that., type: int, returned: success, sample: 13440}
@@ -80,6 +80,7 @@ gguf:
       description: The same, at least, of a model whose architecture is not known, for which C(kv) has the most; null of others.
       type: dict
       returned: success
+      contains: *geometry
     kv_bytes_per_token:
       description: Bytes that a token of context takes in a KV cache of each type, at most, which is where no window is full.
       type: dict

@@ -270,6 +270,7 @@ instances:
             port: {description: Its port., type: int, returned: always}
             node: {description: The node it is bound to; null where it is bound to none., type: int, returned: always}
             url: {description: Where it answers., type: str, returned: always, sample: "http://127.0.0.1:8080"}
+            tls: {description: Address and port where HTTPS is taken for it; null where it is not., type: str, returned: always, sample: "127.0.0.1:8080"}
             prefix: {description: Words before the command., type: list, elements: str, returned: always, sample: [/usr/bin/numactl, --interleave=0-1]}
             environment: {description: "Its environment, by name.", type: dict, returned: always, sample: {LLAMA_ARG_CTX_SIZE: "8192"}}
             intent:

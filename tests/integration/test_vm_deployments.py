@@ -3,7 +3,7 @@
 before comes back on request, and a power failure at any moment leaves one of the two.
 
 The model is replaced as models.yml leaves it; that playbook, and the controller that is killed at any task, are in
-test_container_deployments.py and test_container_cuts.py.
+test_changes_deployments.py and test_changes_cuts.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Changes of what a tower runs that do not prove themselves are taken back. Others are in test_container_cuts.py."""
+"""Changes of what a tower runs that do not prove themselves are taken back. Others are in test_changes_cuts.py."""
 
 from __future__ import annotations
 
