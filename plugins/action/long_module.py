@@ -12,16 +12,13 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils.progress import killed_problem, waiting_line
-
-if TYPE_CHECKING:
-    from ..module_utils.progress import ProgressInfo
+from ..module_utils.progress import ProgressInfo, killed_problem, waiting_line
 
 display = Display()
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, TypedDict, cast
 
 from .files import make_directory, read_json, sync_directory, write_json
-from .sysfs import read_text
+from .sysfs import read_text, selected
 
 # Raised when a key of the record is renamed, removed or changes its meaning.
 SCHEMA_VERSION = 1
@@ -51,8 +50,7 @@ def read_record() -> Optional[Before]:
 def kernel_values(patterns: list[str]) -> dict[str, str]:
     """What the files of these patterns have; of a choice, ``always [madvise] never``, the one in brackets."""
     texts = {path: read_text(path) for pattern in patterns for path in sorted(glob.glob(pattern))}
-    chosen = {path: re.search(r"\[([^]]+)\]", text or "") for path, text in texts.items()}
-    return {path: match[1] if (match := chosen[path]) else text for path, text in texts.items() if text is not None}
+    return {path: selected(text) or text for path, text in texts.items() if text is not None}
 
 
 def record(patterns: list[str], unless: list[str]) -> tuple[Optional[Before], bool]:

@@ -114,7 +114,8 @@ def resize(module: AnsibleModule) -> None:
     """Give the pool its pages, and exit."""
     options, page_bytes = module.params, module.params["page_bytes"]
     asked = {int(node): int(count) for node, count in options["pages"].items()}
-    former = {*options["instead_of"], *read_boot_text(read_at_boot() or "")} - {page_bytes}
+    reserved = read_at_boot()
+    former = {*options["instead_of"], *read_boot_text(reserved or "")} - {page_bytes}
     wanted = targets(page_bytes, asked, former, current_deployments())
     pools = {size: Pool(size, asked) for size in wanted}
     pool = pools[page_bytes]
@@ -122,10 +123,10 @@ def resize(module: AnsibleModule) -> None:
     if problem:
         module.fail_json(msg=problem)
     before = {size: other.counts() for size, other in pools.items()}
-    text = at_boot(wanted) if options["at_boot"] else read_at_boot()
+    text = at_boot(wanted) if options["at_boot"] else reserved
     result = {"before": before[page_bytes], "after": wanted[page_bytes], "deferred": False}
     result["diff"] = {"before": before[page_bytes], "after": wanted[page_bytes]}
-    if before == wanted and text == read_at_boot():
+    if before == wanted and text == reserved:
         module.exit_json(changed=False, **result)
 
     def run(words: list[str]) -> str:

@@ -180,9 +180,9 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
         raise DeploymentError(
             f"There is no group {params['group']} on this tower: run ansible-playbook llamatower.tower.serve first."
         ) from None
-    what = f"a deployment of {instance.name} by {params['by']}"
-    with Progress(params["progress_path"], f"a deployment of {instance.name}", params["by"]) as progress:
-        done = Deploying(instance, group, params["keep"], what, progress).carry_out(
+    what, by = f"a deployment of {instance.name}", params["by"]
+    with Progress(params["progress_path"], what, by) as progress:
+        done = Deploying(instance, group, params["keep"], what, by, progress).carry_out(
             lambda: fitting(*wanted(instance, params, False), read_tower("/"), params["reserve_bytes"])
         )
     problem = done.pop("problem")

@@ -374,7 +374,9 @@ def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
     return f"{out}\n{error}"
 
 
-def decide(module: AnsibleModule, settings: Settings, tower: Tower) -> dict[str, Any]:
+def decide(
+    module: AnsibleModule, settings: Settings, tower: Tower, measured: dict[int, int], numactl_help: Optional[str]
+) -> dict[str, Any]:
     """What is returned of one instance, by itself; ``build`` and ``missing`` beside it."""
     current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
     build: Optional[BuildManifest] = read_json(str(current / "manifest.json"))
@@ -382,10 +384,8 @@ def decide(module: AnsibleModule, settings: Settings, tower: Tower) -> dict[str,
     model = read_manifest(str(store)) if declared is None else named(declared, settings["model"])
     server_help = output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None
     wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
-    wanted = wanted or node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
-    weights = {**kernel_weights(tower), **wanted}
+    weights = {**kernel_weights(tower), **(wanted or measured)}
     tuned = read_tuned(f"{module.params['tuning_dir']}/tuning-{settings['instance']}.json")
-    numactl_help = output(module, ["/usr/bin/numactl", "--help"])
     plan = make_plan({**settings, "weights": weights}, tower, build, model, tuned, server_help, numactl_help)
     missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
     if declared is not None:
@@ -408,7 +408,9 @@ def main() -> None:
     # All but the weights, which are added for each.
     every: list[Settings] = module.params["settings"]
     tower = read_tower("/")
-    found = [decide(module, settings, tower) for settings in every]
+    measured = node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
+    numactl_help = output(module, ["/usr/bin/numactl", "--help"])
+    found = [decide(module, settings, tower, measured, numactl_help) for settings in every]
     module.exit_json(
         changed=False,
         build=next((entry["build"] for entry in found if entry["build"]), {}),

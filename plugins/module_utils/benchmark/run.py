@@ -10,7 +10,8 @@ from typing import Callable, Optional
 
 from ..lock import HeldError, changing
 from ..model.declaration import shards_of
-from ..model.gguf import GgufError, file_reader, read_header, summary
+from ..model.gguf import GgufError, file_reader
+from ..model.sources import headers
 from ..model.store import read_manifest
 from ..service.client import ServerError
 from ..service.document import Unit
@@ -55,7 +56,7 @@ def copy_bytes(first: str, tokens: int) -> int:
     files = model_files(first)
     known = Weighed(sum(map(os.path.getsize, files)), None, None)
     with contextlib.suppress(OSError, GgufError):
-        gguf = summary([read_header(*file_reader(path)) for path in files])
+        gguf = headers([file_reader(path) for path in files])
         known = Weighed(known.bytes, gguf["kv"], gguf["compute"])
     return memory_budget(known, Serving(tokens, flash_attention=False, threads=os.cpu_count() or 1))["total"]
 
@@ -111,7 +112,7 @@ class Benchmark:
                 "disk_read", measure.disk(files, self.options["disk_bytes"], self.options["repetitions"]), "GB/s"
             )
         with contextlib.suppress(OSError, GgufError):
-            self.active_bytes = summary([read_header(*file_reader(path)) for path in files])["active_bytes"]
+            self.active_bytes = headers([file_reader(path) for path in files])["active_bytes"]
 
     def _ask_service(self, unit: Unit) -> None:
         options = self.options

@@ -78,6 +78,12 @@ def _windowed(window: Optional[Window], values: HeaderValues, shape: _Shape) -> 
     return flags if listed else [flag and layer < shape.trunk for layer, flag in enumerate(flags)], size
 
 
+def _widths(values: HeaderValues, shape: _Shape) -> list[int]:
+    """The width of each layer's feed-forward part; 0 where it has none."""
+    none = [0] * shape.all
+    return values.each("feed_forward_length", shape.all, none) or none
+
+
 def _recurrent(kind: Architecture, values: HeaderValues, shape: _Shape) -> list[bool]:
     """Whether each layer keeps a state; of those that predict ahead none does."""
     none = [count == 0 for count in shape.kv_heads]
@@ -86,8 +92,7 @@ def _recurrent(kind: Architecture, values: HeaderValues, shape: _Shape) -> list[
     elif kind.recurrent == "no KV heads":
         flags = none
     elif kind.recurrent == "no KV heads and no feed-forward":
-        wide = values.each("feed_forward_length", shape.all, [0] * shape.all) or [0] * shape.all
-        flags = [no_heads and not width for no_heads, width in zip(none, wide)]
+        flags = [no_heads and not width for no_heads, width in zip(none, _widths(values, shape))]
     elif kind.recurrent == "interval":
         every = values.number("full_attention_interval", kind.interval)
         counted = [(layer + 1) % every != 0 for layer in range(shape.all)]
@@ -99,13 +104,12 @@ def _recurrent(kind: Architecture, values: HeaderValues, shape: _Shape) -> list[
 
 def _attends(kind: Architecture, values: HeaderValues, shape: _Shape, recurrent: list[bool]) -> list[bool]:
     """Whether each layer has a cache of its own."""
-    own = kind.own_layers or shape.all - values.number("attention.shared_kv_layers")
-    if values.architecture not in ("gemma3n", "gemma4"):
-        own = shape.all
+    own = shape.all
+    if values.architecture in ("gemma3n", "gemma4"):
+        own = kind.own_layers or shape.all - values.number("attention.shared_kv_layers")
     flags = [kind.ahead or layer < shape.trunk for layer in range(shape.all)]
     if kind.recurrent == "no KV heads and no feed-forward":
-        wide = values.each("feed_forward_length", shape.all, [0] * shape.all) or [0] * shape.all
-        flags = [flag and not width for flag, width in zip(flags, wide)]
+        flags = [flag and not width for flag, width in zip(flags, _widths(values, shape))]
     without = recurrent if kind.recurrent != "besides" else [False] * shape.all
     return [flag and layer < own and not without[layer] for layer, flag in enumerate(flags)]
 

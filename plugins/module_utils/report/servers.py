@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+from ..service.document import PlacementInfo
 from ..text import clean, rate, size
 from .document import Report
 from .view import ServerRow
+
+
+def held_text(placement: PlacementInfo) -> str:
+    """How much each memory node holds."""
+    return ", ".join(f"node {node} {size(count)}" for node, count in (placement["nodes"] or {}).items())
 
 
 def servers(document: Report) -> list[ServerRow]:
@@ -18,7 +24,7 @@ def servers(document: Report) -> list[ServerRow]:
             "model": clean(server["model"] or "unknown"),
             "url": clean(server["url"]),
             "speed": rate(speed, unit="tokens/s") if speed else "not told by the server",
-            "memory": ", ".join(f"node {node} {size(count)}" for node, count in (placed["nodes"] or {}).items()),
+            "memory": held_text(placed),
             "problem": clean(server["problem"] or ""),
         }
         for server in (found if len(found) > 1 else [])

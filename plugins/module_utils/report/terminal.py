@@ -15,7 +15,7 @@ from ..text import LABEL, WIDTH, clean, printable, rate, size, wrapped
 from .advice_text import advice_lines
 from .document import Report, ReportForecast, cpu_name, machine_name
 from .page import apart, huge_page_share
-from .servers import servers
+from .servers import held_text, servers
 
 # The bars of the bandwidths: a column of names, and the length of the longest.
 STEP, BAR = 13, 24
@@ -75,9 +75,8 @@ def _model(manifest: Manifest) -> list[str]:
 
 def _service(document: Report, service: ServiceResult) -> list[str]:
     placement, completion = service["placement"], service["completion"]
-    held = ", ".join(f"node {node} {size(count)}" for node, count in (placement["nodes"] or {}).items())
     policies = ", ".join(placement["policies"] or {})
-    lines = wrapped("PLACEMENT", f"{held}; {apart(document) or '0.0%'} apart; policy {policies}")
+    lines = wrapped("PLACEMENT", f"{held_text(placement)}; {apart(document) or '0.0%'} apart; policy {policies}")
     huge = huge_page_share(document)
     lines += wrapped("HUGE PAGES", f"{huge} of weights and buffers" if huge else "nothing is loaded")
     speed = completion["tokens_per_second"]

@@ -7,9 +7,8 @@ import urllib.parse
 from typing import Optional, TypedDict
 
 from .api_keys import named_keys
+from .client import EVERY_ADDRESS, url_host
 from .deployment import INSTANCES, Instance, instances
-
-EVERYWHERE = ("0.0.0.0", "::")
 
 
 class Access(TypedDict):
@@ -43,11 +42,10 @@ def access_of(instance: Instance, host: str) -> Optional[Access]:
 
 def url_of(url: str, listens: str, host: str) -> str:
     """The URL of a server for others: where it listens on every address, that of its tower is as good as any."""
-    if listens not in EVERYWHERE:
+    if listens not in EVERY_ADDRESS:
         return url
     parts = urllib.parse.urlsplit(url)
-    named = f"[{host}]" if ":" in host else host
-    return urllib.parse.urlunsplit((parts.scheme, f"{named}:{parts.port}", "", "", ""))
+    return urllib.parse.urlunsplit((parts.scheme, f"{url_host(host)}:{parts.port}", "", "", ""))
 
 
 def access(host: str, path: str = INSTANCES) -> list[Access]:

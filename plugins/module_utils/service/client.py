@@ -15,16 +15,22 @@ from .document import Completion, Server
 
 # A request that is answered while the model loads takes milliseconds; a completion may take minutes.
 SHORT_SECONDS = 10
+# Where a server listens that does so on all addresses, and where it is reached on its own machine.
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class ServerError(Exception):
     """The server answered something else than what was asked for; the text is one sentence."""
 
 
-def reachable(host: str) -> str:
-    """The host of a URL for a server that listens there: loopback for all addresses, IPv6 in brackets."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+def url_host(host: str) -> str:
+    """A host as it is in a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+def reachable(host: str) -> str:
+    """The host of a URL for a server that listens there: loopback for all addresses."""
+    return url_host(EVERY_ADDRESS.get(host, host))
 
 
 def read_key(path: Optional[str]) -> Optional[str]:

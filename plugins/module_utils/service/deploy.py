@@ -8,13 +8,13 @@ import re
 import time
 from typing import Any, Callable, Optional
 
-from ..lock import locked
+from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
-from .deployment import LOCK, Deployment, Instance, SwitchRecord
+from .deployment import Deployment, Instance, SwitchRecord
 from .prepare import prune, write_down
 from .switch import LOCK_SECONDS, begin, differences
-from .unit import UnitError, call, main_pid, reload_files, resident_bytes, start_state
+from .unit import UnitError, call, main_pid, reload_files, resident_bytes, start_state, switch_of
 
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 
@@ -49,20 +49,20 @@ def switch_problem(instance: Instance, identity: str, record: SwitchRecord) -> O
 
 
 class Deploying:
-    """One deployment of an instance. ``what`` it is, is told to who waits for the same tower; ``group`` may read it,
-    and ``keep`` of those that were proven stay."""
+    """One deployment of an instance. ``what`` it is and ``by`` whom it is wanted, is told to who waits for the same
+    tower; ``group`` may read it, and ``keep`` of those that were proven stay."""
 
-    def __init__(self, instance: Instance, group: int, keep: int, what: str, progress: Progress) -> None:
+    def __init__(self, instance: Instance, group: int, keep: int, what: str, by: str, progress: Progress) -> None:
         self.instance, self.group, self.keep = instance, group, keep
-        self.what, self.progress = what, progress
-        self.unit = f"llamatower-switch@{instance.name}.service"
+        self.what, self.by, self.progress = what, by, progress
+        self.unit = switch_of(instance.name)
 
     def carry_out(self, wanted: Callable[[], tuple[Deployment, str]]) -> dict[str, Any]:
         """Deploy what ``wanted`` prepares, and return what the module does, with the ``problem`` of one that failed.
 
         Raises UnitError, HeldError and OSError.
         """
-        with locked(LOCK, self.what, LOCK_SECONDS, self._waiting, 1):
+        with locked(CHANGE, self.what, LOCK_SECONDS, self._waiting, 1, self.by):
             deployment, keys = wanted()
             identity = write_down(self.instance, deployment, keys, self.group)
             found = list(differences(self.instance, identity, deployment))
@@ -76,7 +76,7 @@ class Deploying:
         call(["systemctl", "enable", self.unit])
         call(["systemctl", "start", "--no-block", self.unit])
         record = self._watch(identity, deployment)
-        with locked(LOCK, self.what, LOCK_SECONDS, self._waiting, 1):
+        with locked(CHANGE, self.what, LOCK_SECONDS, self._waiting, 1, self.by):
             removed = prune(self.instance, self.keep)
         return {
             **result,

@@ -20,10 +20,10 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Collection
 from typing import Optional, TypedDict, cast
 
 from ..files import point, read_json, sync_directory
-from ..lock import CHANGE
 from .document import DeployedPool, PlannedUnit
 from .unit import unit_of
 
@@ -34,8 +34,6 @@ INSTANCES = "/var/lib/llamatower/instances"
 MARK = "LLAMATOWER_DEPLOYMENT"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 OF_NODE = re.compile(r"-node\d+$")
-# One for all changes of a tower's services.
-LOCK = CHANGE
 
 
 class Engine(TypedDict):
@@ -189,14 +187,9 @@ def instances(path: str = INSTANCES) -> list[Instance]:
         return []
 
 
-def current_deployments(path: str = INSTANCES) -> list[Deployment]:
-    """The current deployments of all instances."""
-    return [found for instance in instances(path) for found in [instance.current()] if found]
-
-
-def others_current(instance: str, path: str = INSTANCES) -> list[Deployment]:
-    """The current deployments of all instances but one."""
-    return [found for other in instances(path) if other.name != instance for found in [other.current()] if found]
+def current_deployments(path: str = INSTANCES, but: Collection[str] = ()) -> list[Deployment]:
+    """The current deployments of all instances but those of these names."""
+    return [found for each in instances(path) if each.name not in but for found in [each.current()] if found]
 
 
 def needed_deployments(path: str = INSTANCES) -> list[Deployment]:

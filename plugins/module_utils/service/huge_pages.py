@@ -176,9 +176,13 @@ def read_boot_text(text: str) -> Pools:
     return pools
 
 
+def _policy(instance: PoolInstance) -> str:
+    return "interleave" if instance["numa_policy"] == "auto" else instance["numa_policy"]
+
+
 def _instance_pages(tower: Tower, settings: PoolSettings, instance: PoolInstance, needed: int) -> dict[int, int]:
     """The pages of each node that an instance takes of the pool."""
-    policy = "interleave" if instance["numa_policy"] == "auto" else instance["numa_policy"]
+    policy = _policy(instance)
     weights = {int(node): int(weight) for node, weight in (instance["numa_weights"] or {}).items()}
     return pool_pages(needed, SIZES[settings["size"]], tower, policy, instance["numa_node"], weights)
 
@@ -193,11 +197,10 @@ def _needed(tower: Tower, settings: PoolSettings, instance: PoolInstance) -> int
 def _instance_problem(instance: PoolInstance) -> Optional[str]:
     """One sentence where nothing of an instance would be in a pool, or no pool can be laid out for it, else None."""
     if instance["load_mode"] in ("mmap", "mmap+mlock") or instance["numa_policy"] == "distribute":
-        policy = "interleave" if instance["numa_policy"] == "auto" else instance["numa_policy"]
         return (
             "Nothing would use a pool of huge pages: the weights stay in the page cache with "
-            f"llama_service_load_mode {instance['load_mode']} and the policy {policy}. Set the load mode to auto "
-            "and another policy, or hugepages_mode to none."
+            f"llama_service_load_mode {instance['load_mode']} and the policy {_policy(instance)}. Set the load mode to "
+            "auto and another policy, or hugepages_mode to none."
         )
     if instance["numa_policy"] == "weighted" and not instance["numa_weights"]:
         return (

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Optional
 
 from ..text import size
 from ..tower_document import Tower
-from .deployment import NAME, OF_NODE, Deployment, Instance, instances
+from .client import EVERY_ADDRESS
+from .deployment import NAME, OF_NODE, Deployment, Instance, current_deployments
 from .document import Plan, PlannedUnit, ServerResult, ServiceResult
 from .numa_policy import memory_nodes
 
@@ -22,7 +23,6 @@ from .numa_policy import memory_nodes
 RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
 NO_SETTING = ("api_keys",)
 TLS = ("tls_certificate", "tls_key")
-EVERY_ADDRESS = ("0.0.0.0", "::")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -123,11 +123,6 @@ def name_problems(names: Sequence[str]) -> list[str]:
     return problems
 
 
-def undeclared(names: Sequence[str], path: str) -> list[Deployment]:
-    """The current deployments of the instances of this tower that have none of these names."""
-    return [found for other in instances(path) if other.name not in names for found in [other.current()] if found]
-
-
 def growth_bytes(name: str, plan: Plan, path: str) -> int:
     """How much more memory an instance takes by this plan than by its current deployment. Those that become smaller are
     switched first: the others then find the room."""
@@ -137,7 +132,7 @@ def growth_bytes(name: str, plan: Plan, path: str) -> int:
 
 def together(found: Sequence[Mapping[str, Any]], tower: Tower, path: str) -> dict[str, Any]:
     """What llama_service_plan returns of all instances, each of which has a ``name``, ``settings`` and a ``plan``."""
-    others = undeclared([entry["name"] for entry in found], path)
+    others = current_deployments(path, but=[entry["name"] for entry in found])
     reserve = max((entry["settings"]["reserve_bytes"] for entry in found), default=0)
     planned = [(entry["name"], entry["plan"]) for entry in found]
     return {
@@ -192,7 +187,7 @@ def _common_port(unit: PlannedUnit, beside: PlannedUnit) -> Optional[int]:
     """The port that two units both listen on, if any."""
     for address, port in _listens(unit):
         for other, same in _listens(beside):
-            if port == same and (address == other or {address, other} & set(EVERY_ADDRESS)):
+            if port == same and (address == other or {address, other} & EVERY_ADDRESS.keys()):
                 return port
     return None
 

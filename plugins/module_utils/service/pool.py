@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..files import sync_directory, write_beside
-from .deployment import INSTANCES, Deployment, current_deployments, needed_deployments, others_current
+from .deployment import INSTANCES, Deployment, current_deployments, needed_deployments
 from .document import DeployedPool
 from .huge_pages import SIZES, Pool, Pools, boot_text, read_boot_text, shortfall
 from .unit import UnitError
@@ -72,8 +72,9 @@ def _reserved_at_boot() -> Pools:
 
 def _give_back(sizes: Iterable[int], deployments: list[Deployment], path: str) -> None:
     """Keep no more pages of these sizes than these deployments need, of the pools that were reserved for one."""
+    reserved, known = read_boot_text(read_at_boot() or ""), needed_deployments(path)
     for size in sizes:
-        pool = Pool(size, {*_reserved_at_boot().get(size, {}), *pool_of_all(needed_deployments(path), size)})
+        pool = Pool(size, {*reserved.get(size, {}), *pool_of_all(known, size)})
         needed = pool_of_all(deployments, size)
         pool.reserve({node: min(count, needed.get(node, 0)) for node, count in pool.counts().items()})
 
@@ -83,7 +84,7 @@ def grow_pool(deployment: Deployment, make_room: Callable[[], object], path: str
     wanted = deployment["pool"]
     if wanted is None:
         return
-    page_bytes, others = wanted["page_bytes"], others_current(deployment["instance"], path)
+    page_bytes, others = wanted["page_bytes"], current_deployments(path, but=[deployment["instance"]])
     needed = pool_of_all([deployment, *others], page_bytes)
     pool = Pool(page_bytes, needed)
     problem = pool.missing_problem(needed)

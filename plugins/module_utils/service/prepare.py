@@ -28,9 +28,9 @@ from .deployment import (
     Deployment,
     Instance,
     Proof,
+    current_deployments,
     identity_of,
     needed_deployments,
-    others_current,
 )
 from .document import Plan, PlannedUnit, Settings
 from .instances import LOOPBACK, beside_problems
@@ -153,7 +153,7 @@ def former(instance: Instance, wanted: Optional[str], keys: str) -> Deployment:
 
 def fitting(deployment: Deployment, keys: str, tower: Tower, reserve: int) -> tuple[Deployment, str]:
     """The same, where it has its room beside the other instances. Raises DeploymentError."""
-    problems = beside_problems(deployment, others_current(deployment["instance"]), tower, reserve)
+    problems = beside_problems(deployment, current_deployments(but=[deployment["instance"]]), tower, reserve)
     if problems:
         raise DeploymentError("\n".join(problems))
     return deployment, keys

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Callable, Optional, TypedDict
 
 from ..files import read_json
@@ -17,7 +18,7 @@ from ..text import utc
 from .client import healthy
 from .deployment import Deployment, Instance, SwitchRecord, process_deployment
 from .document import PlacementRecord
-from .supervise import RESTARTS_SECONDS, boot_seconds, known_record
+from .supervise import RESTARTS_SECONDS, boot_seconds, known_record, read_restarts
 from .unit import RUNNING, Call, call, show
 
 # What is asked on the tower itself answers in milliseconds, or not at all.
@@ -125,14 +126,9 @@ def switch_event(record: Optional[SwitchRecord]) -> Optional[Event]:
     }
 
 
-def restart_event(path: str, now: float) -> Optional[Event]:
+def restart_event(path: Path, now: float) -> Optional[Event]:
     """The automatic restarts of the last day, of the moments that supervise has kept; None without one."""
-    try:
-        with open(path, encoding="ascii") as file:
-            moments = [float(word) for word in file.read().split()]
-    except (OSError, ValueError):
-        return None
-    recent = [moment for moment in moments if 0 <= now - moment < RESTARTS_SECONDS]
+    recent = [moment for moment in read_restarts(path) if 0 <= now - moment < RESTARTS_SECONDS]
     if not recent:
         return None
     return {"code": "restarted", "when": utc(time.time() - now + recent[-1]), "deployment": None, "count": len(recent)}
@@ -188,7 +184,7 @@ def instance_status(
     now = boot_seconds()
     events = [
         switch_event(instance.record()),
-        *(restart_event(os.path.join(runtime, f"{unit['name']}.restarts"), now) for unit in current["units"]),
+        *(restart_event(Path(runtime, f"{unit['name']}.restarts"), now) for unit in current["units"]),
         misplaced_event(record),
         _started(max(unit["started"] for unit in units)),
     ]

@@ -100,17 +100,21 @@ def prepare_memory(deployment: Deployment) -> None:
             drop(file.fileno())
 
 
+def read_restarts(path: Path) -> list[float]:
+    """The automatic restarts that :func:`wait_before` has kept, each in seconds since the boot; [] where none are."""
+    try:
+        return [float(word) for word in path.read_text(encoding="ascii").split()]
+    except (OSError, ValueError):
+        return []
+
+
 def wait_before(instance: str, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait before an automatic restart."""
     path = RUNTIME / f"{instance}.restarts"
     if not int(show(unit_of(instance), "NRestarts")["NRestarts"]):
         path.unlink(missing_ok=True)
         return
-    try:
-        earlier = [float(word) for word in path.read_text(encoding="ascii").split()]
-    except (OSError, ValueError):
-        earlier = []
-    now = boot_seconds()
+    earlier, now = read_restarts(path), boot_seconds()
     seconds = restart_wait(earlier, now)
     say(
         f"The server ended by itself and is started again in {duration(seconds)}: journalctl -u "

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from ..files import write_beside, write_json
-from ..lock import HeldError, locked
+from ..lock import CHANGE, HeldError, locked
 from ..text import utc
 from . import unit_files
 from .client import ServerError, asks_for_key, complete, healthy, read_key
-from .deployment import LOCK, SCHEMA_VERSION, Deployment, Instance, SwitchRecord, process_deployment
+from .deployment import SCHEMA_VERSION, Deployment, Instance, SwitchRecord, process_deployment
 from .document import PlannedUnit
 from .placement import placement_problem, read_process
 from .pool import grow_pool, trim_pools
@@ -198,7 +198,7 @@ def _write(instance: Instance, record: SwitchRecord) -> None:
 def main(argv: list[str]) -> int:
     instance = Instance(argv[1])
     try:
-        with locked(LOCK, f"the switch of {instance.name} to {instance.named('wanted')}", LOCK_SECONDS):
+        with locked(CHANGE, f"the switch of {instance.name} to {instance.named('wanted')}", LOCK_SECONDS):
             problem = switch(instance)
     except HeldError as holder:
         problem = f"Another change of this tower goes on ({holder}): end it, and start llamatower-switch@{argv[1]}."

@@ -13,12 +13,12 @@ import shutil
 import time
 
 from ..files import sync_directory, write_beside
-from ..lock import locked
+from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
-from .deployment import INSTANCES, LOCK, Instance, instance_of, instances, others_current
+from .deployment import INSTANCES, Instance, current_deployments, instance_of, instances
 from .switch import LOCK_SECONDS
-from .unit import RUNNING, call, show, start_state
+from .unit import RUNNING, call, front_of, reload_files, show, start_state, switch_of
 
 # What the checks of a unit keep of it, by the name of the unit.
 KEPT = ("/var/lib/llama-server/{}.json", "/run/llama-server/{}.json", "/run/llamatower/{}.restarts")
@@ -37,11 +37,6 @@ def known_instances(path: str = INSTANCES, system: str = unit_files.SYSTEM) -> l
     units = glob.glob(os.path.join(system, "llama-server@*.service.d"))
     names = [os.path.basename(unit)[len("llama-server@") : -len(".service.d")] for unit in units]
     return sorted({*(instance.name for instance in instances(path)), *map(instance_of, names)})
-
-
-def switch_of(name: str) -> str:
-    """The unit that switches an instance."""
-    return f"llamatower-switch@{name}.service"
 
 
 def switches(name: str) -> bool:
@@ -64,7 +59,7 @@ class Removing:
                 time.sleep(1)
 
     def _removed(self, name: str) -> bool:
-        with locked(LOCK, f"the removal of {name} by {self.by}", LOCK_SECONDS, self._waiting, 1):
+        with locked(CHANGE, f"the removal of {name}", LOCK_SECONDS, self._waiting, 1, self.by):
             if switches(name):
                 return False
             remove(name)
@@ -81,26 +76,25 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
     instance.forget("wanted")
     current = instance.current()
     units = sorted({*unit_files.own_units(name, system), *(unit_files.units_of(current) if current else [])})
-    checks = [unit.replace("llama-server@", "llama-server-check@") for unit in units]
-    timers = [unit.replace(".service", ".timer") for unit in checks]
-    fronts = [unit.replace("llama-server@", "llama-tls@") for unit in units]
+    names = [re.sub(r"^llama-server@|\.service$", "", unit) for unit in units]
+    checks = [f"llama-server-check@{each}.service" for each in names]
+    timers = [f"llama-server-check@{each}.timer" for each in names]
+    fronts = [front_of(each) for each in names]
     for unit in [switch_of(name), *units]:
         for link in glob.glob(os.path.join(glob.escape(system), "*.wants", unit)):
             os.unlink(link)
     for unit in [switch_of(name), *timers, *checks, *units, *fronts]:
-        if show(unit, "ActiveState").get("ActiveState") in RUNNING:
-            call(["systemctl", "stop", unit])
+        _stop(unit)
         # Also a check that has just been stopped; systemd would keep it.
         if show(unit, "ActiveState").get("ActiveState") == "failed":
             call(["systemctl", "reset-failed", unit])
-    for unit in units:
+    for unit, each in zip(units, names):
         shutil.rmtree(os.path.join(system, f"{unit}.d"), ignore_errors=True)
-        named = re.sub(r"^llama-server@|\.service$", "", unit)
         for kept in KEPT:
-            if os.path.exists(kept.format(named)):
-                os.unlink(kept.format(named))
+            if os.path.exists(kept.format(each)):
+                os.unlink(kept.format(each))
     _protect(name, path, system)
-    call(["systemctl", "daemon-reload"])
+    reload_files(call)
     if os.path.isdir(instance.path):
         shutil.rmtree(instance.path)
         sync_directory(path)
@@ -108,11 +102,15 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
 
 def _protect(name: str, path: str, system: str) -> None:
     """Have the slice protect what the other instances need."""
-    others, directory = others_current(name, path), os.path.join(system, f"{unit_files.SLICE}.d")
+    others, directory = current_deployments(path, but=[name]), os.path.join(system, f"{unit_files.SLICE}.d")
     if others:
         write_beside(os.path.join(directory, unit_files.DROP_IN), unit_files.slice_drop_in(others))
     else:
         shutil.rmtree(directory, ignore_errors=True)
         for unit in SLICES:
-            if show(unit, "ActiveState").get("ActiveState") in RUNNING:
-                call(["systemctl", "stop", unit])
+            _stop(unit)
+
+
+def _stop(unit: str) -> None:
+    if show(unit, "ActiveState").get("ActiveState") in RUNNING:
+        call(["systemctl", "stop", unit])

@@ -55,6 +55,11 @@ def front_of(instance: str) -> str:
     return f"llama-tls@{instance}.service"
 
 
+def switch_of(instance: str) -> str:
+    """The unit that switches an instance to another deployment."""
+    return f"llamatower-switch@{instance}.service"
+
+
 def show(unit: str, *names: str, run: Call = call) -> dict[str, str]:
     """What systemd says of a unit; ActiveState is ``inactive`` for one that does not exist, and MainPID 0."""
     text = run(["systemctl", "show", f"--property={','.join(names)}", unit])

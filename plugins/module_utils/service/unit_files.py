@@ -12,7 +12,7 @@ import re
 import shutil
 
 from ..files import make_directory, write_beside
-from .deployment import INSTANCES, Deployment, others_current
+from .deployment import INSTANCES, Deployment, current_deployments
 from .unit import Call, call, unit_of
 
 SYSTEM = "/etc/systemd/system"
@@ -45,7 +45,7 @@ def slice_drop_in(deployments: list[Deployment]) -> str:
 
 def wanted_files(deployment: Deployment, path: str = INSTANCES, system: str = SYSTEM) -> dict[str, str]:
     """The files of a deployment by their paths, with those of all other instances as they are."""
-    together = [*others_current(deployment["instance"], path), deployment]
+    together = [*current_deployments(path, but=[deployment["instance"]]), deployment]
     own = unit_drop_in(deployment)
     files = {os.path.join(system, f"{unit}.d", DROP_IN): own for unit in units_of(deployment)}
     return {**files, os.path.join(system, f"{SLICE}.d", DROP_IN): slice_drop_in(together)}

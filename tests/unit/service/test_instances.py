@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.service.deployment import SCHEMA_VERSION
+from plugins.module_utils.service.deployment import SCHEMA_VERSION, current_deployments
 from plugins.module_utils.service.instances import (
     beside_problems,
     growth_bytes,
@@ -17,7 +17,6 @@ from plugins.module_utils.service.instances import (
     instance_settings,
     name_problems,
     together_problems,
-    undeclared,
 )
 from plugins.module_utils.service.plan import make_plan
 from tests.llama_server import GB, settings, tower
@@ -214,7 +213,7 @@ def test_what_is_deployed_is_read_from_the_tower(tmp_path: Path) -> None:
         place.mkdir(parents=True)
         (place / "deployment.json").write_text(json.dumps(deployed(gigabytes, instance=name)))
         (tmp_path / name / "current").symlink_to("deployments/a1")
-    assert [other["instance"] for other in undeclared(["main", "new"], str(tmp_path))] == ["old"]
+    assert [other["instance"] for other in current_deployments(str(tmp_path), but=["main", "new"])] == ["old"]
     bigger = plan(130)[1]
     assert growth_bytes("main", bigger, str(tmp_path)) == bigger["needed_bytes"] - plan(100)[1]["needed_bytes"]
     assert growth_bytes("new", bigger, str(tmp_path)) == bigger["needed_bytes"]

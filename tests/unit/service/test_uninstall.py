@@ -143,7 +143,7 @@ def test_a_switch_is_waited_for_and_not_cut(tower: Tower, tmp_path: Path, monkey
     instance = Instance("main", str(tower.instances))
     instance.point("wanted", "0123456789ab")
     states = iter(["activating", "activating", "inactive"])
-    monkeypatch.setattr(uninstall, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(uninstall, "CHANGE", str(tmp_path / "lock"))
     monkeypatch.setattr(uninstall, "Instance", lambda _name: instance)
     monkeypatch.setattr(uninstall, "start_state", lambda _unit: (next(states), 0))
     monkeypatch.setattr(uninstall, "remove", lambda name: tower.asked.append([name]))
