@@ -140,8 +140,10 @@ def _threads(
 ) -> tuple[int, int]:
     """Threads that decode, and threads that read prompts."""
     # A number of threads was measured on the CPUs of its policy: twice as many as a node has cores wait for each other.
-    same = tuned is not None and launch(policy, tower, node) == launch(tuned["numa_policy"], tower)
-    measured = tuned if tuned and same else None
+    measured = None
+    if tuned and not policy_problem(tuned["numa_policy"], tower):
+        same = launch(policy, tower, node) == launch(tuned["numa_policy"], tower)
+        measured = tuned if same else None
     cores = node_cores(tower, node)
     decode = settings["threads"] or (measured["threads"] if measured else None) or cores
     batch = (measured["threads_batch"] if measured else None) or cores

@@ -119,6 +119,13 @@ def test_threads_that_were_measured_on_other_cpus_are_not_used() -> None:
     assert plan(bound, numa_policy="bind", numa_node=1)["threads"] == 16
 
 
+def test_what_was_measured_on_a_node_is_not_looked_for_where_no_node_has_both_cpus_and_memory() -> None:
+    machine = tower()
+    for node in machine["nodes"]:
+        node["cpus"] = []
+    assert plan(tuning(), machine)["numa_policy"] == "interleave"
+
+
 def test_a_model_that_nearly_fills_the_memory_is_mapped() -> None:
     found = plan(machine=tower(2, 52))
     assert (found["load_mode"], found["huge_pages"]) == ("mmap", "none")
