@@ -7,8 +7,9 @@ import urllib.parse
 from typing import Optional, TypedDict
 
 from .api_keys import named_keys
-from .client import EVERY_ADDRESS, url_host
+from .client import EVERY_ADDRESS, LOOPBACK, url_host
 from .deployment import INSTANCES, Instance, instances
+from .document import PlannedUnit
 
 
 class Access(TypedDict):
@@ -22,6 +23,11 @@ class Access(TypedDict):
     keys: dict[str, str]
 
 
+def clients_address(unit: PlannedUnit) -> str:
+    """Where clients find a unit: where HTTPS is taken for it, or where the server itself listens."""
+    return (unit.get("tls") or "").rpartition(":")[0] or unit["environment"].get("LLAMA_ARG_HOST", "")
+
+
 def access_of(instance: Instance, host: str) -> Optional[Access]:
     """How an instance is reached on a tower of this address; None where it has no deployment. Raises OSError."""
     identity, deployment = instance.named("current"), instance.current()
@@ -32,10 +38,8 @@ def access_of(instance: Instance, host: str) -> Optional[Access]:
     return {
         "instance": instance.name,
         "model": deployment["model"]["name"],
-        "urls": [
-            url_of(unit["url"], unit["environment"].get("LLAMA_ARG_HOST", ""), host) for unit in deployment["units"]
-        ],
-        "loopback": deployment["loopback"],
+        "urls": [url_of(unit["url"], clients_address(unit), host) for unit in deployment["units"]],
+        "loopback": all(clients_address(unit) in LOOPBACK for unit in deployment["units"]),
         "keys": keys,
     }
 

@@ -17,6 +17,7 @@ from .document import Completion, Server
 SHORT_SECONDS = 10
 # Where a server listens that does so on all addresses, and where it is reached on its own machine.
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class ServerError(Exception):

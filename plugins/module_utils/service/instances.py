@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Optional
 
 from ..text import size
 from ..tower_document import Tower
-from .client import EVERY_ADDRESS
+from .access import clients_address
+from .client import EVERY_ADDRESS, LOOPBACK
 from .deployment import NAME, OF_NODE, Deployment, Instance, current_deployments
 from .document import Plan, PlannedUnit, ServerResult, ServiceResult
 from .numa_policy import memory_nodes
@@ -23,7 +24,6 @@ from .numa_policy import memory_nodes
 RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
 NO_SETTING = ("api_keys",)
 TLS = ("tls_certificate", "tls_key")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Share(NamedTuple):
@@ -179,8 +179,8 @@ def clashes(shares: Sequence[Share]) -> Iterator[str]:
 def _listens(unit: PlannedUnit) -> list[tuple[str, int]]:
     """Addresses and ports of a unit."""
     own = (unit["environment"].get("LLAMA_ARG_HOST", ""), int(unit["environment"].get("LLAMA_ARG_PORT", unit["port"])))
-    front = [((unit.get("tls") or "").rpartition(":")[0], unit["port"])] if unit.get("tls") else []
-    return [(LOOPBACK[0] if host in LOOPBACK else host, port) for host, port in [*front, own]]
+    clients = (clients_address(unit), unit["port"])
+    return [(LOOPBACK[0] if host in LOOPBACK else host, port) for host, port in (clients, own)]
 
 
 def _common_port(unit: PlannedUnit, beside: PlannedUnit) -> Optional[int]:

@@ -22,6 +22,7 @@ from ..model.pin import store_of, unpin
 from ..tower_document import Tower
 from . import tls
 from .api_keys import key_file
+from .client import LOOPBACK
 from .deployment import (
     INSTANCES,
     SCHEMA_VERSION,
@@ -33,7 +34,7 @@ from .deployment import (
     needed_deployments,
 )
 from .document import Plan, PlannedUnit, Settings
-from .instances import LOOPBACK, beside_problems
+from .instances import beside_problems
 
 KEY_LENGTH = 43  # of letters and digits: 256 bits
 TEMPLATE = "/etc/systemd/system/llama-server@.service"

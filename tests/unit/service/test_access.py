@@ -29,6 +29,18 @@ def test_the_url_is_the_towers_where_it_listens_on_every_address(
     assert url_of(url, listens, host) == expected
 
 
+def test_behind_https_it_is_where_that_is_taken_and_not_where_the_server_is(tmp_path: Path) -> None:
+    unit: Any = {"url": "https://127.0.0.1:8443", "environment": {"LLAMA_ARG_HOST": "127.0.0.1"}, "tls": "0.0.0.0:8443"}
+    document = {"schema_version": 1, "model": {"name": "glm"}, "units": [unit], "loopback": True}
+    path = tmp_path / "main/deployments/a1"
+    path.mkdir(parents=True)
+    (path / "deployment.json").write_text(json.dumps(document))
+    (path / "keys").write_text(KEYS)
+    (tmp_path / "main/current").symlink_to("deployments/a1")
+    (found,) = access("example.com", str(tmp_path))
+    assert (found["urls"], found["loopback"]) == (["https://example.com:8443"], False)
+
+
 def test_all_instances_with_their_keys_by_name(tmp_path: Path) -> None:
     unit: Any = {"url": "http://127.0.0.1:8080", "environment": {"LLAMA_ARG_HOST": "0.0.0.0"}}
     document = {"schema_version": 1, "model": {"name": "glm"}, "units": [unit], "loopback": False}
