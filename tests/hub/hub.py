@@ -18,7 +18,8 @@ default all) and ``count=`` (how often, default always):
     swap,with=NAME     send another file of the repository in its place
     truncate,at=N      send a file of N bytes as if it were whole
     lie,by=N           tell a size that is N bytes too large
-    status,code=C      answer the CDN's requests with C; with retry_after=S where it is said when to retry
+    status,code=C      answer the CDN's requests with C; with retry_after=S where it is said when to retry,
+                       and in the control with further headers
     status,code=C,on=hub   the same for the hub's own requests
     gated              deny the files without a token (401) or with one that is not --token (403)
     slow,rate=N        send N bytes a second of each transfer
@@ -60,7 +61,7 @@ FAULTS = {
     "drop": "at", "wrong": "at", "swap": "with", "truncate": "at", "lie": "by", "status": "code", "gated": "",
     "slow": "rate", "norange": "", "expired": "",
 }  # fmt: skip
-OPTIONS = {"kind", "match", "count", "on", "retry_after", "reset"}
+OPTIONS = {"kind", "match", "count", "on", "retry_after", "headers", "reset"}
 
 
 class HubError(Exception):
@@ -263,7 +264,9 @@ class Handler(BaseHTTPRequestHandler):
     def fail_on_demand(self, name: str) -> None:
         fault = self.hub.fault("status", name, on=self.origin)
         if fault:
-            headers = {"Retry_After": str(fault["retry_after"])} if "retry_after" in fault else {}
+            headers = dict(fault.get("headers", {}))
+            if "retry_after" in fault:
+                headers["Retry_After"] = str(fault["retry_after"])
             raise HubError(int(fault["code"]), "An error on demand.", **headers)
 
     def send_file(self, file: File, name: str, **headers: str) -> None:

@@ -7,6 +7,7 @@ ServerError where it cannot measure.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import mmap
@@ -68,7 +69,7 @@ def disk(paths: list[str], limit: int, repetitions: int) -> list[float]:
 
 def _read(blocks: list[tuple[str, int]]) -> float:
     local = threading.local()
-    descriptors = {path: os.open(path, os.O_RDONLY | os.O_DIRECT) for path in {path for path, _ in blocks}}
+    descriptors: dict[str, int] = {}
 
     def read(block: tuple[str, int]) -> int:
         if not hasattr(local, "buffer"):
@@ -76,10 +77,20 @@ def _read(blocks: list[tuple[str, int]]) -> float:
         return os.preadv(descriptors[block[0]], [local.buffer], block[1])
 
     try:
+        for path in {path for path, _ in blocks}:
+            descriptors[path] = os.open(path, os.O_RDONLY | os.O_DIRECT)
         with ThreadPoolExecutor(READERS) as pool:
             began = time.perf_counter()
             count = sum(pool.map(read, blocks))
             return count / (time.perf_counter() - began) / 1e9
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # open(2): what a file system says that knows no O_DIRECT.
+        raise OSError(
+            f"The file system of {os.path.dirname(blocks[0][0])} cannot be read past its cache (no O_DIRECT, as on "
+            "tmpfs, some network file systems and older ZFS), so its speed is not measured"
+        ) from error
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)

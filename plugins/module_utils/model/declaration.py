@@ -24,7 +24,9 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 # What the store keeps beside a model's files.
 OWN_NAMES = {"manifest.json", "verified.json", "proven.json", "quarantine"}
 # src/llama.cpp: "%s-%05d-of-%05d.gguf", counted from 1.
-SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})(?P<of>-of-)(?P<count>\d{5})(?P<end>\.gguf)", re.I)
+# Pieces of a file that somebody cut for the hub's limit of 50 GB: .gguf.part1of3, .gguf.split-a, .gguf.001
+PIECE = re.compile(r".+\.gguf[.-](part|split|chunk|\d{2,})[^/]*", re.I)
 
 
 def declaration_problems(models: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -60,9 +62,21 @@ def declaration_problems(models: Sequence[Mapping[str, Any]]) -> list[str]:
         if numbers:
             problems.append(f"The {numbers[0]} of model {name} is no text: write it in quotes.")
             continue
+        problems += _source_problems(model)
         if "sha256" in given and not SHA256.fullmatch(str(model["sha256"])):
             problems.append(f"The sha256 of model {name} is not one: write its 64 hexadecimal digits in lower case.")
     return problems
+
+
+def _source_problems(model: Mapping[str, Any]) -> list[str]:
+    """One sentence at most where the place of a model cannot be meant so."""
+    if str(model.get("path") or "").startswith("~"):
+        return [f"The path of model {model['name']} begins with ~, which is another for each user: write it from / on."]
+    for key in ("path", "url"):
+        problem = piece_problem([urllib.parse.urlsplit(str(model.get(key) or "")).path])
+        if problem:
+            return [f"The {key} of model {model['name']} names no GGUF file: {problem}"]
+    return []
 
 
 def source_of(model: Declaration) -> dict[str, str]:
@@ -72,7 +86,28 @@ def source_of(model: Declaration) -> dict[str, str]:
 
 def choose_files(pattern: str, names: list[str]) -> list[str]:
     """The GGUF files of a repository that a pattern names; ``Q6_K/*`` and ``*Q6_K*`` both mean what they look like."""
-    return sorted(name for name in names if fnmatch.fnmatch(name, pattern) and name.endswith(".gguf"))
+    chosen = [name for name in names if fnmatch.fnmatchcase(_plain(name), _plain(pattern))]
+    return sorted(filter(is_gguf, chosen))
+
+
+def is_gguf(name: str) -> bool:
+    return name.lower().endswith(".gguf")
+
+
+def _plain(name: str) -> str:
+    """A name or a pattern with the ending, and what counts the shards, as the engine writes and looks for them."""
+    return re.sub(r"(-of-\d{5})?\.gguf$", lambda ending: ending[0].lower(), name, flags=re.I)
+
+
+def piece_problem(names: list[str]) -> str | None:
+    """One sentence where files are pieces of a file, which no engine loads, and which only look like shards."""
+    pieces = sorted(name for name in names if PIECE.fullmatch(name))
+    if not pieces:
+        return None
+    return (
+        f"{pieces[0]} is a piece of a file and no shard: choose files whose names end with -00001-of-0000N.gguf, or "
+        "join all pieces in their order (cat PIECES > MODEL.gguf), and declare that by its path."
+    )
 
 
 def shard_problem(names: list[str]) -> str | None:
@@ -103,14 +138,17 @@ def shards_of(name: str) -> list[str]:
     match = SHARD.fullmatch(name)
     if not match:
         return [name]
-    return [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, int(match["count"]) + 1)]
+    return [
+        f"{match['stem']}-{number:05}{match['of']}{match['count']}{match['end']}"
+        for number in range(1, int(match["count"]) + 1)
+    ]
 
 
 def file_names(model: ResolvedModel) -> list[str]:
-    """The names that the files of a resolved model have in the store."""
+    """The names that the files of a resolved model have in the store, where all are found by the first."""
     url = "url" in model["source"]
     return [
-        os.path.basename(urllib.parse.urlsplit(entry["file"]).path if url else entry["file"])
+        _plain(os.path.basename(urllib.parse.urlsplit(entry["file"]).path if url else entry["file"]))
         for entry in model["files"]
     ]
 

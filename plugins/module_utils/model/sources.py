@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import http.client
 import os
 import re
+import time
 import urllib.request
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -16,13 +18,16 @@ from .declaration import (
     choose_files,
     clean_token,
     file_names,
+    is_gguf,
     name_problem,
+    piece_problem,
     shard_problem,
     shards_of,
     source_of,
 )
 from .document import Declaration, Gguf, ResolvedModel, SourceFile
 from .gguf import GgufError, Read, file_reader, quantization_problem, read_header, summary
+from .http_source import told_wait
 from .uncached import sha256_uncached
 
 # The SHA-256 of each of some files, by its path.
@@ -78,8 +83,9 @@ def from_hub(model: Declaration, endpoint: str | None, token: str | None) -> Fou
     except errors.HFValidationError as error:
         raise ModelSourceError(f"{repo!r} is no name of a repository: write organization/name.") from error
     except errors.HfHubHTTPError as error:
-        code, wait = error.response.status_code, error.response.headers.get("Retry-After")
-        later = f"in {wait} seconds" if wait else "later"
+        code = error.response.status_code
+        wait = told_wait(code, error.response.headers, time.time())
+        later = f"in {wait:.0f} seconds" if wait else "later"
         raise ModelSourceError(f"{hub} answered {code} about {repo}: run the same command again {later}.") from error
     except (ModelSourceError, GgufError):
         raise
@@ -94,7 +100,10 @@ def ask_hub(api: Any, model: Declaration) -> Found:
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
     names = choose_files(pattern, list(siblings))
     if not names:
-        known = ", ".join(sorted(name for name in siblings if name.endswith(".gguf"))[:6]) or "no GGUF file at all"
+        problem = piece_problem([name for name in siblings if fnmatch.fnmatch(name, pattern)])
+        if problem:
+            raise ModelSourceError(f"{pattern} in {repo}: {problem}")
+        known = ", ".join(sorted(filter(is_gguf, siblings))[:6]) or "no GGUF file at all"
         raise ModelSourceError(f"{repo} has no file that matches {pattern}; it has {known}.")
     problem = shard_problem(names)
     if problem:
@@ -163,9 +172,9 @@ def moved_revision(entry: ResolvedModel, endpoint: str | None, token: str | None
 def files_of_path(path: str) -> list[str]:
     """The files of one model that a path means: the GGUF files of a directory or a pattern, or a file's shards."""
     if os.path.isdir(path):
-        found = glob.glob(os.path.join(glob.escape(path), "*.gguf"))
+        found = list(filter(is_gguf, glob.glob(os.path.join(glob.escape(path), "*"))))
     elif glob.has_magic(path) and not os.path.exists(path):
-        found = [name for name in glob.glob(path) if name.endswith(".gguf")]
+        found = list(filter(is_gguf, glob.glob(path)))
     else:
         directory, name = os.path.split(path)
         found = [os.path.join(directory, shard) for shard in shards_of(name)]
@@ -177,6 +186,10 @@ def from_path(model: Declaration, digest: Digest) -> Found:
     path, sha256, name = model["path"], model.get("sha256"), model["name"]
     paths = files_of_path(path)
     if not paths:
+        pieces = os.path.join(glob.escape(path), "*") if os.path.isdir(path) else path
+        problem = piece_problem(list(map(os.path.basename, glob.glob(pieces))))
+        if problem:
+            raise ModelSourceError(f"{path} of model {name}: {problem}")
         raise ModelSourceError(f"There is no GGUF file of model {name} in {path} on the tower: put it there.")
     problem = shard_problem([os.path.basename(each) for each in paths])
     if problem:

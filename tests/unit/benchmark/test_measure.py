@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -82,6 +83,19 @@ def test_the_disk_is_read_in_as_many_parts_as_there_are_repetitions(tmp_path: Pa
     assert all(rate > 0 for rate in measure.disk([str(path)], 2**30, 5))
     with pytest.raises(OSError, match="tells nothing of the disk"):
         measure.disk([str(path)], 2**30, 6)
+
+
+@pytest.mark.parametrize("call", ["open", "preadv"])
+def test_a_store_without_direct_reads_is_said_in_a_sentence(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: Any) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    (tmp_path / "model").write_bytes(os.urandom(2 * measure.BLOCK))
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(OSError, match=rf"^The file system of {tmp_path} cannot be read past its cache \(no O_DIRECT"):
+        measure.disk([str(tmp_path / "model")], 2**30, 1)
 
 
 def test_hashing_is_measured_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:

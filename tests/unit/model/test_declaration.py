@@ -10,7 +10,9 @@ import pytest
 from plugins.module_utils.model.declaration import (
     choose_files,
     declaration_problems,
+    file_names,
     name_problem,
+    piece_problem,
     shard_problem,
     shards_of,
 )
@@ -44,6 +46,9 @@ def test_a_good_declaration_has_no_problem(model: dict[str, Any]) -> None:
         ([{**MODEL, "quant": "Q6"}], "Model tiny has a repo, and quant does not belong to it: remove it."),
         ([{"name": "tiny", "path": "/m", "sha256": HASH.upper()}], "The sha256 of model tiny is not one"),
         ([{"name": "tiny", "path": "/m", "sha256": "a" * 63}], "The sha256 of model tiny is not one"),
+        ([{"name": "tiny", "path": "~/m.gguf"}], "The path of model tiny begins with ~"),
+        ([{"name": "tiny", "path": "/m/a.gguf.part1of3"}], "The path of model tiny names no GGUF file: /m/a"),
+        ([{"name": "tiny", "url": "https://host/a.gguf-split-a?x=1", "sha256": HASH}], "The url of model tiny"),
         ([{**MODEL, "name": "../etc"}], "A model has the name '../etc'"),
         ([{**MODEL, "name": ".hidden"}], "A model has the name '.hidden'"),
         ([SOURCE], "A model has the name None"),
@@ -87,6 +92,27 @@ def test_files_are_one_model_or_what_is_wrong_is_told(names: list[str], problem:
 def test_a_name_that_is_the_stores_own_or_no_line_of_settings_is_told(name: str) -> None:
     assert repr(name) in str(name_problem(["model.gguf", name]))
     assert name_problem(["model.gguf", "-1 of [2] ümläut.gguf"]) is None
+
+
+@pytest.mark.parametrize("pattern", ["*.GGUF", "*.gguf", "BF16/*"])
+def test_an_ending_in_capitals_is_one(pattern: str) -> None:
+    names = ["BF16/a-00001-OF-00002.GGUF", "BF16/a-00002-OF-00002.GGUF", "BF16/README.MD"]
+    chosen = choose_files(pattern, names)
+    assert chosen == names[:2]
+    assert shard_problem(chosen) is None
+    assert shards_of(names[0]) == chosen
+
+
+def test_a_file_has_in_the_store_the_name_that_the_engine_looks_for() -> None:
+    """llama.cpp finds the other shards by the name of the first, in small letters (llama_split_path)."""
+    model: Any = {"source": {"repo": "acme/a"}, "files": [{"file": "BF16/A-00001-OF-00002.GGUF"}, {"file": "B.Gguf"}]}
+    assert file_names(model) == ["A-00001-of-00002.gguf", "B.gguf"]
+
+
+@pytest.mark.parametrize("end", ["part1of3", "part3of3", "split-a", "part-aa", "part_01", "001"])
+def test_a_piece_of_a_file_is_told_from_a_shard(end: str) -> None:
+    assert f"a.gguf.{end} is a piece of a file" in str(piece_problem(["b.gguf", f"a.gguf.{end}"]))
+    assert piece_problem(["a.gguf", "a-00001-of-00002.gguf", "a.gguf.md", "a.gguf.sha256"]) is None
 
 
 def test_all_shards_are_known_from_one() -> None:

@@ -25,7 +25,7 @@ DECLARED = {"name": "tiny", "repo": REPO, "revision": "main", "files": "Q6_K/*.g
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    for name, data in {**SET, ONE: gguf()}.items():
+    for name, data in {**SET, ONE: gguf(), "tiny.gguf.part1of2": gguf()}.items():
         path = tmp_path / "hub" / REPO / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -115,6 +115,7 @@ def test_a_file_of_the_hub_whose_name_would_be_another_line_is_refused(hub: Hub,
         ({"repo": "acme/none"}, "knows no repository acme/none"),
         ({"repo": "no name"}, "'no name' is no name of a repository"),
         ({"revision": "v9"}, f"{REPO} has no revision v9"),
+        ({"files": "*.part?of2"}, "tiny.gguf.part1of2 is a piece of a file and no shard"),
         ({"files": "*Q9*"}, f"{REPO} has no file that matches *Q9*; it has Q6_K/tiny-Q6_K-00001-of-00003.gguf"),
         ({"files": "*"}, "its files belong to 2 models"),
         ({"files": "*-0000[13]-of-*"}, "shard 2 of 3 is missing"),
@@ -131,6 +132,11 @@ def test_what_the_repository_lacks_is_said(hub: Hub, change: dict[str, str], sen
         ({"kind": "gated"}, "hf_wrong", f"{REPO} is gated"),
         ({"kind": "status", "code": 500, "on": "hub"}, None, "answered 500"),
         ({"kind": "status", "code": 429, "retry_after": 30, "on": "hub"}, None, "again in 30 seconds"),
+        (
+            {"kind": "status", "code": 429, "headers": {"RateLimit": '"api";r=0;t=120'}, "on": "hub"},
+            None,
+            "again in 120 seconds",
+        ),
         ({"kind": "status", "code": 503}, None, "answered 503"),
         ({"kind": "truncate", "at": 100}, None, "truncated"),
         ({"kind": "lie", "by": -1000}, None, "lies outside the file"),
@@ -169,6 +175,7 @@ def test_a_path_means_all_shards_and_they_are_hashed(hub: Hub, form: str) -> Non
     [
         ({"path": "Q6_K", "sha256": "0" * 64}, "has 3 files and one sha256: remove that"),
         ({"path": "none*"}, "There is no GGUF file of model tiny in"),
+        ({"path": "*.part?of2"}, "tiny.gguf.part1of2 is a piece of a file and no shard: choose files whose names end"),
         ({"path": "Q6_K/*-0000[13]-of-*"}, "shard 2 of 3 is missing"),
         ({"path": "Q6_K/tiny-Q6_K-00001-of-00004.gguf"}, "tiny-Q6_K-00001-of-00004.gguf of model tiny cannot be read"),
     ],

@@ -252,9 +252,10 @@ def test_a_source_is_left_alone_for_as_long_as_it_asks(
     hub.faults = [
         {"kind": "status", "code": 429, "retry_after": 7, "count": 1},
         {"kind": "status", "code": 503, "retry_after": 86_400, "count": 1, "on": "hub"},
+        {"kind": "status", "code": 429, "headers": {"RateLimit": '"api";r=0;t=120'}, "count": 1, "on": "hub"},
     ]
     fetch(Remote(serve(hub, DATA), "one"), str(tmp_path / "part"), len(DATA), tally)
-    assert pauses == [http_source.LONGEST_RETRY_AFTER, 7.0]
+    assert sorted(pauses) == [7.0, 120.0, http_source.LONGEST_RETRY_AFTER]
 
 
 def test_a_source_that_asks_for_no_time_at_all_is_left_alone_as_any_other(
@@ -340,6 +341,30 @@ NOW = 1_800_000_000.0
 )
 def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
     assert http_source.retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "seconds"),
+    [
+        (429, {}, None),
+        (429, {"RateLimit": '"api";r=0;t=120', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}, 120.0),
+        (429, {"RateLimit": '"resolvers";r=4;t=250, "api";r=0;t=7'}, 7.0),
+        (429, {"RateLimit": '"api";r=0;t=5,"pages";r=0;t=90'}, 90.0),
+        (429, {"RateLimit": "limit=500, remaining=0, reset=44"}, 44.0),
+        (429, {"RateLimit": '"api";r=0;t=120', "Retry-After": "0"}, 120.0),
+        (429, {"RateLimit-Policy": '"fixed window";"api";q=500;w=300'}, 300.0),
+        (429, {"RateLimit-Remaining": "0", "RateLimit-Reset": "30"}, 30.0),
+        (429, {"X-RateLimit-Reset": str(int(NOW) + 61)}, 61.0),
+        (429, {"X-RateLimit-Reset": str(int(NOW) - 61)}, 0.0),
+        (429, {"RateLimit": '"api";r=0;t=86400'}, http_source.LONGEST_RETRY_AFTER),
+        (429, {"RateLimit": "soon", "RateLimit-Policy": "later", "X-RateLimit-Reset": "never"}, None),
+        # A server that fails for another reason tells its limits all the same.
+        (503, {"RateLimit": '"api";r=499;t=290', "RateLimit-Policy": '"api";q=500;w=300'}, None),
+        (503, {"RateLimit": '"api";r=499;t=290', "Retry-After": "3"}, 3.0),
+    ],
+)
+def test_a_rate_limit_says_how_long_to_wait(code: int, headers: dict[str, str], seconds: float | None) -> None:
+    assert http_source.told_wait(code, headers, NOW) == seconds
 
 
 @given(st.integers(0, transfer.ATTEMPTS))
