@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, TypedDict, cast
 
-from .files import make_directory, read_json, sync_directory, write_json
+from .files import make_directory, read_document, sync_directory, write_json
 from .sysfs import read_text, selected
 
 # Raised when a key of the record is renamed, removed or changes its meaning.
@@ -42,9 +42,7 @@ class Value(NamedTuple):
 
 def read_record() -> Optional[Before]:
     """The record; None where there is none of this version."""
-    found = read_json(RECORD)
-    known = isinstance(found, dict) and found.get("schema_version") == SCHEMA_VERSION
-    return cast(Before, found) if known else None
+    return cast(Optional[Before], read_document(RECORD, SCHEMA_VERSION))
 
 
 def kernel_values(patterns: list[str]) -> dict[str, str]:

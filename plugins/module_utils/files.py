@@ -54,6 +54,12 @@ def read_json(path: str) -> Any:
         return None
 
 
+def read_document(path: str, version: int) -> Any:
+    """The same; None also where it has another ``schema_version``."""
+    document = read_json(path)
+    return document if isinstance(document, dict) and document.get("schema_version") == version else None
+
+
 def make_directory(path: str, mode: int = 0o755) -> None:
     """Make a directory and those above it that are missing, all of this mode. Raises OSError."""
     if path and not os.path.isdir(path):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, cast
 
-from ..files import make_directory, read_json, write_json
+from ..files import make_directory, read_document, write_json
 from ..service.deployment import Deployment
 from ..service.numa_policy import weights
 from ..service.tuned import read_tuned
@@ -89,12 +89,8 @@ def sentence(fell: Regression) -> str:
 
 def read_history(directory: str) -> list[Run]:
     """The kept runs, oldest first; a file that is no run of this schema is passed over."""
-    found = [read_json(str(path)) for path in sorted(Path(directory).glob("*.json"))]
-    return [
-        cast(Run, run)
-        for run in found
-        if isinstance(run, dict) and run.get("schema_version") == SCHEMA_VERSION and "results" in run
-    ]
+    found = [read_document(str(path), SCHEMA_VERSION) for path in sorted(Path(directory).glob("*.json"))]
+    return [cast(Run, run) for run in found if run and "results" in run]
 
 
 def node_weights(runs: list[Run], nodes: list[int]) -> dict[int, int]:

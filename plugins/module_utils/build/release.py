@@ -18,10 +18,10 @@ import tarfile
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, Any, Optional, cast
+from typing import IO, Optional, cast
 
 from .. import lock
-from ..files import make_directory, point, read_json, sync_directory, write_json
+from ..files import make_directory, point, read_document, read_json, sync_directory, write_json
 from ..text import printable
 from .document import BuildManifest, BuildSource
 from .key import HEX_DIGEST, SCHEMA_VERSION, sha256_file, source_digest
@@ -263,10 +263,9 @@ def release_of(root: Path, source: BuildSource, cpu: str, options: dict[str, str
     current = current_key(root)
     found = sorted((root / "releases").glob("*/manifest.json"), key=lambda path: path.parent.name != current)
     for path in found:
-        manifest: Any = read_json(str(path))
+        manifest = read_document(str(path), SCHEMA_VERSION)
         if (
-            isinstance(manifest, dict)
-            and manifest.get("schema_version") == SCHEMA_VERSION
+            manifest
             and manifest.get("cpu") == cpu
             and manifest.get("options") == options
             and source_digest(manifest["source"]) == source_digest(source)

@@ -12,29 +12,22 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..files import read_json
+from ..files import read_document
 from .declaration import source_of
 from .document import Declaration, Manifest, PlanEntry, ResolvedModel, StoredFile, StoredModel, Verified
 
 SCHEMA_VERSION = 1
 
 
-def _read(path: str) -> Any:
-    """The document at a path; None where there is none of this version."""
-    document = read_json(path)
-    usable = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
-    return document if usable else None
-
-
 def read_manifest(directory: str) -> Manifest | None:
     """The manifest of a model; None where there is none that could be used."""
-    manifest: Manifest | None = _read(os.path.join(directory, "manifest.json"))
+    manifest: Manifest | None = read_document(os.path.join(directory, "manifest.json"), SCHEMA_VERSION)
     return manifest
 
 
 def read_verified(directory: str) -> Verified:
     """What the last verification found, if there was one."""
-    found: Verified | None = _read(os.path.join(directory, "verified.json"))
+    found: Verified | None = read_document(os.path.join(directory, "verified.json"), SCHEMA_VERSION)
     return found or {"schema_version": SCHEMA_VERSION, "time": None, "wrong": {}}
 
 

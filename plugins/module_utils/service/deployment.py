@@ -23,7 +23,7 @@ import re
 from collections.abc import Collection
 from typing import Optional, TypedDict, cast
 
-from ..files import point, read_json, sync_directory
+from ..files import point, read_document, read_json, sync_directory
 from .document import DeployedPool, PlannedUnit
 from .unit import unit_of
 
@@ -122,9 +122,8 @@ class Instance:
 
     def read(self, identity: str) -> Optional[Deployment]:
         """A deployment; None where there is none, or of another version."""
-        found = read_json(os.path.join(self.directory(identity), "deployment.json"))
-        known = isinstance(found, dict) and found.get("schema_version") == SCHEMA_VERSION
-        return cast(Deployment, found) if known else None
+        path = os.path.join(self.directory(identity), "deployment.json")
+        return cast(Optional[Deployment], read_document(path, SCHEMA_VERSION))
 
     def current(self) -> Optional[Deployment]:
         """The current deployment; None where there is none."""

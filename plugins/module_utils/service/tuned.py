@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional, TypedDict, cast
 
-from ..files import read_json
+from ..files import read_document
 from ..tower_document import Tower
 from .document import Hardware, Winner
 
@@ -34,9 +34,8 @@ class Tuned(TypedDict):
 
 def read_tuned(path: str) -> Optional[Tuned]:
     """What tuning-INSTANCE.json holds; None where it is not there or no document of this schema."""
-    document = read_json(path)
-    known = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
-    return cast(Tuned, document) if known and Tuned.__required_keys__ <= document.keys() else None
+    document = read_document(path, SCHEMA_VERSION)
+    return cast(Tuned, document) if document and Tuned.__required_keys__ <= document.keys() else None
 
 
 def hardware_of(tower: Tower) -> Hardware:
