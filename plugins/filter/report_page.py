@@ -62,7 +62,6 @@ class FilterModule:
         return {
             "fleet_page": fleet_page,
             "forecast_page": forecast_page,
-            "report_name": report_page.report_name,
             "tower_markdown": tower_markdown,
             "tower_page": tower_page,
         }

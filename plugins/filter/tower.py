@@ -15,7 +15,7 @@ from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.instances import instance_certificates, instance_settings, service_result
 from ..module_utils.sysfs import format_cpu_list
-from ..module_utils.text import tower_names
+from ..module_utils.text import file_name, tower_names
 
 
 class FilterModule:
@@ -26,6 +26,7 @@ class FilterModule:
             "api_key_problems": key_problems,
             "account_problem": account_problem,
             "cpu_list": format_cpu_list,
+            "file_name": file_name,
             "hugepage_plan": pool_plan,
             "instance_certificates": instance_certificates,
             "instance_settings": instance_settings,

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 import textwrap
 import time
 import urllib.parse
@@ -56,6 +58,18 @@ def tower_names(given: Any, everyone: Optional[list[str]] = None) -> list[str]:
     parts = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
     names = [name for name in (str(part).strip() for part in parts) if name]
     return list(everyone) if everyone is not None and "true" in map(str.lower, names) else names
+
+
+def file_name(host: str) -> str:
+    """What the files of a tower are called, without their ending: a report, a record, a copy of its measurements.
+
+    A host's name may have characters that a path gives a meaning, and ``index`` is the page of all towers: such names
+    get a part of their digest, so that two hosts never share a file.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".")
+    if plain == host and host != "index":
+        return host
+    return f"{plain}-{hashlib.sha256(host.encode()).hexdigest()[:8]}"
 
 
 def wrapped(label: str, text: str) -> list[str]:

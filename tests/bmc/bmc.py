@@ -17,6 +17,7 @@ import json
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,15 +190,17 @@ class Bmc:
         class Handler(_Handler):
             owner = bmc
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), Handler)
+        self.server.failures = []
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.host = f"127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
+        """End it, and print what went wrong in it, which is shown where the test has failed."""
         self.server.shutdown()
         self.server.server_close()
+        print(*self.server.failures, sep="")
 
     @property
     def writes(self) -> list[Any]:
@@ -321,6 +324,17 @@ class Bmc:
             if self.vendor == "hpe" and name not in ("WorkloadProfile", "SerialNumber")
         ]
         return {"Attributes": entries, "Dependencies": owned}
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Keeps what goes wrong in its threads, such as clients that do not trust it and hang up: a thread that prints does
+    so whenever it likes, between two tests to the terminal."""
+
+    daemon_threads = True
+    failures: list[str]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        self.failures.append(traceback.format_exc())
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

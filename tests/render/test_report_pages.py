@@ -17,7 +17,7 @@ from plugins.module_utils.benchmark.results import quantity
 from plugins.module_utils.memory.channels import describe, nothing
 from plugins.module_utils.memory.smbios import read_table
 from plugins.module_utils.report.document import build_report
-from plugins.module_utils.report.page import report_name
+from plugins.module_utils.text import file_name
 from plugins.module_utils.tower import l3_domains, read_tower
 from tests.boards.machine import DEFAULTS, files, write
 from tests.controller import play
@@ -130,7 +130,7 @@ def document(root: Path, host: str, hostile: bool = False, served: bool = True) 
 NAMES = {
     "tower1": "tower1",
     "tower2": "tower2",
-    "hostile": report_name(HOSTILE),
+    "hostile": file_name(HOSTILE),
     "tower3": "tower3",
     "container": "container",
 }

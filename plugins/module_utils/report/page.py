@@ -7,10 +7,8 @@ markdown.py only lay it out and escape it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 from collections import Counter
 from typing import Optional
 
@@ -22,7 +20,7 @@ from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
 from ..service.document import PlacementInfo
 from ..service.placement import imbalance
-from ..text import clean, moment, number, rate, size
+from ..text import clean, file_name, moment, number, rate, size
 from ..tower_document import Node, Tower
 from .benchmark_history import history, nice
 from .board_picture import natural, picture
@@ -198,7 +196,7 @@ def tower_view(document: Report) -> TowerView:
     service, placed = document["service"], _placed(document)
     return {
         **title(document),
-        "file": report_name(document["host"]),
+        "file": file_name(document["host"]),
         "figures": figures(document),
         "advice": document["advice"],
         "board": picture(document),
@@ -347,7 +345,7 @@ def fleet_view(
             {
                 **title(document),
                 "generated": moment(document["generated"]),
-                "page": f"{report_name(host)}.html",
+                "page": f"{file_name(host)}.html",
                 "old": host not in read,
                 "odd": host in different,
                 "channels": f"{used} of {total}" if counted else "unknown",
@@ -367,22 +365,10 @@ def fleet_view(
         "odd": [
             {
                 "host": clean(entry["host"]),
-                "page": f"{report_name(entry['host'])}.html",
+                "page": f"{file_name(entry['host'])}.html",
                 "message": clean(entry["message"]),
                 "differences": entry["differences"],
             }
             for entry in odd
         ],
     }
-
-
-def report_name(host: str) -> str:
-    """What the files of a tower's report are called, without their ending.
-
-    A host's name may have characters that a path gives a meaning, and ``index`` is the page of all towers: such names
-    get a part of their digest, so that two hosts never share a file.
-    """
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".")
-    if plain == host and host != "index":
-        return host
-    return f"{plain}-{hashlib.sha256(host.encode()).hexdigest()[:8]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.module_utils.text import number, rate, tower_names, without_secrets
+from plugins.module_utils.text import file_name, number, rate, tower_names, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,17 @@ def test_towers_are_named_in_a_list_or_a_text(given: object, names: list[str]) -
 @pytest.mark.parametrize("given", [True, "true", "True", [True], ["tower3", "true"]])
 def test_true_names_everyone_where_that_is_allowed(given: object) -> None:
     assert tower_names(given, everyone=["tower1", "tower2"]) == ["tower1", "tower2"]
+
+
+@pytest.mark.parametrize("host", ["../../etc/x", "<b>", "a/b", "index", ".x"])
+def test_a_host_that_is_no_file_name_gets_one_in_the_directory(host: str) -> None:
+    name = file_name(host)
+    assert "/" not in name
+    assert not name.startswith(".")
+    assert name not in {host, "index"}
+
+
+def test_two_hosts_never_share_a_file() -> None:
+    hosts = ["a/b", "a_b", "a b", "tower1", "TOWER-1.lan"]
+    assert len({file_name(host) for host in hosts}) == len(hosts)
+    assert file_name("TOWER-1.lan") == "TOWER-1.lan"

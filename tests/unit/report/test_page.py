@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.module_utils.report.page import bandwidth, declarations, dimms, placement, report_name, tuning
+from plugins.module_utils.report.page import bandwidth, declarations, dimms, placement, tuning
 
 
 def report(**parts: Any) -> Any:
@@ -42,20 +42,6 @@ def test_what_to_write_in_the_inventory_is_yaml_whatever_the_names() -> None:
     assert found["llama_build_source"] == build["source"]
     assert found["model_store_models"] == [{"name": name, "repo": "a/b", "revision": "0" * 40, "files": "Q6_K/*.gguf"}]
     json.dumps(found)
-
-
-@pytest.mark.parametrize("host", ["../../etc/x", "<b>", "a/b", "index", ".x"])
-def test_a_host_that_is_no_file_name_gets_one_in_the_directory(host: str) -> None:
-    name = report_name(host)
-    assert "/" not in name
-    assert not name.startswith(".")
-    assert name not in {host, "index"}
-
-
-def test_two_hosts_never_share_a_file() -> None:
-    hosts = ["a/b", "a_b", "a b", "tower1", "TOWER-1.lan"]
-    assert len({report_name(host) for host in hosts}) == len(hosts)
-    assert report_name("TOWER-1.lan") == "TOWER-1.lan"
 
 
 def test_the_fastest_settings_are_told_with_the_threads_of_prompts_and_of_this_model_only() -> None:
