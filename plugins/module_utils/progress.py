@@ -41,11 +41,13 @@ class ProgressState(TypedDict):
 
 
 class ProgressInfo(TypedDict):
-    """What progress_info returns: whether a job holds the lock (None for who may not know) and whose that is, whether
-    the wrapper of one has ended (None where it was not asked for), what the job last told, and the line for that."""
+    """What progress_info returns: whether a job holds the lock (None for who may not know) and whose that is, also
+    in words, whether the wrapper of one has ended (None where it was not asked for), what the job last told, and the
+    line for that."""
 
     running: Optional[bool]
     holder: Optional[Holder]
+    held_by: Optional[str]
     ended: Optional[bool]
     progress: Optional[ProgressState]
     line: Optional[str]

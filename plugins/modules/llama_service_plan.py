@@ -311,7 +311,7 @@ undeclared:
 """
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -321,14 +321,13 @@ from ..module_utils.files import read_json
 from ..module_utils.model.document import PlanEntry
 from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
-from ..module_utils.service.deployment import INSTANCES
-from ..module_utils.service.document import Settings
-from ..module_utils.service.instances import together
+from ..module_utils.service.deployment import INSTANCES, current_deployments
+from ..module_utils.service.document import Plan, Settings
+from ..module_utils.service.instances import plans, together
 from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
 from ..module_utils.service.plan import make_plan
 from ..module_utils.service.tuned import read_tuned
 from ..module_utils.tower import read_tower
-from ..module_utils.tower_document import Tower
 
 SETTINGS = {
     "instance": {"type": "str", "required": True},
@@ -374,24 +373,30 @@ def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
     return f"{out}\n{error}"
 
 
-def decide(
-    module: AnsibleModule, settings: Settings, tower: Tower, measured: dict[int, int], numactl_help: Optional[str]
-) -> dict[str, Any]:
-    """What is returned of one instance, by itself; ``build`` and ``missing`` beside it."""
+class Found(NamedTuple):
+    """What a plan of an instance is made of, beside its settings."""
+
+    build: Optional[BuildManifest]
+    model: Any
+    missing: list[str]
+    server_help: Optional[str]
+    tuned: Any
+
+
+def look(module: AnsibleModule, settings: Settings) -> Found:
+    """What there is of an instance, by itself."""
     current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
     build: Optional[BuildManifest] = read_json(str(current / "manifest.json"))
     declared: Optional[list[PlanEntry]] = module.params["models"]
     model = read_manifest(str(store)) if declared is None else named(declared, settings["model"])
-    server_help = output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None
-    wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
-    weights = {**kernel_weights(tower), **(wanted or measured)}
-    tuned = read_tuned(f"{module.params['tuning_dir']}/tuning-{settings['instance']}.json")
-    plan = make_plan({**settings, "weights": weights}, tower, build, model, tuned, server_help, numactl_help)
     missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
-    if declared is not None:
-        plan["problems"] = [*filter(None, [undeclared_problem(declared, settings["model"])]), *plan["problems"]]
-    found = {"name": settings["instance"], "settings": settings, "plan": plan, "model": model or {}}
-    return {"instance": found, "build": build, "missing": missing if declared is None else []}
+    return Found(
+        build,
+        model,
+        missing if declared is None else [],
+        output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None,
+        read_tuned(f"{module.params['tuning_dir']}/tuning-{settings['instance']}.json"),
+    )
 
 
 def main() -> None:
@@ -407,15 +412,36 @@ def main() -> None:
     )
     # All but the weights, which are added for each.
     every: list[Settings] = module.params["settings"]
-    tower = read_tower("/")
+    declared: Optional[list[PlanEntry]] = module.params["models"]
+    tower, path = read_tower("/"), module.params["instances_path"]
     measured = node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
     numactl_help = output(module, ["/usr/bin/numactl", "--help"])
-    found = [decide(module, settings, tower, measured, numactl_help) for settings in every]
+    found = {settings["instance"]: look(module, settings) for settings in every}
+
+    def make(settings: Settings) -> Plan:
+        of = found[settings["instance"]]
+        wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
+        weights = {**kernel_weights(tower), **(wanted or measured)}
+        plan = make_plan(
+            {**settings, "weights": weights}, tower, of.build, of.model, of.tuned, of.server_help, numactl_help
+        )
+        undeclared = undeclared_problem(declared, settings["model"]) if declared is not None else None
+        return {**plan, "problems": [*filter(None, [undeclared]), *plan["problems"]]}
+
+    instances = [
+        {
+            "name": settings["instance"],
+            "settings": settings,
+            "plan": plan,
+            "model": found[settings["instance"]].model or {},
+        }
+        for settings, plan in zip(every, plans(every, current_deployments(path), tower, make))
+    ]
     module.exit_json(
         changed=False,
-        build=next((entry["build"] for entry in found if entry["build"]), {}),
-        missing=list(dict.fromkeys(path for entry in found for path in entry["missing"])),
-        **together([entry["instance"] for entry in found], tower, module.params["instances_path"]),
+        build=next((of.build for of in found.values() if of.build), {}),
+        missing=list(dict.fromkeys(path for of in found.values() for path in of.missing)),
+        **together(instances, tower, path),
     )
 
 

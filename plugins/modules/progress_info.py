@@ -45,6 +45,11 @@ holder:
   type: dict
   returned: always
   sample: {what: the fetch of glm-4.6, by: ann@desk, pid: 812, since: "2026-01-31T12:00:00Z"}
+held_by:
+  description: The same as words, or null.
+  type: str
+  returned: always
+  sample: the fetch of glm-4.6 by ann@desk, process 812 since 2026-01-31T12:00:00Z
 ended:
   description: Whether the wrapper has the job's result; null without O(job_path).
   type: bool
@@ -73,7 +78,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.lock import holder
+from ..module_utils.lock import holder, words
 from ..module_utils.progress import ProgressInfo, job_running, lock_of, progress_line, read
 
 
@@ -94,9 +99,11 @@ def main() -> None:
     # In this order: a job gives its lock back before the wrapper writes its result.
     is_running = job_running(path)
     state = read(path)
+    holds = holder(lock_of(path))
     found: ProgressInfo = {
         "running": is_running,
-        "holder": holder(lock_of(path)),
+        "holder": holds,
+        "held_by": words(holds) if is_running else None,
         "ended": ended(job_path) if job_path else None,
         "progress": state,
         "line": progress_line(state) if state else None,

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugins.module_utils.lock import locked
 from tests.controller import play, recap
 from tests.mounts import needs_mounts
 
@@ -65,6 +68,12 @@ class Tower:
         for name in ("bin/systemd-run", "python"):
             (directory / name).chmod(0o755)
 
+    @contextlib.contextmanager
+    def changes(self, what: str) -> Iterator[None]:
+        """Somebody changes it."""
+        with locked(f"{self.directory}/run/llamatower/change.lock", what, 0, by="ann@desk"):
+            yield
+
     def restarts(self) -> int:
         asked = self.directory / "asked"
         return len(asked.read_text().splitlines()) if asked.exists() else 0
@@ -115,8 +124,10 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
         shown2={"waits": "package"},
         words={"waits": "words"},
         package={"waits": "package", "takes": False},
+        changing={"waits": "package"},
     )
-    return found.run(reboot_consent="off, stuck,other,serving,nothing,shown22,words,package")
+    with found.towers["changing"].changes("the switch of main"):
+        return found.run(reboot_consent="off, stuck,other,serving,nothing,shown22,words,package,changing")
 
 
 def test_a_tower_is_restarted_for_words_and_for_a_package(fleet: Fleet) -> None:
@@ -140,6 +151,7 @@ def test_without_need_or_its_own_name_as_consent_a_tower_is_passed_over(fleet: F
         ("off", "off does not answer: start it, or leave it out with --limit."),
         ("stuck", f"stuck did not come back within {SHORT} seconds; it has not restarted. See its console."),
         ("other", f"other has restarted without {WORDS}: something else than GRUB boots it"),
+        ("changing", "changing is not restarted: the switch of main by ann@desk, process "),
         ("serving", "cannot be read: run ansible-playbook llamatower.tower.build"),
     ],
 )
@@ -153,6 +165,7 @@ def test_a_tower_that_is_not_as_before_fails_in_one_sentence_and_keeps_no_other(
 
 
 def test_one_tower_after_the_other(fleet: Fleet) -> None:
+    assert fleet.towers["changing"].restarts() == 0
     assert fleet.output.count("PLAY [Restart the towers that need it]") == len(fleet.towers), fleet.output
 
 

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Several instances of the service on one tower: what each is set to, and whether they go together.
 
-Each is decided by itself (:mod:`plan`): what another one is given never changes it, so that a change of one leaves the
-processes of the others alone. Together they are only refused. An instance that is deployed on the tower and not
-declared any more still has its memory and its port; only uninstall takes it away.
+Each is decided by itself (:mod:`plan`), so that a change of one leaves the processes of the others alone: what another
+one is given only decides on which node a bound one begins. Together they are only refused. An instance that is deployed
+on the tower and not declared any more still has its memory and its port; only uninstall takes it away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..text import size
 from ..tower_document import Tower
 from .access import clients_address
 from .client import EVERY_ADDRESS, LOOPBACK
 from .deployment import NAME, OF_NODE, Deployment, Instance, current_deployments
-from .document import Plan, PlannedUnit, ServerResult, ServiceResult
-from .numa_policy import memory_nodes
+from .document import Plan, PlannedUnit, ServerResult, ServiceResult, Settings
+from .numa_policy import bindable_nodes, memory_nodes
 
 # Keys of llama_service_instances that the settings have another name for. The keys of clients are no setting.
 RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
@@ -121,6 +121,45 @@ def name_problems(names: Sequence[str]) -> list[str]:
         if names.count(name) > 1:
             problems.append(f"Two of llama_service_instances have the name {name}: give each its own.")
     return problems
+
+
+def plans(
+    wanted: Sequence[Settings], deployed: Sequence[Deployment], tower: Tower, make: Callable[[Settings], Plan]
+) -> list[Plan]:
+    """The plan of each instance, as ``make`` makes it alone.
+
+    One that is bound, and not told where, stays on the node of its current deployment, or takes the largest that has
+    room beside the others: by their plans, those after it by what is deployed of them. Where none has, it is on the
+    largest, and refused.
+    """
+    shares = {each["instance"]: share_of(each["instance"], each) for each in deployed}
+    made = []
+    for settings in wanted:
+        name, plan = settings["instance"], make(settings)
+        if plan["numa_policy"] == "bind" and settings["numa_node"] is None:
+            others = [share for share in shares.values() if share.name != name]
+            node = _free_node(plan["needed_bytes"], settings["reserve_bytes"], shares.get(name), others, tower)
+            if node is not None and node != plan["units"][0]["node"]:
+                plan = make({**settings, "numa_node": node})
+        shares[name] = share_of(name, plan)
+        made.append(plan)
+    return made
+
+
+def _free_node(
+    needed: int, reserve: int, present: Optional[Share], others: Sequence[Share], tower: Tower
+) -> Optional[int]:
+    """The node for a bound instance: its present one, or the largest with room; None where none has."""
+    kept = reserve // max(1, len(memory_nodes(tower)))
+    # Alone it has to leave room for all that the system takes (plan.make_plan), beside others for the node's part.
+    free = [
+        entry["node"]
+        for entry in bindable_nodes(tower)
+        if needed + max(reserve, kept + sum(_on_node(share, entry["node"]) for share in others))
+        <= entry["memory_bytes"]
+    ]
+    stays = [unit["node"] for unit in present.units if present.policy == "bind"] if present else []
+    return next((node for node in free if node in stays), free[0] if free else None)
 
 
 def growth_bytes(name: str, plan: Plan, path: str) -> int:

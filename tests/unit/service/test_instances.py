@@ -16,6 +16,7 @@ from plugins.module_utils.service.instances import (
     instance_certificates,
     instance_settings,
     name_problems,
+    plans,
     together_problems,
 )
 from plugins.module_utils.service.plan import make_plan
@@ -130,6 +131,53 @@ def test_the_sum_is_taken_of_each_node(policy: str) -> None:
         "The instances do not fit memory node 1 together: main with 100.3 GB, small with 100.7 GB"
     )
     assert "are more than 192.0 GB: bind one of them to another node" in problem
+
+
+def nodes(gigabytes: dict[str, int], *deployed: Any, large: int = 192) -> list[int | None]:
+    """On which node each of these bound instances is, on a tower whose second node is larger than the first."""
+    machine = tower()
+    machine["nodes"][1]["memory_bytes"] += (large - 192) * GB
+    wanted = [
+        settings(instance=name, model=name, port=8080 + number, numa_policy="bind", reserve_bytes=RESERVE)
+        for number, name in enumerate(gigabytes)
+    ]
+
+    def make(of: Any) -> Any:
+        model: Any = {"name": of["model"], "bytes": gigabytes[of["model"]] * GB, "files": [], "gguf": {"kv": None}}
+        return make_plan(of, machine, None, model)
+
+    made = plans(wanted, deployed, machine, make)
+    problems = together_problems(list(zip(gigabytes, made, strict=True)), [], machine, RESERVE)
+    on_nodes = [made_plan["units"][0]["node"] for made_plan in made]
+    assert bool(problems) == (
+        sum(gigabytes[name] for name, on in zip(gigabytes, on_nodes, strict=True) if not on) > 180
+    )
+    return on_nodes
+
+
+def test_one_that_is_bound_and_not_told_where_takes_the_largest_node_with_room() -> None:
+    assert nodes({"a": 100}) == [0]
+    assert nodes({"a": 100}, large=200) == [1]
+    assert nodes({"a": 100, "b": 60}) == [0, 0]
+    assert nodes({"a": 100, "b": 100}) == [0, 1]
+    assert nodes({"a": 100, "b": 100}, large=200) == [1, 0]
+    assert nodes({"a": 100, "b": 100, "c": 60}) == [0, 1, 0]
+    assert nodes({"a": 100, "b": 100, "c": 100}) == [0, 1, 0], "refused"
+
+
+def test_a_bound_instance_stays_where_it_is() -> None:
+    """Whatever comes before it in the list, or was beside it."""
+    there = [deployed(100, instance=name, numa_policy="bind", numa_node=node) for name, node in (("a", 0), ("b", 1))]
+    assert nodes({"a": 100, "b": 100}, *there) == [0, 1]
+    assert nodes({"b": 100, "a": 100}, *there) == [1, 0]
+    assert nodes({"b": 100}, there[1]) == [1]
+    assert nodes({"new": 80, "b": 100}, there[1]) == [0, 1]
+    assert nodes({"new": 60, "a": 100}, there[0], large=150) == [0, 0]
+    # What it has grown to has room elsewhere only.
+    assert nodes({"a": 160, "b": 60}, *(deployed(60, instance=n, numa_policy="bind", numa_node=0) for n in "ab")) == [
+        1,
+        0,
+    ]
 
 
 def test_per_node_takes_of_each_node() -> None:

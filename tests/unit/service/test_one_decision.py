@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as some
 
 from plugins.module_utils.model.fit import named
 from plugins.module_utils.model.store import model_plan
+from plugins.module_utils.service.instances import plans, together_problems
 from plugins.module_utils.service.numa_policy import POLICIES
 from plugins.module_utils.service.plan import make_plan
 from plugins.module_utils.service.settings import OLD_LOAD_MODES, OWNERS
@@ -114,21 +116,67 @@ def measured(draw: Any, model: Any, tower: Any) -> Any:
     }
 
 
+def one_of(model: Any, chosen: Any) -> tuple[Any, Any]:
+    """A declared model before it is fetched, and as it is installed, both by the name that the settings have."""
+    model = {**model, "name": chosen["model"]}
+    absent: Any = {"name": chosen["model"], "state": "absent", "reason": None, "locked": model, "verified": None}
+    absent |= {"source": model["source"], "manifest": None, "intact": [], "partial_bytes": 0}
+    files = [{**entry, "file": entry["file"].rpartition("/")[2], "mtime_ns": 1} for entry in model["files"]]
+    return named(model_plan([absent], []), chosen["model"]), {"schema_version": 1, **model, "files": files}
+
+
 # How long an example takes says how busy the machine is.
 @of_hypothesis(deadline=None)
 @given(some.data())
 def test_validate_refuses_what_serve_would_refuse(data: Any) -> None:
     tower, model, chosen = data.draw(towers()), data.draw(models()), data.draw(choices())
     tuning = data.draw(measured(model, tower))
-    absent: Any = {"name": "a-model", "state": "absent", "reason": None, "locked": model, "verified": None}
-    absent |= {"source": model["source"], "manifest": None, "intact": [], "partial_bytes": 0}
-    before = make_plan(chosen, tower, BUILD, named(model_plan([absent], []), "a-model"), tuning)
-
-    files = [{**entry, "file": entry["file"].rpartition("/")[2], "mtime_ns": 1} for entry in model["files"]]
-    manifest: Any = {"schema_version": 1, **model, "files": files}
-    after = make_plan(chosen, tower, BUILD, manifest, tuning, WHOLE_HELP, NUMACTL)
+    declared, installed = one_of(model, chosen)
+    before = make_plan(chosen, tower, BUILD, declared, tuning)
+    after = make_plan(chosen, tower, BUILD, installed, tuning, WHOLE_HELP, NUMACTL)
 
     assert before["problems"] == after["problems"]
     # What was not refused is started as it was decided.
     for key in ("numa_policy", "load_mode", "huge_pages", "threads", "threads_batch", "needed_bytes"):
         assert before[key] == after[key], key
+
+
+@of_hypothesis(deadline=None)
+@given(some.data())
+def test_of_several_instances_validate_refuses_what_serve_would_refuse(data: Any) -> None:
+    """Each with its own model and settings, beside others that are deployed, declared or not."""
+    tower = data.draw(towers())
+    names = data.draw(mostly([["main", "small"], ["a", "b", "c"]], [["main", "main"], ["a", "b-node0"]]))
+    wanted: list[Any] = []
+    first, then, tuned = {}, {}, {}
+    for number, name in enumerate(names):
+        model = data.draw(models())
+        chosen = {**data.draw(choices()), "instance": name, "model": f"model{number}"}
+        chosen["port"] += data.draw(mostly([number], [0, 1]))
+        wanted.append(chosen)
+        first[chosen["model"]], then[chosen["model"]] = one_of(model, chosen)
+        tuned[chosen["model"]] = data.draw(measured(model, tower))
+    there = []
+    for name in data.draw(some.sets(some.sampled_from(["old", *names]))):
+        of: Any = {**data.draw(choices()), "port": 9000, "instance": name}
+        plan = make_plan(of, tower, BUILD, one_of(data.draw(models()), of)[1])
+        there.append(json.loads(json.dumps({**plan, "schema_version": 1, "instance": name})))
+
+    def decided(found: dict[str, Any], *help_texts: str) -> tuple[list[Any], list[str]]:
+        def make(of: Any) -> Any:
+            return make_plan(of, tower, BUILD, found[of["model"]], tuned[of["model"]], *help_texts)
+
+        made = plans(wanted, there, tower, make)
+        undeclared = [each for each in there if each["instance"] not in names]
+        return made, together_problems(
+            list(zip(names, made, strict=True)), undeclared, tower, wanted[0]["reserve_bytes"]
+        )
+
+    before, refused = decided(first)
+    after, then_refused = decided(then, WHOLE_HELP, NUMACTL)
+    assert refused == then_refused
+    for one, other in zip(before, after, strict=True):
+        for key in ("numa_policy", "load_mode", "huge_pages", "threads", "threads_batch", "needed_bytes", "weights"):
+            assert one[key] == other[key], key
+        for key in ("name", "port", "node", "prefix", "intent"):
+            assert [unit[key] for unit in one["units"]] == [unit[key] for unit in other["units"]], key
