@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.advice.preflight import HANDED_ON, variable_problems
+from ..module_utils.advice.preflight import HANDED_ON, proxy_problem, variable_problems
 
 
 class ActionModule(ActionBase):
@@ -42,6 +42,8 @@ class ActionModule(ActionBase):
             if name not in wrong and value is not None:
                 result = ArgumentSpecValidator({name: specs[name]}).validate({name: value})
                 problems += [f"{message.rstrip('.')}." for message in result.error_messages]
+        proxies = self._templar.template((task_vars or {}).get("llamatower_proxy_environment", {}))
+        problems += filter(None, [proxy_problem(proxies)])
         if problems:
             return {"failed": True, "changed": False, "msg": "\n".join(problems), "problems": problems}
         return {"changed": False, "problems": []}

@@ -14,6 +14,7 @@ from ..module_utils.service.account import account_problem
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.huge_pages import pool_plan
 from ..module_utils.service.instances import instance_certificates, instance_settings, service_result
+from ..module_utils.service.unit_files import unit_word
 from ..module_utils.sysfs import format_cpu_list
 from ..module_utils.text import file_name, tower_names
 
@@ -37,4 +38,5 @@ class FilterModule:
             "tower_names": tower_names,
             "tower_problems": tower_problems,
             "tower_report": build_report,
+            "unit_word": unit_word,
         }

@@ -21,7 +21,8 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "misspelled": ({"llama_service_prot": 1}, "did you mean llama_service_port?"),
     "type": ({"llama_service_port": "http"}, "llama_service_port"),
     "choice": ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
-    "blank": ({"model_store_dir": "/srv/my models"}, "which a unit of systemd cannot use"),
+    "home": ({"model_store_dir": "~/models"}, "which is no directory for everybody on the tower"),
+    "proxy": ({"llamatower_proxy_environment": {"https_proxy": "http://a:b@c"}}, "has a password in https_proxy"),
     "undefined": ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
 }
 # API keys in another form than the list that they are.

@@ -85,6 +85,29 @@ def test_every_task_hands_over_an_option_whose_default_is_one(module: str) -> No
                 assert not missing, f"{path.relative_to(REPO)}: {task['name']} leaves {', '.join(sorted(missing))} out"
 
 
+# What asks other machines than those of the inventory.
+GO_OUT = {
+    "ansible.builtin.apt",
+    *(f"llamatower.tower.{name}" for name in ("llama_build", "model_fetch", "model_source_info")),
+}
+
+
+def test_whatever_goes_out_on_a_tower_has_the_environment_of_its_proxy() -> None:
+    found = 0
+    for path in sorted(REPO.glob("roles/*/tasks/*.yml")):
+        for task in tasks_of(yaml.safe_load(path.read_text())):
+            used = next((task[name] for name in GO_OUT if name in task), None)
+            # The controller has its own, and what is removed comes from nowhere.
+            if used is None or task.get("delegate_to") == "localhost" or used.get("state") == "absent":
+                continue
+            if path.parents[1].name == "forecast":  # runs on the controller
+                continue
+            found += 1
+            said = str(task.get("environment"))
+            assert re.search("llamatower_proxy_environment|__llama_build_environment", said), f"{path}: {task['name']}"
+    assert found >= 11
+
+
 def test_what_is_counted_without_a_role_is_the_role_s_default() -> None:
     defaults = yaml.safe_load((REPO / "roles/llama_service/defaults/main.yml").read_text())
     found = defaults["llama_service_memory_reserve_bytes"], defaults["llama_service_context_checkpoints"]

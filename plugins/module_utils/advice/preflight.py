@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any
+from typing import Any, Optional
 
 from ..service.numa_policy import MAX_CPUS, MAX_NODES
 from ..tower_document import Tower
@@ -28,9 +28,20 @@ HANDED_ON = frozenset(
     }
 )
 
-# Directories that are words of units. systemd has its own meaning for blanks, quotes, backslashes, $ and %.
-IN_UNITS = frozenset({"llama_build_root", "llama_service_build_root", "llama_service_model_dir", "model_store_dir"})
-WORD = re.compile(r"/[^\s\"'\\$%]+")
+# Directories that programs of the tower use, each as a user of its own and wherever it is started.
+ON_TOWER = frozenset(
+    {
+        "benchmark_dir",
+        "llama_build_root",
+        "llama_service_benchmark_dir",
+        "llama_service_build_root",
+        "llama_service_model_dir",
+        "model_store_dir",
+    }
+)
+DIRECTORY = re.compile(r"/[^\x00-\x1f\x7f]+")
+# Of a URL, or of what is one without its scheme.
+USER_INFO = re.compile(r"(?:^|://)[^/?#]*@")
 
 
 def tower_problems(tower: Tower) -> list[str]:
@@ -59,7 +70,7 @@ def tower_problems(tower: Tower) -> list[str]:
 
 
 def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Names that no role knows, booleans that are text, and paths that units cannot have: a sentence by the name of the
+    """Names that no role knows, booleans that are text, and paths that no tower has: a sentence by the name of the
     variable.
 
     ``values`` are the variables that begin with the name of a role, ``specs`` the options of all roles by
@@ -78,9 +89,23 @@ def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) 
                 f"{name} is the {'text' if isinstance(value, str) else 'value'} {value!r}, not a boolean: write true "
                 f"or false without quotes in the inventory, or -e '{{\"{name}\": true}}' on the command line."
             )
-        elif name in IN_UNITS and value is not None and not WORD.fullmatch(str(value)):
+        elif name in ON_TOWER and value is not None and not DIRECTORY.fullmatch(str(value)):
             problems[name] = (
-                f"{name} is {value!r}, which a unit of systemd cannot use: name a directory by a path that begins with "
-                "/ and has no blanks, quotes, backslashes, $ and %."
+                f"{name} is {value!r}, which is no directory for everybody on the tower: name it by its whole path, "
+                "which begins with / and is one line."
             )
     return problems
+
+
+def proxy_problem(environment: Any) -> Optional[str]:
+    """One sentence where ``llamatower_proxy_environment`` cannot be used, or would be seen by others; it shows none of
+    the values."""
+    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
+        return "llamatower_proxy_environment is no dictionary of texts: write it as {https_proxy: http://host:3128}."
+    told = [name for name, value in environment.items() if USER_INFO.search(value)]
+    if not told:
+        return None
+    return (
+        f"llamatower_proxy_environment has a password in {', '.join(told)}, which sudo writes into the tower's log: "
+        "configure it on the tower, as docs/installation.md says."
+    )

@@ -20,12 +20,27 @@ DROP_IN = "deployment.conf"
 SLICE = "llama.slice"
 
 
+# What is a word of a unit file as it is.
+PLAIN = re.compile(r"[^\s\"'\\$%]+")
+
+
+def unit_word(text: str, command: bool = False) -> str:
+    """A text, such as a path with blanks, as one word of a unit file, or of a command line there (systemd.syntax(7),
+    systemd.service(5))."""
+    if PLAIN.fullmatch(text):
+        return text
+    for special in ("\\", '"'):
+        text = text.replace(special, "\\" + special)
+    text = text.replace("%", "%%")
+    return f'"{text.replace("$", "$$") if command else text}"'
+
+
 def unit_drop_in(deployment: Deployment) -> str:
     """What the units of a deployment have besides the unit file of all."""
     lines = [
         "# Written with each deployment. Changes: variables of the role llama_service.",
         "[Unit]",
-        f"RequiresMountsFor={' '.join(deployment['mounts'])}",
+        f"RequiresMountsFor={' '.join(map(unit_word, deployment['mounts']))}",
         *(["Wants=llama-tls@%i.service"] if any(unit.get("tls") for unit in deployment["units"]) else []),
         "",
         "[Service]",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.advice.preflight import IN_UNITS, tower_problems, variable_problems
+from plugins.module_utils.advice.preflight import ON_TOWER, proxy_problem, tower_problems, variable_problems
 
 
 def tower(**changes: Any) -> Any:
@@ -85,19 +85,45 @@ def test_a_name_like_no_other_is_told_where_the_names_are() -> None:
     assert "see the roles' defaults" in problem
 
 
-@pytest.mark.parametrize("name", sorted(IN_UNITS))
-@pytest.mark.parametrize(
-    "path", ["/srv/my models", "/srv/a\nb", "/srv/100%", "/srv/$x", '/srv/"a"', "models", "~/models", "/"]
-)
-def test_a_directory_that_units_cannot_name_is_refused(name: str, path: str) -> None:
+@pytest.mark.parametrize("name", sorted(ON_TOWER))
+@pytest.mark.parametrize("path", ["/srv/a\nb", "/srv/a\x1bb", "models", "~/models", "/"])
+def test_a_directory_that_is_another_for_each_program_is_refused(name: str, path: str) -> None:
     problem = variable_problems({name: path}, {name: {"type": "path"}})[name]
-    assert problem.startswith(f"{name} is {path!r}, which a unit of systemd cannot use: name a directory")
+    assert problem.startswith(f"{name} is {path!r}, which is no directory for everybody on the tower: name it")
 
 
-@pytest.mark.parametrize("path", ["/srv/models", "/mnt/größer/llama-models_2", "/opt/llama.cpp/", None])
-def test_one_that_they_can_name_is_not(path: str | None) -> None:
+@pytest.mark.parametrize(
+    "path", ["/srv/models", "/mnt/größer/llama-models_2", "/opt/llama.cpp/", "/srv/my models", '/a "b" 100% $x', None]
+)
+def test_one_that_all_can_name_is_not(path: str | None) -> None:
     assert variable_problems({"model_store_dir": path}, {"model_store_dir": {"type": "path"}}) == {}
 
 
 def test_a_directory_of_the_controller_may_have_blanks() -> None:
     assert variable_problems({"report_dir": "/home/x/My Reports"}, {"report_dir": {"type": "path"}}) == {}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"http_proxy": "http://proxy.example:3128", "no_proxy": "localhost,.example", "GIT_SSL_CAINFO": "/etc/ca.pem"},
+        {"https_proxy": "proxy.example:3128"},
+    ],
+)
+def test_a_proxy_is_a_dictionary_of_texts(environment: dict[str, str]) -> None:
+    assert proxy_problem(environment) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ann:S3cret@proxy.example:3128", "ann:S3cret@proxy.example", "https://S3cret@x"]
+)
+def test_a_proxy_whose_password_sudo_would_log_is_refused_and_not_shown(url: str) -> None:
+    problem = str(proxy_problem({"https_proxy": url, "no_proxy": "localhost"}))
+    assert problem.startswith("llamatower_proxy_environment has a password in https_proxy, which sudo writes")
+    assert "S3cret" not in problem
+
+
+@pytest.mark.parametrize("environment", ["http://proxy:3128", ["http://proxy:3128"], {"http_proxy": None}])
+def test_a_proxy_in_another_form_is_refused(environment: Any) -> None:
+    assert "is no dictionary of texts" in str(proxy_problem(environment))

@@ -24,7 +24,7 @@ from plugins.module_utils.service.deployment import (
 )
 from plugins.module_utils.service.plan import make_plan
 from plugins.module_utils.service.prepare import compose
-from plugins.module_utils.service.unit_files import slice_drop_in, unit_drop_in
+from plugins.module_utils.service.unit_files import slice_drop_in, unit_drop_in, unit_word
 from tests.llama_server import settings, tower
 
 MODEL: Any = {
@@ -122,6 +122,21 @@ def test_a_drop_in_has_the_limits_of_its_deployment(tmp_path: Path) -> None:
     assert f"RequiresMountsFor=/var/lib/llama-models/a-model {tmp_path}/llama.cpp" in lines
     assert f"TimeoutStartSec={deployment['start_seconds']}" in lines
     assert f"MemoryMin={deployment['needed_bytes']}" in lines and deployment["needed_bytes"] > MODEL["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("/srv/größer", "/srv/größer"),
+        ("/srv/my models", '"/srv/my models"'),
+        ("/srv/100%", '"/srv/100%%"'),
+        ('/a "b" c\\d', '"/a \\"b\\" c\\\\d"'),
+        ("/srv/$x", '"/srv/$x"'),
+    ],
+)
+def test_a_path_is_one_word_of_a_unit_whatever_is_in_it(text: str, word: str) -> None:
+    assert unit_word(text) == word
+    assert unit_word(text, command=True) == word.replace("$", "$$")
 
 
 @pytest.mark.parametrize(("host", "closed"), [("127.0.0.1", True), ("::1", True), ("::", False), ("0.0.0.0", False)])
