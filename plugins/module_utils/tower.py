@@ -14,6 +14,7 @@ import platform
 import re
 from pathlib import Path
 
+from .limits import allowed
 from .sysfs import (
     format_cpu_list,
     node_meminfo,
@@ -354,6 +355,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:
     memory = parse_meminfo(read_text(root / "proc/meminfo") or "")
     processor = parse_cpuinfo(read_text(root / "proc/cpuinfo") or "")
     topology, nodes = _topology(root), _nodes(root)
+    online = parse_cpu_list(read_text(root / "sys/devices/system/cpu/online") or "")
     return {
         "source": str(root),
         "os": _operating_system(root),
@@ -367,6 +369,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:
         **topology,
         "x2apic": "x2apic" in processor["flags"] if "lm" in processor["flags"] else None,
         "nodes": nodes,
+        "allowed": allowed(root, online, [node["node"] for node in nodes if node["memory_bytes"]]),
         "nodes_per_socket": _nodes_per_socket(root, nodes, topology["sockets"]),
         "memory_bytes": memory.get("MemTotal"),
         "swap_bytes": memory.get("SwapTotal"),

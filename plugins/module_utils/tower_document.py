@@ -155,6 +155,20 @@ class Topology(TypedDict):
     l3: list[L3Cache] | None
 
 
+class Allowed(TypedDict):
+    """What a service may use, by cpusets, isolcpus, quotas and limits of what systemd runs in, or starts it in.
+
+    ``whole`` is whether these are all CPUs and all nodes with memory, ``cores`` are those of ``cpus``, ``quota`` is CPU
+    time in CPUs; None where there is no limit."""
+
+    whole: bool
+    cpus: list[int]
+    cores: int | None
+    nodes: list[int]
+    quota: float | None
+    memory_bytes: int | None
+
+
 class Tower(Identity, Topology):
     """The whole machine."""
 
@@ -168,6 +182,7 @@ class Tower(Identity, Topology):
     cpu: Cpu
     x2apic: bool | None
     nodes: list[Node]
+    allowed: Allowed
     nodes_per_socket: int | None  # with CPUs; 0 where one node spans the sockets
     memory_bytes: int | None
     swap_bytes: int | None

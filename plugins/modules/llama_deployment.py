@@ -140,6 +140,7 @@ from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.limits import usable
 from ..module_utils.lock import HeldError, held_problem
 from ..module_utils.model.pin import pin, pinned_path
 from ..module_utils.progress import Progress
@@ -183,7 +184,7 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
     what, by = f"a deployment of {instance.name}", params["by"]
     with Progress(params["progress_path"], what, by) as progress:
         done = Deploying(instance, group, params["keep"], what, by, progress).carry_out(
-            lambda: fitting(*wanted(instance, params, False), read_tower("/"), params["reserve_bytes"])
+            lambda: fitting(*wanted(instance, params, False), usable(read_tower("/")), params["reserve_bytes"])
         )
     problem = done.pop("problem")
     if problem:

@@ -318,6 +318,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.benchmark.history import node_weights, read_history
 from ..module_utils.build.document import BuildManifest
 from ..module_utils.files import read_json
+from ..module_utils.limits import usable
 from ..module_utils.model.document import PlanEntry
 from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
@@ -413,7 +414,7 @@ def main() -> None:
     # All but the weights, which are added for each.
     every: list[Settings] = module.params["settings"]
     declared: Optional[list[PlanEntry]] = module.params["models"]
-    tower, path = read_tower("/"), module.params["instances_path"]
+    tower, path = usable(read_tower("/")), module.params["instances_path"]
     measured = node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
     numactl_help = output(module, ["/usr/bin/numactl", "--help"])
     found = {settings["instance"]: look(module, settings) for settings in every}

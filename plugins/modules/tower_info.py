@@ -128,6 +128,19 @@ tower:
           type: dict
           returned: always
           sample: {"2048": {total: 0, free: 0}, "1048576": {total: 0, free: 0}}
+    allowed:
+      description:
+        - What a service may use, by the cpusets, isolated CPUs, quotas and limits of the container, of C(llama.slice) and
+          of drop-ins of systemd.
+      type: dict
+      returned: always
+      contains:
+        whole: {description: Whether that is all., type: bool, returned: always}
+        cpus: {description: The CPUs., type: list, elements: int, returned: always}
+        cores: {description: How many cores they are of., type: int, returned: always}
+        nodes: {description: The memory nodes., type: list, elements: int, returned: always}
+        quota: {description: CPU time in CPUs; null without a limit., type: float, returned: always, sample: 7.5}
+        memory_bytes: {description: The most memory; null without a limit., type: int, returned: always}
     nodes_per_socket: {description: Nodes with CPUs in each socket; 0 where one node spans the sockets., type: int, returned: always}
     memory_bytes: {description: Memory the kernel manages., type: int, returned: always}
     swap_bytes: {description: Swap space., type: int, returned: always}

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Callable, Optional
 
+from ..limits import usable
 from ..lock import HeldError, changing
 from ..model.declaration import shards_of
 from ..model.gguf import GgufError, file_reader
@@ -176,7 +177,7 @@ class Benchmark:
                 self.skipped["misplaced"] = wrong
 
     def _probe_problem(self) -> Optional[str]:
-        tower = read_tower()
+        tower = usable(read_tower())
         meminfo = {node: node_meminfo(node) for node in memory_nodes(tower)}
         # The cores of one node read each node's memory, and all cores that of all nodes.
         cores = [node_cores(tower, node["node"]) for node in tower["nodes"]]
@@ -217,7 +218,7 @@ class Benchmark:
             }
             settings.update(unit["environment"])
         return {
-            **conditions_of(read_tower()),
+            **conditions_of(usable(read_tower())),
             "build": build_of(unit["binaries"]) if unit else None,
             "model": model_label(model["name"], model["sha256"]) if model else None,
             "prefix": unit["prefix"] if unit else [],

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Callable, Optional, cast
 
 from ..files import read_json, write_beside, write_json
+from ..limits import usable
 from ..model.uncached import drop
 from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
@@ -168,7 +169,7 @@ class Tuner:
     def __init__(self, unit: Unit, path: str, lock_path: str, limits: Limits, tell: Callable[[str], None]) -> None:
         self.unit, self.path, self.lock_path, self.tell = unit, path, lock_path, tell
         self.partial = f"{path}.measurements"
-        self.tower = read_tower()
+        self.tower = usable(read_tower())
         self.files = model_files(self.unit["model"])
         self.needed_bytes = copy_bytes(self.unit["model"], GENERATED + PROMPT)
         runs = read_history(os.path.join(os.path.dirname(path), "benchmarks"))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
 
+from ..limits import usable
 from ..model.fit import named
 from ..sysfs import NODES, kernel_before, node_meminfo, read_int
 from ..text import size
@@ -245,6 +246,7 @@ def _thp_problem(tower: Tower) -> Optional[str]:
 
 def pool_plan(tower: Tower, settings: PoolSettings) -> PoolPlan:
     """What the role has to do."""
+    tower = usable(tower)
     page_bytes, hugetlb = SIZES[settings["size"]], settings["mode"] == "hugetlb"
     pages: dict[int, int] = dict.fromkeys(memory_nodes(tower), 0)
     problem = _thp_problem(tower) if settings["mode"] == "thp" else None

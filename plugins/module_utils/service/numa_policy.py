@@ -164,6 +164,13 @@ def _weighted_problem(tower: Tower, numactl_help: Optional[str]) -> Optional[str
 
 def _distribute_problem(tower: Tower, threads: Optional[int], server_help: Optional[str]) -> Optional[str]:
     nodes = len(tower["nodes"])
+    allowed = tower.get("allowed")
+    if allowed and not allowed["whole"]:
+        # ggml_numa_init counts what /sys shows, and each thread is pinned to its share of that.
+        return (
+            "The policy distribute spreads threads over the whole machine, and services may not use all CPUs and "
+            "memory nodes here (a cpuset, isolcpus, or CPUAffinity): use interleave."
+        )
     if nodes > MAX_NODES or (tower["cpus"] or 0) > MAX_CPUS:
         return (
             f"The policy distribute reaches {MAX_NODES} nodes and {MAX_CPUS} CPUs, and this tower has {nodes} and "

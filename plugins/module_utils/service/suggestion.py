@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..limits import usable
 from ..model.document import ModelEntry
 from ..text import size
 from ..tower_document import Tower
@@ -19,6 +20,7 @@ def models_that_fit(catalog: list[ModelEntry], tower: Tower, settings: Settings)
 
 def suggestion(catalog: list[ModelEntry], tower: Tower, settings: Settings, most: int = 3) -> str:
     """What to say where no model is declared: a few that fit, and the lines to paste."""
+    tower = usable(tower)
     fitting, memory = models_that_fit(catalog, tower, settings)[:most], size(tower["memory_bytes"])
     if not fitting:
         smallest = min(model["bytes"] for model in catalog)
