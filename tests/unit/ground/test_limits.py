@@ -69,9 +69,7 @@ SIX = "0-3,16-19,8-9,24-25"
         {"sys/fs/cgroup/cpuset/cpuset.effective_cpus": SIX},
         {"etc/systemd/system/llama.slice.d/few.conf": f"[Slice]\nAllowedCPUs={SIX}\n"},
         {"etc/systemd/system.control/llama.slice.d/50-AllowedCPUs.conf": "[Slice]\nAllowedCPUs=0-3 16-19 8-9 24-25\n"},
-        {
-            "etc/systemd/system/llama-server@.service.d/a.conf": "[Service]\nCPUAffinity=0-3 16-19\nCPUAffinity=8-9,24,25"
-        },
+        {"etc/systemd/system/llama-server@.service.d/a.conf": "CPUAffinity=0-3 16-19\nCPUAffinity=8,9 24-25\n"},
         {"etc/systemd/system/llama.slice.d/a.conf": f"[Slice]\nAllowedCPUs=0\nAllowedCPUs=\nAllowedCPUs={SIX}\n"},
         # Together: what one allows and another does not is not allowed.
         {"proc/1/status": "Cpus_allowed_list:\t0-9,16-25\n", f"{SLICE}/cpuset.cpus.effective": "0-3,8-15,16-19,24-31"},
