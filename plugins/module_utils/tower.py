@@ -39,6 +39,7 @@ from .tower_document import (
     L3Cache,
     Node,
     OperatingSystem,
+    Security,
     System,
     Topology,
     Tower,
@@ -66,10 +67,22 @@ def _operating_system(root: Path) -> OperatingSystem:
     release = parse_os_release(read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release") or "")
     return {
         "id": release.get("ID"),
+        "like": release.get("ID_LIKE", "").split(),
+        "base_codename": release.get("UBUNTU_CODENAME")
+        or release.get("DEBIAN_CODENAME")
+        or release.get("VERSION_CODENAME"),
         "version_id": release.get("VERSION_ID"),
         "codename": release.get("VERSION_CODENAME"),
         "name": release.get("PRETTY_NAME") or release.get("NAME"),
         "systemd": (root / "run/systemd/system").is_dir(),
+    }
+
+
+def _security(root: Path) -> Security:
+    enforcing = read_int(root / "sys/fs/selinux/enforce")
+    return {
+        "selinux": None if enforcing is None else "enforcing" if enforcing else "permissive",
+        "apparmor": read_text(root / "sys/module/apparmor/parameters/enabled") == "Y",
     }
 
 
@@ -370,6 +383,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:
         "x2apic": "x2apic" in processor["flags"] if "lm" in processor["flags"] else None,
         "nodes": nodes,
         "allowed": allowed(root, online, [node["node"] for node in nodes if node["memory_bytes"]]),
+        "security": _security(root),
         "nodes_per_socket": _nodes_per_socket(root, nodes, topology["sockets"]),
         "memory_bytes": memory.get("MemTotal"),
         "swap_bytes": memory.get("SwapTotal"),

@@ -11,9 +11,14 @@ from typing import TypedDict
 
 
 class OperatingSystem(TypedDict):
-    """Of /etc/os-release; ``systemd`` is whether it runs."""
+    """Of /etc/os-release; ``systemd`` is whether it runs.
+
+    ``like`` are the systems that it is made from, and ``base_codename`` is the release of those; it is its own
+    ``codename`` where it is made from none."""
 
     id: str | None
+    like: list[str]
+    base_codename: str | None
     version_id: str | None
     codename: str | None
     name: str | None
@@ -155,6 +160,14 @@ class Topology(TypedDict):
     l3: list[L3Cache] | None
 
 
+class Security(TypedDict):
+    """Mandatory access control: SELinux as ``enforcing`` or ``permissive``, and whether AppArmor is on; None and False
+    where there is none."""
+
+    selinux: str | None
+    apparmor: bool
+
+
 class Allowed(TypedDict):
     """What a service may use, by cpusets, isolcpus, quotas and limits of what systemd runs in, or starts it in.
 
@@ -183,6 +196,7 @@ class Tower(Identity, Topology):
     x2apic: bool | None
     nodes: list[Node]
     allowed: Allowed
+    security: Security
     nodes_per_socket: int | None  # with CPUs; 0 where one node spans the sockets
     memory_bytes: int | None
     swap_bytes: int | None

@@ -51,6 +51,12 @@ tower:
       returned: always
       contains:
         id: {description: C(ID)., type: str, returned: always, sample: debian}
+        like: {description: C(ID_LIKE)., type: list, elements: str, returned: always}
+        base_codename:
+          description: C(UBUNTU_CODENAME), C(DEBIAN_CODENAME) or C(VERSION_CODENAME), the release that it is or is made from.
+          type: str
+          returned: always
+          sample: trixie
         version_id: {description: C(VERSION_ID)., type: str, returned: always, sample: "13"}
         codename: {description: C(VERSION_CODENAME)., type: str, returned: always, sample: trixie}
         name: {description: C(PRETTY_NAME)., type: str, returned: always}
@@ -141,6 +147,13 @@ tower:
         nodes: {description: The memory nodes., type: list, elements: int, returned: always}
         quota: {description: CPU time in CPUs; null without a limit., type: float, returned: always, sample: 7.5}
         memory_bytes: {description: The most memory; null without a limit., type: int, returned: always}
+    security:
+      description: Mandatory access control.
+      type: dict
+      returned: always
+      contains:
+        selinux: {description: "C(enforcing) or C(permissive); null without SELinux.", type: str, returned: always}
+        apparmor: {description: Whether AppArmor is on., type: bool, returned: always}
     nodes_per_socket: {description: Nodes with CPUs in each socket; 0 where one node spans the sockets., type: int, returned: always}
     memory_bytes: {description: Memory the kernel manages., type: int, returned: always}
     swap_bytes: {description: Swap space., type: int, returned: always}

@@ -11,10 +11,11 @@ import re
 from typing import Any, Optional
 
 from ..service.numa_policy import MAX_CPUS, MAX_NODES
-from ..tower_document import Tower
+from ..tower_document import OperatingSystem, Tower
 
-# Releases whose packages (glibc >= 2.35 for huge pages through malloc, cmake, ninja) were checked.
-SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
+# Releases whose packages (glibc >= 2.35 for huge pages through malloc, cmake, ninja) were checked, by system, version and
+# codename: derivatives have those of the release that they are made from. Proxmox VE says that it is Debian.
+SUPPORTED = {"debian": {"12": "bookworm", "13": "trixie"}, "ubuntu": {"22.04": "jammy", "24.04": "noble"}}
 SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
 
 # What roles hand on, which is there when another playbook ran before in the same command.
@@ -48,11 +49,16 @@ def tower_problems(tower: Tower) -> list[str]:
     """Why llama.cpp cannot run, or not use, the machine that tower_info described."""
     problems = []
     system = tower["os"]
-    if system["version_id"] not in SUPPORTED.get(system["id"] or "", ()):
+    if not _supported(system):
         name = system["name"] or "This operating system"
         problems.append(f"{name} is not supported: install {SUPPORTED_TEXT}.")
     if not system["systemd"]:
         problems.append("systemd does not run here, and the server is a systemd service: boot with systemd.")
+    if (tower.get("security") or {}).get("selinux") == "enforcing":
+        problems.append(
+            "SELinux is enforcing here, and has no rules for what these roles install: set SELINUX=permissive in "
+            "/etc/selinux/config and restart, or use AppArmor, which Debian has by itself."
+        )
     nodes = [node for node in tower["nodes"] if node["memory_bytes"]]
     if len(nodes) > MAX_NODES:
         problems.append(
@@ -67,6 +73,13 @@ def tower_problems(tower: Tower) -> list[str]:
         )
         problems.append(f"There are {tower['cpus']} logical CPUs and llama.cpp can use {MAX_CPUS}: {mend}")
     return problems
+
+
+def _supported(system: OperatingSystem) -> bool:
+    known = {codename for releases in SUPPORTED.values() for codename in releases.values()}
+    like = set(system.get("like") or ()) & SUPPORTED.keys()
+    own = SUPPORTED.get(system["id"] or "", {})
+    return system["version_id"] in own or bool(like and not own and system.get("base_codename") in known)
 
 
 def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) -> dict[str, str]:

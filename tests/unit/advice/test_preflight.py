@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugins.module_utils.advice.preflight import ON_TOWER, proxy_problem, tower_problems, variable_problems
+from plugins.module_utils.tower import read_tower
 
 
 def tower(**changes: Any) -> Any:
@@ -32,6 +34,47 @@ def test_another_system_is_named_with_those_that_work(system: str | None, versio
         tower(os={"id": system, "version_id": version, "name": "Fedora Linux 41", "systemd": True})
     )
     assert problem == "Fedora Linux 41 is not supported: install Debian 12 or 13, or Ubuntu 22.04 or 24.04."
+
+
+# /etc/os-release of each, as far as it tells.
+PROXMOX = 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+MINT = 'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_ID="22"\nVERSION_CODENAME=wilma\nUBUNTU_CODENAME=noble\n'
+LMDE = "ID=linuxmint\nID_LIKE=debian\nVERSION_ID=6\nVERSION_CODENAME=faye\nDEBIAN_CODENAME=bookworm\n"
+POP = 'ID=pop\nID_LIKE="ubuntu debian"\nVERSION_ID="22.04"\nVERSION_CODENAME=jammy\nUBUNTU_CODENAME=jammy\n'
+KALI = 'ID=kali\nID_LIKE=debian\nVERSION_ID="2026.1"\nVERSION_CODENAME=kali-rolling\n'
+ROCKY = 'ID=rocky\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\n'
+OLD = 'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="20.04"\nVERSION_CODENAME=focal\nUBUNTU_CODENAME=focal\n'
+
+
+@pytest.mark.parametrize(
+    ("release", "supported"),
+    [(PROXMOX, True), (MINT, True), (LMDE, True), (POP, True), (KALI, False), (ROCKY, False), (OLD, False)],
+)
+def test_a_derivative_is_what_it_is_made_from(release: str, supported: bool, tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text(release)
+    system: Any = read_tower(tmp_path)["os"] | {"systemd": True}
+    assert (tower_problems(tower(os=system)) == []) is supported
+
+
+@pytest.mark.parametrize(
+    ("files", "problems"),
+    [
+        ({"fs/selinux/enforce": "1"}, 1),
+        ({"fs/selinux/enforce": "0"}, 0),
+        ({"module/apparmor/parameters/enabled": "Y\n"}, 0),
+        ({}, 0),
+    ],
+)
+def test_selinux_that_enforces_is_said_and_apparmor_is_no_problem(
+    files: dict[str, str], problems: int, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / "sys" / name).parent.mkdir(parents=True)
+        (tmp_path / "sys" / name).write_text(text)
+    security = read_tower(tmp_path)["security"]
+    print(security)
+    assert len(tower_problems(tower(security=security))) == problems
 
 
 def test_a_machine_without_systemd() -> None:
