@@ -13,8 +13,8 @@ from typing import Any, Optional
 from ..service.numa_policy import MAX_CPUS, MAX_NODES
 from ..tower_document import OperatingSystem, Tower
 
-# Releases whose packages (glibc >= 2.35 for huge pages through malloc, cmake, ninja) were checked, by system, version and
-# codename: derivatives have those of the release that they are made from. Proxmox VE says that it is Debian.
+# Releases whose packages (glibc >= 2.35 for huge pages through malloc, cmake, ninja) were checked. Derivatives have
+# those of the release that they are made from, which has this codename. Proxmox VE says that it is Debian.
 SUPPORTED = {"debian": {"12": "bookworm", "13": "trixie"}, "ubuntu": {"22.04": "jammy", "24.04": "noble"}}
 SUPPORTED_TEXT = "Debian 12 or 13, or Ubuntu 22.04 or 24.04"
 
