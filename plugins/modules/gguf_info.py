@@ -117,6 +117,7 @@ gguf:
         bytes: {description: Its size., type: int, returned: success}
 """
 
+
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -136,8 +137,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = module.params["path"]
-    directory, name = os.path.split(path)
-    paths = [os.path.join(directory, shard) for shard in shards_of(name)]
+    paths = shards_of(path)
     try:
         headers = [read_header(*file_reader(shard)) for shard in paths]
         found = summary(headers)
@@ -151,7 +151,7 @@ def main() -> None:
         [tensor._asdict() for header in headers for tensor in header.tensors] if module.params["tensors"] else None
     )
     gguf: GgufInfo = {**found, "source": paths, "metadata": headers[0].metadata, "tensors": tensors}
-    problem = architecture_problem(found["name"] or name, found["architecture"])
+    problem = architecture_problem(found["name"] or os.path.basename(path), found["architecture"])
     if problem:
         module.warn(problem)
     module.exit_json(changed=False, gguf=gguf)

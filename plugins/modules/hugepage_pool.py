@@ -89,7 +89,7 @@ from ..module_utils.lock import HeldError, changing, held_problem
 from ..module_utils.service.deployment import current_deployments
 from ..module_utils.service.huge_pages import Pool, read_boot_text, shortfall
 from ..module_utils.service.pool import at_boot, read_at_boot, targets, write_at_boot
-from ..module_utils.service.unit import started
+from ..module_utils.service.unit import module_call, started
 
 
 def main() -> None:
@@ -128,13 +128,9 @@ def resize(module: AnsibleModule) -> None:
     result["diff"] = {"before": before[page_bytes], "after": wanted[page_bytes]}
     if before == wanted and text == reserved:
         module.exit_json(changed=False, **result)
-
-    def run(words: list[str]) -> str:
-        return str(module.run_command(words, check_rc=True)[1])
-
     freed = {node: sum((before[size][node] - wanted[size][node]) * size for size in former) for node in asked}
     if pool.lacks_room(wanted[page_bytes], freed):
-        running = started(options["units"], run) if options["units"] else []
+        running = started(options["units"], module_call(module.run_command)) if options["units"] else []
         if running:
             module.warn(
                 f"{', '.join(running)} has the memory that the pool of huge pages needs: it is reserved when "

@@ -92,7 +92,7 @@ journal:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.service.client import ServerError, asks_for_key, complete, healthy, properties, read_key
-from ..module_utils.service.unit import UnitError, await_start, journal
+from ..module_utils.service.unit import UnitError, await_start, journal, module_call
 
 
 def main() -> None:
@@ -107,12 +107,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    options = module.params
+    options, run = module.params, module_call(module.run_command)
     url, unit, timeout = options["url"], options["unit"], options["timeout"]
-
-    def run(words: list[str]) -> str:
-        return str(module.run_command(words, check_rc=True)[1])
-
     try:
         key = read_key(options["api_key_file"])
         waited = await_start(unit, lambda: healthy(url), timeout, run)

@@ -120,7 +120,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.service.document import Placement
 from ..module_utils.service.placement import placement_problem, summarize
-from ..module_utils.service.unit import main_pid
+from ..module_utils.service.unit import main_pid, module_call
 
 # Null is never required: where it is, Ansible refuses it as a number and makes the word None of it as a text.
 INTENT = {
@@ -151,7 +151,7 @@ def main() -> None:
     )
     pid = module.params["pid"]
     if module.params["unit"]:
-        pid = main_pid(module.params["unit"], lambda words: str(module.run_command(words, check_rc=True)[1]))
+        pid = main_pid(module.params["unit"], module_call(module.run_command))
     source = module.params["path"] or (f"/proc/{pid}" if pid else "none")
     found = None
     if source != "none":

@@ -31,12 +31,6 @@ from .results import conditions_of, derived, misplaced, model_label, probe_resul
 CANNOT = (OSError, ValueError, HeldError, UnitError, ServerError, llama_bench.BenchError)
 
 
-def model_files(first: str) -> list[str]:
-    """The files of a model: the first one, and its shards beside it."""
-    directory, name = os.path.split(first)
-    return [os.path.join(directory, shard) for shard in shards_of(name)]
-
-
 def build_of(binaries: str) -> str:
     """The key of the release that has these binaries, the name of its directory; as it is, where it is none."""
     return os.path.basename(os.path.dirname(os.path.realpath(binaries)))
@@ -47,14 +41,14 @@ def measured_model(first: str) -> TunedModel:
     manifest = read_manifest(os.path.dirname(first))
     if manifest:
         return {"name": manifest["name"], "sha256": [entry["sha256"] for entry in manifest["files"]]}
-    marks = [f"{os.path.getsize(path)}-{os.stat(path).st_mtime_ns}" for path in model_files(first)]
+    marks = [f"{os.path.getsize(path)}-{os.stat(path).st_mtime_ns}" for path in shards_of(first)]
     return {"name": os.path.basename(first), "sha256": marks}
 
 
 def copy_bytes(first: str, tokens: int) -> int:
     """What llama-bench takes that has the model in memory a second time, and works on so many tokens. Of a model whose
     headers cannot be read it is what the largest are computed in."""
-    files = model_files(first)
+    files = shards_of(first)
     known = Weighed(sum(map(os.path.getsize, files)), None, None)
     with contextlib.suppress(OSError, GgufError):
         gguf = headers([file_reader(path) for path in files])
@@ -106,7 +100,7 @@ class Benchmark:
         self.results[name] = quantity(samples, unit)
 
     def _read_model(self, unit: Unit) -> None:
-        files = model_files(unit["model"])
+        files = shards_of(unit["model"])
         with self._attempt("disk_read"):
             self.tell("reading the disk")
             self._keep(
@@ -126,7 +120,7 @@ class Benchmark:
             self.tell("restarting the service")
             with changing(f"a measurement that restarts {options['unit']}"):
                 seconds = measure.restart(options["unit"], unit["address"], options["timeout"])
-            size = sum(os.path.getsize(path) for path in model_files(unit["model"]))
+            size = sum(os.path.getsize(path) for path in shards_of(unit["model"]))
             self._keep("service_load", [size / seconds / 1e9], "GB/s")
         with self._attempt("service_steady"):
             self.tell("asking the service")

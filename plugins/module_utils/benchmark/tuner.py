@@ -15,6 +15,7 @@ from typing import Callable, Optional, cast
 
 from ..files import read_json, write_beside, write_json
 from ..limits import usable
+from ..model.declaration import shards_of
 from ..model.uncached import drop
 from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
@@ -29,7 +30,7 @@ from . import llama_bench
 from .document import Limits, Measurement, Tuning
 from .history import node_weights, read_history, read_tuning
 from .results import conditions_of
-from .run import build_of, copy_bytes, measured_model, model_files
+from .run import build_of, copy_bytes, measured_model
 from .search import (
     GENERATED,
     PROMPT,
@@ -170,7 +171,7 @@ class Tuner:
         self.unit, self.path, self.lock_path, self.tell = unit, path, lock_path, tell
         self.partial = f"{path}.measurements"
         self.tower = usable(read_tower())
-        self.files = model_files(self.unit["model"])
+        self.files = shards_of(self.unit["model"])
         self.needed_bytes = copy_bytes(self.unit["model"], GENERATED + PROMPT)
         runs = read_history(os.path.join(os.path.dirname(path), "benchmarks"))
         self.weights = node_weights(runs, memory_nodes(self.tower))

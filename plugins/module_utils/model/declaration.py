@@ -133,15 +133,17 @@ def shard_problem(names: list[str]) -> str | None:
     return None
 
 
-def shards_of(name: str) -> list[str]:
-    """The file names of a model, from that of one of its files."""
+def shards_of(path: str) -> list[str]:
+    """The files of a model, from one of them: that one, and its shards beside it."""
+    directory, name = os.path.split(path)
     match = SHARD.fullmatch(name)
     if not match:
-        return [name]
-    return [
+        return [path]
+    names = [
         f"{match['stem']}-{number:05}{match['of']}{match['count']}{match['end']}"
         for number in range(1, int(match["count"]) + 1)
     ]
+    return [os.path.join(directory, name) for name in names]
 
 
 def file_names(model: ResolvedModel) -> list[str]:

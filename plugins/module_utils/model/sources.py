@@ -176,8 +176,7 @@ def files_of_path(path: str) -> list[str]:
     elif glob.has_magic(path) and not os.path.exists(path):
         found = list(filter(is_gguf, glob.glob(path)))
     else:
-        directory, name = os.path.split(path)
-        found = [os.path.join(directory, shard) for shard in shards_of(name)]
+        found = shards_of(path)
     return sorted(found)
 
 

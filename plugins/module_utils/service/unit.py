@@ -30,6 +30,11 @@ def call(words: list[str]) -> str:
     return done.stdout
 
 
+def module_call(run_command: Callable[..., tuple[int, str, str]]) -> Call:
+    """Commands as a module runs them: one that fails ends it."""
+    return lambda words: run_command(words, check_rc=True)[1]
+
+
 def reload_files(run: Call = call, sleep: Callable[[float], None] = time.sleep) -> None:
     """Have systemd read its files again. Raises UnitError.
 
