@@ -40,6 +40,16 @@ def write_beside(path: str, text: str, mode: int = 0o644, sync: bool = True) -> 
         sync_directory(os.path.dirname(path) or ".")
 
 
+def write_problem(error: OSError) -> str:
+    """The sentence for a file that could not be written."""
+    return f"{error.filename} cannot be written ({error.strerror}): make room there, or mend the disk."
+
+
+def removal_problem(error: OSError) -> str:
+    """The sentence for a file that could not be removed."""
+    return f"{error.filename} cannot be removed ({error.strerror}): mend that, and run the same command again."
+
+
 def write_json(path: str, document: Any, mode: int = 0o644, sync: bool = True) -> None:
     """The same of a document. Raises OSError, and TypeError for what JSON cannot hold."""
     write_beside(path, json.dumps(document, indent=2) + "\n", mode, sync)

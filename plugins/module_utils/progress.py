@@ -92,6 +92,10 @@ class Progress:
         """The descriptor of the lock."""
         return self._descriptor
 
+    def waiting(self, holder: str) -> None:
+        """Tell whom the job waits for."""
+        self.tell(f"waiting for {holder}")
+
     def tell(self, label: str, done: int = 0, total: int = 0, unit: str = "") -> None:
         """Write how far the job is; calls in quick succession under one label and unit are passed over."""
         now, state = time.time(), self._state

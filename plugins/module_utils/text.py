@@ -50,6 +50,11 @@ def clean(value: Any) -> str:
     return printable(value).strip()
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first, or what kind it is where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def tower_names(given: Any, everyone: Optional[list[str]] = None) -> list[str]:
     """The names in a list, or in a text with commas as ``-e`` has it; ``true`` names everyone, where that is allowed.
 

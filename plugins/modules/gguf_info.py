@@ -117,7 +117,6 @@ gguf:
         bytes: {description: Its size., type: int, returned: success}
 """
 
-
 import os
 
 from ansible.module_utils.basic import AnsibleModule

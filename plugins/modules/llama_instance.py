@@ -58,6 +58,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.files import removal_problem
 from ..module_utils.lock import HeldError, held_problem
 from ..module_utils.progress import Progress
 from ..module_utils.service.uninstall import Removing, known_instances
@@ -85,9 +86,7 @@ def main() -> None:
         except UnitError as error:
             module.fail_json(msg=str(error))
         except OSError as error:
-            module.fail_json(
-                msg=f"{error.filename} cannot be removed ({error.strerror}): mend that, and run the same command again."
-            )
+            module.fail_json(msg=removal_problem(error))
     diff = {"before": "".join(f"{name}\n" for name in removed), "after": ""}
     module.exit_json(changed=bool(removed), removed=removed, diff=diff)
 

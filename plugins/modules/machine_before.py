@@ -76,6 +76,7 @@ refused:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.before import changed_values, forget, keep, read_record, record, restore
+from ..module_utils.files import write_problem
 
 
 def main() -> None:
@@ -109,9 +110,7 @@ def main() -> None:
             if changed and not module.check_mode:
                 forget()
     except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename} cannot be written ({error.strerror}): make room there, or mend the disk."
-        )
+        module.fail_json(msg=write_problem(error))
     if refused:
         module.warn(f"The kernel keeps what it has in {', '.join(refused)} until its next start.")
     module.exit_json(changed=changed, before=before, refused=refused, diff={"before": texts[0], "after": texts[1]})

@@ -69,6 +69,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.files import removal_problem
 from ..module_utils.removal import bytes_of, emptied, held_locks, left_in, matching, remove
 from ..module_utils.text import size
 
@@ -97,9 +98,7 @@ def main() -> None:
             for path in empty:
                 os.rmdir(path)
         except OSError as error:
-            module.fail_json(
-                msg=f"{error.filename} cannot be removed ({error.strerror}): mend that, and run the same command again."
-            )
+            module.fail_json(msg=removal_problem(error))
     gone = [*paths, *empty]
     module.exit_json(
         changed=bool(gone),

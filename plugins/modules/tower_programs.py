@@ -56,6 +56,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.files import write_problem
 from ..module_utils.lock import HeldError, changing, held_problem
 from ..module_utils.service.programs import install_programs
 
@@ -79,9 +80,7 @@ def main() -> None:
     except HeldError as error:
         module.fail_json(msg=held_problem(error))
     except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename} cannot be written ({error.strerror}): make room there, or mend the disk."
-        )
+        module.fail_json(msg=write_problem(error))
     module.exit_json(
         changed=bool(written or removed),
         written=written,

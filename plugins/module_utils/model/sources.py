@@ -12,6 +12,7 @@ import time
 import urllib.request
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..text import first_line
 from .architectures import architecture_problem
 from .declaration import (
     SHA256,
@@ -90,8 +91,9 @@ def from_hub(model: Declaration, endpoint: str | None, token: str | None) -> Fou
     except (ModelSourceError, GgufError):
         raise
     except Exception as error:  # whatever the client's HTTP library raises
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ModelSourceError(f"{hub} cannot be reached ({why}): check the network, or set HF_ENDPOINT.") from error
+        raise ModelSourceError(
+            f"{hub} cannot be reached ({first_line(error)}): check the network, or set HF_ENDPOINT."
+        ) from error
 
 
 def ask_hub(api: Any, model: Declaration) -> Found:

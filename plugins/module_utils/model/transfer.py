@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..files import sync_directory
+from ..text import first_line
 from .uncached import hash_uncached
 
 BLOCK = 2**18
@@ -106,7 +107,7 @@ def reason(error: BaseException) -> str:
         error = error.reason
     if isinstance(error, TimeoutError):
         return f"no byte came for {SILENCE} seconds"
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return first_line(error)
 
 
 class Copied:

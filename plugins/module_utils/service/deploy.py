@@ -62,7 +62,7 @@ class Deploying:
 
         Raises UnitError, HeldError and OSError.
         """
-        with locked(CHANGE, self.what, LOCK_SECONDS, self._waiting, 1, self.by):
+        with locked(CHANGE, self.what, LOCK_SECONDS, self.progress.waiting, 1, self.by):
             deployment, keys = wanted()
             identity = write_down(self.instance, deployment, keys, self.group)
             found = list(differences(self.instance, identity, deployment))
@@ -76,7 +76,7 @@ class Deploying:
         call(["systemctl", "enable", self.unit])
         call(["systemctl", "start", "--no-block", self.unit])
         record = self._watch(identity, deployment)
-        with locked(CHANGE, self.what, LOCK_SECONDS, self._waiting, 1, self.by):
+        with locked(CHANGE, self.what, LOCK_SECONDS, self.progress.waiting, 1, self.by):
             removed = prune(self.instance, self.keep)
         return {
             **result,
@@ -87,9 +87,6 @@ class Deploying:
             "journal": record["journal"],
             "problem": switch_problem(self.instance, identity, record),
         }
-
-    def _waiting(self, holder: str) -> None:
-        self.progress.tell(f"waiting for {holder}")
 
     def _watch(self, identity: str, deployment: Deployment) -> SwitchRecord:
         """Wait for the end of the switch, and tell how much of the model is in memory."""

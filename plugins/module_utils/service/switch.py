@@ -157,7 +157,7 @@ def begin(instance: Instance, identity: str) -> None:
         "ended": None,
     }
     # In this order: what is wanted has a record that is its own.
-    write_json(os.path.join(instance.path, "switch.json"), record)
+    _write(instance, record)
     instance.point("wanted", identity)
 
 

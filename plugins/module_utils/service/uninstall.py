@@ -59,14 +59,11 @@ class Removing:
                 time.sleep(1)
 
     def _removed(self, name: str) -> bool:
-        with locked(CHANGE, f"the removal of {name}", LOCK_SECONDS, self._waiting, 1, self.by):
+        with locked(CHANGE, f"the removal of {name}", LOCK_SECONDS, self.progress.waiting, 1, self.by):
             if switches(name):
                 return False
             remove(name)
             return True
-
-    def _waiting(self, holder: str) -> None:
-        self.progress.tell(f"waiting for {holder}")
 
 
 def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) -> None:
