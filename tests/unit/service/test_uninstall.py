@@ -153,6 +153,8 @@ def test_a_switch_is_waited_for_and_not_cut(tower: Tower, tmp_path: Path, monkey
         def tell(self, line: str) -> None:
             told.append(line)
 
+        waiting = tell
+
     Removing("ann", Progress()).carry_out(["main"])  # type: ignore[arg-type]
     assert told == ["waiting for the switch of main"] * 2
     assert tower.asked == [["main"]]
