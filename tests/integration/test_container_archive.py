@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -14,22 +13,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from plugins.module_utils.model.store import SCHEMA_VERSION
-from tests.integration.container_site import (
-    CACHE,
-    HUB,
-    INVENTORY,
-    MODEL_FILE,
-    Places,
-    stage,
-    tower,
-)
+from tests.integration.container_site import HUB, MODEL_FILE, STATE, Places, stage, tower
 from tests.integration.vm_site import REPO, Run
 
 # What a clone has and an installed collection needs not.
 OF_THE_CLONE = {"bin", "molecule", "tests", "reports", "ansible.cfg", "site.yml", "pyproject.toml"}
+
+
+NAME, PORT = "stranger", 18223
+# As one would write it, with nothing from the clone; the builder alone is of the scenario, and has the build already.
+TOWERS = f"""
+towers:
+  hosts:
+    {NAME}: {{ansible_port: {PORT}}}
+  vars:
+    llama_build_builder: bookworm
+    llama_service_context: 2048
+    llama_service_memory_reserve_bytes: 1073741824
+    model_store_hf_endpoint: http://10.0.2.2:18475
+    model_store_models: [{{name: tiny, repo: demo/gemma-3-270m-GGUF, revision: main, files: "*-Q4_K_M.gguf"}}]
+builders:
+  hosts:
+    bookworm: {{ansible_port: {Places("bookworm").ssh_port}, llama_build_work_dir: {Places("bookworm").build_work}}}
+all:
+  vars:
+    ansible_host: 127.0.0.1
+    ansible_user: admin
+    ansible_ssh_private_key_file: {STATE}/key
+    ansible_ssh_common_args: -o UserKnownHostsFile={STATE}/known_hosts
+"""
 
 
 class Elsewhere:
@@ -38,18 +52,18 @@ class Elsewhere:
     def __init__(self, home: Path) -> None:
         self.directory = home / "work"
         self.directory.mkdir(parents=True)
+        ours = ("ANSIBLE_", "LLAMATOWER_", "MOLECULE_")
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
             "ANSIBLE_NOCOLOR": "1",
             "HF_ENDPOINT": HUB,
             "HOME": str(home),
-            "LLAMATOWER_CACHE": str(CACHE),
         }
         self.run("ansible-galaxy", "collection", "build", "--output-path", str(home), str(REPO))
         (self.archive,) = home.glob("llamatower-tower-*.tar.gz")
         self.installed = home / ".ansible/collections/ansible_collections/llamatower/tower"
         self.run("ansible-galaxy", "collection", "install", "--offline", str(self.archive))
-        shutil.copy(INVENTORY, self.directory / "towers.yml")
+        (self.directory / "towers.yml").write_text(TOWERS)
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
@@ -61,14 +75,23 @@ class Elsewhere:
         self.code = done.returncode
         return done.stdout
 
-    def playbook(self, *arguments: str, inventory: str = "towers.yml", host: str = "bookworm") -> Run:
-        output = self.run("ansible-playbook", "-i", inventory, *arguments)
-        return Run(self.code, output, host)
+    def playbook(self, *arguments: str) -> Run:
+        output = self.run("ansible-playbook", "-i", "towers.yml", *arguments)
+        return Run(self.code, output, NAME)
 
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
     return Elsewhere(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def bare() -> Iterator[Any]:
+    """A Debian 13 that has nothing yet."""
+    stage("remove", NAME)
+    stage("start", NAME, "trixie", str(PORT))
+    yield tower(NAME, PORT)
+    stage("remove", NAME)
 
 
 def test_the_archive_has_what_runs_and_nothing_of_the_development(elsewhere: Elsewhere) -> None:
@@ -82,25 +105,29 @@ def test_the_archive_has_what_runs_and_nothing_of_the_development(elsewhere: Els
     assert elsewhere.archive.stat().st_size < 1_000_000
 
 
-def test_advise_and_plan_run(elsewhere: Elsewhere) -> None:
-    advised = elsewhere.playbook("llamatower.tower.advise")
-    assert advised.code == 0
-    assert advised.recap("changed") == 0
+def test_plan_runs_without_any_tower(elsewhere: Elsewhere) -> None:
     planned = elsewhere.run("ansible-playbook", "llamatower.tower.plan", "-e", "plan_models=glm-4.6")
     assert elsewhere.code == 0
     assert "glm-4.6" in planned
     assert (elsewhere.directory / "reports/plan.html").exists()
 
 
-def test_site_finds_converged_what_the_clone_converged(elsewhere: Elsewhere) -> None:
-    run = elsewhere.playbook("llamatower.tower.site", "--limit", "bookworm,localhost", "-vv")
+def test_a_bare_tower_is_advised_and_converged(elsewhere: Elsewhere, bare: Any) -> None:
+    advised = elsewhere.playbook("llamatower.tower.advise")
+    assert (advised.code, advised.recap("changed")) == (0, 0)
+
+    run = elsewhere.playbook("llamatower.tower.site", "-vv")
     assert run.code == 0
-    assert run.recap("changed") == 0
+    assert run.recap("changed") > 0
+    assert bare.service("llama-server@main.service").is_running
     # It ran what was installed, and wrote where the user stood.
     ran = set(re.findall(r"^task path: (\S+):\d+", run.output, re.MULTILINE))
     assert ran and all(Path(path).is_relative_to(elsewhere.installed) for path in ran), ran
-    report = json.loads((elsewhere.directory / "reports/bookworm.json").read_text())
+    report = json.loads((elsewhere.directory / f"reports/{NAME}.json").read_text())
     assert report["service"]["completion"]["text"]
+
+    again = elsewhere.playbook("llamatower.tower.site")
+    assert (again.code, again.recap("changed")) == (0, 0)
 
 
 STRANGERS_PLAYBOOK = """
@@ -183,28 +210,16 @@ STRANGERS_SERVICE = """
 """
 
 
-@pytest.fixture(scope="module")
-def stranger(elsewhere: Elsewhere) -> Iterator[Any]:
-    """A bare Debian 13 of somebody who uses parts of the collection."""
-    stage("start", "stranger", "trixie", "18223")
-    towers = yaml.safe_load(INVENTORY.read_text())["towers"]
-    connection = {name: value for name, value in towers["vars"].items() if name.startswith(("ansible_", "__"))}
-    inventory = {"all": {"hosts": {"stranger": {"ansible_port": 18223}}, "vars": connection}}
-    (elsewhere.directory / "stranger.yml").write_text(yaml.safe_dump(inventory))
-    yield tower("stranger", 18223)
-    stage("remove", "stranger")
-
-
-def test_a_playbook_of_others_reads_the_memory_channels(elsewhere: Elsewhere, stranger: Any) -> None:
+def test_a_playbook_of_others_reads_the_memory_channels(elsewhere: Elsewhere, bare: Any) -> None:
     (elsewhere.directory / "channels.yml").write_text(STRANGERS_PLAYBOOK)
-    assert elsewhere.playbook("channels.yml", inventory="stranger.yml").code == 0
+    assert elsewhere.playbook("channels.yml").code == 0
     channels = json.loads((elsewhere.directory / "channels.json").read_text())
     # A container shows no table of its machine, and the module says so.
     assert channels["source"] == "none"
     assert "/sys/firmware/dmi" in channels["warnings"][0]
 
 
-def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere: Elsewhere, stranger: Any) -> None:
+def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere: Elsewhere, bare: Any) -> None:
     manifest = json.loads(tower("trixie").file(f"{Places('trixie').builds}/current/manifest.json").content_string)
     build = Path(Places("trixie").transfer) / f"{manifest['key']}.tar"
     hub = subprocess.check_output([REPO / "tests/virtual_tower/small_model"], text=True).strip()
@@ -212,10 +227,10 @@ def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere:
     sha256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
     play = elsewhere.directory / "service.yml"
     play.write_text(STRANGERS_SERVICE % {"model": model, "build": build, "sha256": sha256, "schema": SCHEMA_VERSION})
-    assert elsewhere.playbook("service.yml", inventory="stranger.yml").code == 0
-    service = stranger.service("llama-server@main.service")
+    assert elsewhere.playbook("service.yml").code == 0
+    service = bare.service("llama-server@main.service")
     assert service.is_running and service.is_enabled
-    maps = stranger.check_output(f"cat /proc/{service.systemd_properties['MainPID']}/maps")
+    maps = bare.check_output(f"cat /proc/{service.systemd_properties['MainPID']}/maps")
     assert "/srv/own/build/mine/bin/llama-server" in maps
-    again = elsewhere.playbook("service.yml", inventory="stranger.yml", host="stranger")
+    again = elsewhere.playbook("service.yml")
     assert again.recap("changed") == 0
