@@ -199,6 +199,8 @@ def file_reader(path: str) -> tuple[Read, int]:
 
     def read(offset: int, count: int) -> bytes:
         with open(path, "rb", buffering=0) as file:
+            if not hasattr(os, "posix_fadvise"):  # macOS, on which a plan is made
+                return os.pread(file.fileno(), count, offset)
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             data = os.pread(file.fileno(), count, offset)
             # Only this part: the weights behind it may be cached for a server that is about to start.
