@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.service.api_keys import read_keys
 from tests.integration.container_site import Places, playbook, tower
 
 PLACES = Places("bookworm")
@@ -53,6 +54,20 @@ def test_a_key_is_valid_from_the_run_that_gives_it_to_the_run_that_takes_it_back
     assert statuses(host, ann, ben, "", random, "# ann", "ann") == [200, 200, 401, 401, 401, 401]
     serve(("ann", new))
     assert statuses(host, new, ann, ben, "") == [200, 401, 401, 401]
+
+
+def test_the_server_reads_a_file_with_comments_blank_lines_and_signs_as_the_roles_do(host: Any) -> None:
+    """Whoever wrote it: what is no key to the roles is none to the server, and the other way round."""
+    ann, ben = (secrets.token_hex(16) for _key in range(2))
+    text = f"\n# ann\n#\n{ann}\n\n#{ben}\n## a#b\n{ben}#2\n\n"
+    before = host.file(PLACES.keys).content_string
+    put = f"printf %s %s > {PLACES.keys} && systemctl restart {PLACES.unit}"
+    host.check_output(put, "%s", text)
+    try:
+        assert read_keys(text) == [ann, f"{ben}#2"]
+        assert statuses(host, ann, f"{ben}#2", ben, f"#{ben}", "# ann", "#", "") == [200, 200, 401, 401, 401, 401, 401]
+    finally:
+        host.check_output(put, "%s", before)
 
 
 @pytest.mark.parametrize("key", ["#begins-as-a-comment", "has a blank", ""])

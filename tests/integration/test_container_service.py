@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -144,3 +145,34 @@ def test_a_missing_file_of_the_model_ends_in_a_failed_unit_that_says_so(host: An
     assert (ended != 0, state) == (True, "failed")
     assert re.search(r"failed to (open|load)|No such file", said)
     assert restart(host) == 0, evidence(host)
+
+
+@pytest.mark.parametrize("fault", ["Read-only file system", "No space left on device"])
+def test_a_var_that_cannot_be_written_changes_nothing_and_is_told(fault: str, host: Any) -> None:
+    """The server starts there, and its page tables, which may be those of hundreds of gigabytes, are walked once an
+    hour all the same."""
+    record, note = (f"/{place}/llama-server/{PLACES.instance}.json" for place in ("var/lib", "run"))
+    check = f"systemctl start {PLACES.check_unit}"
+    since = host.check_output(f"systemctl stop llama-server-check@{PLACES.instance}.timer; rm {note}; date +@%s")
+    if fault.startswith("Read-only"):
+        place = "/var"
+        host.check_output(f"mount --bind {place} {place} && mount -o remount,ro,bind {place}")
+    else:
+        place = "/var/lib/llama-server"
+        host.check_output(f"mount -t tmpfs -o size=4k full {place} && head -c 4096 /dev/zero > {place}/all")
+    try:
+        walks = []
+        for _round in range(3):
+            assert host.run(check).rc != 0
+            walks.append(host.check_output(f"grep -o '\"boot_seconds\": [0-9.]*' {note}"))
+        said = host.check_output(f"journalctl --output=cat --unit={PLACES.check_unit} --since={since}")
+        assert len(set(walks)) == 1, walks
+        assert said.count(f"{record} cannot be written ({fault})") == 3, said
+        assert "Traceback" not in said
+        assert restart(host) == 0
+        assert healthy(host, PLACES.port)
+    finally:
+        host.check_output(f"umount --lazy {place}")
+        host.check_output(f"systemctl start llama-server-check@{PLACES.instance}.timer")
+    assert host.run(check).rc == 0
+    assert json.loads(host.file(record).content_string)["history"][-1]["pid"] == pid(host, UNIT)

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from plugins.module_utils import before
+from tests.boot_machine import NAME, BootMachine
 from tests.controller import play
+from tests.mounts import needs_mounts
 from tests.run_module import run_module
 
 
@@ -130,3 +132,47 @@ def test_a_machine_is_written_down_put_back_and_forgotten(tmp_path: Path, monkey
     assert run_module("machine_before", state="forgotten")["changed"]
     assert not run_module("machine_before", state="forgotten")["changed"]
     assert not (tmp_path / "var").exists()
+
+
+BOOT_WORDS = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role:
+        name: llamatower.tower.hugepages
+        tasks_from: remove
+"""
+
+
+@needs_mounts
+@pytest.mark.parametrize("kind", ["grub", "systemd-boot"])
+def test_words_of_the_kernel_command_line_are_gone_with_what_was_made_of_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the part of the playbook that gives back the pool, on a machine whose boot files are its own."""
+    machine = BootMachine(kind, tmp_path / "tree", monkeypatch)
+    bare = machine.files()
+    given = machine.command()
+    assert given["changed"] and machine.files() != bare
+    # What else of this machine such a part could look into is empty.
+    for name in ("etc/tmpfiles.d", "etc/default", "sys/firmware", "sys/devices/system/node"):
+        (machine.tree / name).mkdir(parents=True, exist_ok=True)
+    places = ["boot", "etc/default", "etc/kernel", "etc/tmpfiles.d", "proc/cmdline"]
+    places += ["sys/firmware", "sys/devices/system/node"]
+    mounts = " && ".join(f"mount --bind {machine.tree}/{place} /{place}" for place in places)
+    python = tmp_path / "python"
+    # The machine's doubles of programs are for what runs within.
+    within = f'{mounts} && PATH="{machine.tree}/bin:$PATH" exec {sys.executable} "$@"'
+    python.write_text(
+        f"#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin exec unshare --mount sh -c '{within}' python \"$@\"\n"
+    )
+    python.chmod(0o755)
+    (tmp_path / "play.yml").write_text(BOOT_WORDS)
+    tower = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": str(python)}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"tower": tower}}}))
+    done = [play(tmp_path / "hosts.json", tmp_path / "play.yml", *options) for options in (["--check"], [], [])]
+    assert [each.returncode for each in done] == [0, 0, 0], done
+    changed = [int(re.findall(r"changed=(\d+)", each.stdout)[0]) for each in done]
+    assert changed == [1, 1, 0], done
+    assert machine.files() == bare
+    assert not any(NAME in text or "hugepages" in text for text in machine.files().values())
