@@ -311,22 +311,20 @@ undeclared:
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.benchmark.history import node_weights, read_history
-from ..module_utils.build.document import BuildManifest
 from ..module_utils.files import read_json
 from ..module_utils.limits import usable
 from ..module_utils.model.document import PlanEntry
 from ..module_utils.model.fit import named, undeclared_problem
 from ..module_utils.model.store import read_manifest
-from ..module_utils.service.deployment import INSTANCES, current_deployments
-from ..module_utils.service.document import Plan, Settings
-from ..module_utils.service.instances import plans, together
-from ..module_utils.service.numa_policy import kernel_weights, memory_nodes
-from ..module_utils.service.plan import make_plan
+from ..module_utils.service.deployment import INSTANCES
+from ..module_utils.service.document import Settings
+from ..module_utils.service.instances import Known, decide, together
+from ..module_utils.service.numa_policy import memory_nodes
 from ..module_utils.service.tuned import read_tuned
 from ..module_utils.tower import read_tower
 
@@ -374,30 +372,20 @@ def output(module: AnsibleModule, argv: list[str]) -> Optional[str]:
     return f"{out}\n{error}"
 
 
-class Found(NamedTuple):
-    """What a plan of an instance is made of, beside its settings."""
-
-    build: Optional[BuildManifest]
-    model: Any
-    missing: list[str]
-    server_help: Optional[str]
-    tuned: Any
-
-
-def look(module: AnsibleModule, settings: Settings) -> Found:
-    """What there is of an instance, by itself."""
+def look(module: AnsibleModule, settings: Settings) -> tuple[Known, list[str]]:
+    """What there is of an instance, and what is missing."""
     current, store = Path(settings["build_root"]) / "current", Path(settings["model_path"])
-    build: Optional[BuildManifest] = read_json(str(current / "manifest.json"))
     declared: Optional[list[PlanEntry]] = module.params["models"]
-    model = read_manifest(str(store)) if declared is None else named(declared, settings["model"])
-    missing = [str(path / "manifest.json") for path, manifest in ((current, build), (store, model)) if not manifest]
-    return Found(
-        build,
-        model,
-        missing if declared is None else [],
-        output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None,
-        read_tuned(f"{module.params['tuning_dir']}/tuning-{settings['instance']}.json"),
+    known = Known(
+        build=read_json(str(current / "manifest.json")),
+        model=read_manifest(str(store)) if declared is None else named(declared, settings["model"]),
+        tuned=read_tuned(f"{module.params['tuning_dir']}/tuning-{settings['instance']}.json"),
+        server_help=output(module, [str(current / "bin/llama-server"), "--help"]) if declared is None else None,
+        undeclared=undeclared_problem(declared, settings["model"]) if declared is not None else None,
     )
+    there = ((current, known.build), (store, known.model))
+    missing = [str(path / "manifest.json") for path, manifest in there if declared is None and not manifest]
+    return known, missing
 
 
 def main() -> None:
@@ -413,36 +401,16 @@ def main() -> None:
     )
     # All but the weights, which are added for each.
     every: list[Settings] = module.params["settings"]
-    declared: Optional[list[PlanEntry]] = module.params["models"]
     tower, path = usable(read_tower("/")), module.params["instances_path"]
     measured = node_weights(read_history(module.params["benchmark_dir"]), memory_nodes(tower))
     numactl_help = output(module, ["/usr/bin/numactl", "--help"])
-    found = {settings["instance"]: look(module, settings) for settings in every}
-
-    def make(settings: Settings) -> Plan:
-        of = found[settings["instance"]]
-        wanted = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
-        weights = {**kernel_weights(tower), **(wanted or measured)}
-        plan = make_plan(
-            {**settings, "weights": weights}, tower, of.build, of.model, of.tuned, of.server_help, numactl_help
-        )
-        undeclared = undeclared_problem(declared, settings["model"]) if declared is not None else None
-        return {**plan, "problems": [*filter(None, [undeclared]), *plan["problems"]]}
-
-    instances = [
-        {
-            "name": settings["instance"],
-            "settings": settings,
-            "plan": plan,
-            "model": found[settings["instance"]].model or {},
-        }
-        for settings, plan in zip(every, plans(every, current_deployments(path), tower, make))
-    ]
+    found = [look(module, settings) for settings in every]
+    known = [each for each, _missing in found]
     module.exit_json(
         changed=False,
-        build=next((of.build for of in found.values() if of.build), {}),
-        missing=list(dict.fromkeys(path for of in found.values() for path in of.missing)),
-        **together(instances, tower, path),
+        build=next((each.build for each in known if each.build), {}),
+        missing=list(dict.fromkeys(path for _known, missing in found for path in missing)),
+        **together(decide(every, known, tower, measured, numactl_help, path), tower, path),
     )
 
 

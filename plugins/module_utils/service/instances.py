@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..build.document import BuildManifest
+from ..model.document import Manifest, PlanEntry
 from ..text import size
 from ..tower_document import Tower
 from .access import clients_address
 from .client import EVERY_ADDRESS, LOOPBACK
 from .deployment import NAME, OF_NODE, Deployment, Instance, current_deployments
 from .document import Plan, PlannedUnit, ServerResult, ServiceResult, Settings
-from .numa_policy import bindable_nodes, memory_nodes
+from .numa_policy import bindable_nodes, kernel_weights, memory_nodes
+from .plan import make_plan
 
 # Keys of llama_service_instances that the settings have another name for. The keys of clients are no setting.
 RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
@@ -40,6 +43,17 @@ class Share(NamedTuple):
     def bytes(self) -> int:
         """Of all units."""
         return self.needed_bytes * len(self.units)
+
+
+class Known(NamedTuple):
+    """What there is of an instance, each None where it is not known yet; ``tuned`` is what the tuner stored, and
+    ``undeclared`` the sentence where nobody declares its model."""
+
+    build: Optional[BuildManifest]
+    model: Manifest | PlanEntry | None
+    tuned: Any
+    server_help: Optional[str]
+    undeclared: Optional[str]
 
 
 def share_of(name: str, of: Plan | Deployment, declared: bool = True) -> Share:
@@ -144,6 +158,31 @@ def plans(
         shares[name] = share_of(name, plan)
         made.append(plan)
     return made
+
+
+def decide(
+    wanted: Sequence[Settings],
+    known: Sequence[Known],
+    tower: Tower,
+    measured: Mapping[int, int],
+    numactl_help: Optional[str],
+    path: str,
+) -> list[dict[str, Any]]:
+    """The name, the settings, the plan and the model of each instance; ``measured`` are weights of the nodes."""
+    of = dict(zip((settings["instance"] for settings in wanted), known))
+
+    def make(settings: Settings) -> Plan:
+        own = of[settings["instance"]]
+        given = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
+        whole: Settings = {**settings, "weights": {**kernel_weights(tower), **(given or measured)}}
+        plan = make_plan(whole, tower, own.build, own.model, own.tuned, own.server_help, numactl_help)
+        return {**plan, "problems": [*filter(None, [own.undeclared]), *plan["problems"]]}
+
+    made = plans(wanted, current_deployments(path), tower, make)
+    return [
+        {"name": settings["instance"], "settings": settings, "plan": plan, "model": own.model or {}}
+        for settings, own, plan in zip(wanted, known, made)
+    ]
 
 
 def _free_node(
