@@ -9,11 +9,11 @@ otherwise; CPU, package and node numbers are the kernel's.
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from pathlib import Path
 
+from .disks import disk_of
 from .limits import allowed
 from .sysfs import (
     format_cpu_list,
@@ -29,7 +29,6 @@ from .sysfs import (
 from .tower_document import (
     Board,
     Cpu,
-    Disk,
     Edac,
     Frequency,
     Hsmp,
@@ -322,41 +321,6 @@ def _transparent_huge_pages(root: Path) -> TransparentHugePages | None:
     if enabled is None:
         return None
     return {"enabled": enabled, "defrag": selected(read_text(base / "defrag"))}
-
-
-def _fs_uuid(root: Path, device: str) -> str | None:
-    for link in sorted((root / "dev/disk/by-uuid").glob("*")):
-        if os.path.basename(os.path.realpath(link)) == device:
-            return link.name
-    return None
-
-
-def disk_of(path: str, root: str | Path = "/") -> Disk:
-    """The file system that holds a path, or will: the nearest existing parent answers.
-
-    ``device`` is the block device of the file system, ``queue`` the sysfs directory of its
-    request queue; both are None on file systems without one (overlay, tmpfs, NFS).
-    """
-    root = Path(root)
-    place = root / path.lstrip("/")
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    numbers = os.stat(place).st_dev
-    room = os.statvfs(place)
-    block = Path(os.path.realpath(root / f"sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}"))
-    known = block.is_dir()
-    partition = known and (block / "partition").exists()
-    queue = (block.parent if partition else block) / "queue"
-    return {
-        "path": path,
-        "bytes": room.f_blocks * room.f_frsize,
-        "free_bytes": room.f_bavail * room.f_frsize,
-        "device": block.name if known else None,
-        "partition": bool(partition),
-        "fs_uuid": _fs_uuid(root, block.name) if known else None,
-        "readahead_kb": read_int(queue / "read_ahead_kb") if known else None,
-        "rotational": (read_int(queue / "rotational") == 1) if known else None,
-    }
 
 
 def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:

@@ -123,6 +123,7 @@ class Disk(TypedDict):
     """The file system that holds a path, or will; its block device, None where it has none (overlay, tmpfs, NFS)."""
 
     path: str
+    filesystem: str | None
     bytes: int
     free_bytes: int
     device: str | None

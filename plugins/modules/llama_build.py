@@ -113,9 +113,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.build.compile import BuildError, make_archive, missing_tools
 from ..module_utils.build.source import SourceError
+from ..module_utils.disks import disk_of
 from ..module_utils.progress import Progress
 from ..module_utils.text import size
-from ..module_utils.tower import disk_of
 
 # A build directory with its source and its archive took 1.2 GB.
 NEEDED_BYTES = 3 * 10**9

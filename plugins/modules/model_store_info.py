@@ -99,10 +99,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.disks import disk_of
 from ..module_utils.model.declaration import declaration_problems
 from ..module_utils.model.lock import LockError, entries, locked_entry
-from ..module_utils.model.store import find
-from ..module_utils.tower import disk_of
+from ..module_utils.model.store import find, store_warning
 
 TIMER = "/etc/systemd/system/llama-models-verify.timer"
 
@@ -125,11 +125,15 @@ def main() -> None:
         found = [find(store, model, locked_entry(model, lock)) for model in models]
     except LockError as error:
         module.fail_json(msg=str(error))
+    disk = disk_of(store)
+    warning = store_warning(store, disk["filesystem"])
+    if warning:
+        module.warn(warning)
     module.exit_json(
         changed=False,
         models=found,
         timer={"present": os.path.exists(TIMER)},
-        free_bytes=disk_of(store)["free_bytes"],
+        free_bytes=disk["free_bytes"],
     )
 
 

@@ -199,7 +199,7 @@ tower:
       sample: {kernel.numa_balancing: 0, vm.zone_reclaim_mode: 0, vm.swappiness: 10, vm.overcommit_memory: 0}
     disks:
       description:
-        - The file system of each of O(paths), by path - C(path), C(bytes), C(free_bytes), C(device), whether that is a
+        - The file system of each of O(paths), by path - C(path), the kind of C(filesystem), C(bytes), C(free_bytes), C(device), whether that is a
           C(partition), C(fs_uuid), C(readahead_kb), and whether it is C(rotational).
         - From C(device) on, null on a file system without a block device (overlay, tmpfs, NFS).
       type: dict
@@ -207,6 +207,7 @@ tower:
       sample:
         /var/lib:
           path: /var/lib
+          filesystem: ext4
           bytes: 1999421218816
           free_bytes: 1503421218816
           device: nvme0n1p2

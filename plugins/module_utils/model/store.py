@@ -69,6 +69,22 @@ def partial_bytes(store: str, name: str) -> int:
     return tree_bytes(partial) - tree_bytes(os.path.join(partial, "quarantine")) + tree_bytes(swarm)
 
 
+def store_warning(directory: str, filesystem: str | None) -> str | None:
+    """One sentence where a file system keeps what it reads in memory whatever it is told, else None. All others, such
+    as ext4, XFS, btrfs, NFS and overlays of these, keep nothing of what is fetched, hashed and loaded by dio."""
+    if filesystem in ("tmpfs", "ramfs"):
+        return (
+            f"{directory} is in memory ({filesystem}), so each model takes its memory twice and is lost with a "
+            "restart: set model_store_dir to a disk."
+        )
+    if filesystem == "zfs":
+        return (
+            f"{directory} is on ZFS, whose cache of what is read (ARC) takes memory from the server and lies on any "
+            "node: limit it by zfs_arc_max, and set primarycache=metadata for that file system."
+        )
+    return None
+
+
 def state_of(
     source: Mapping[str, Any], manifest: Manifest | None, directory: str, wanted: ResolvedModel | None = None
 ) -> tuple[str, str | None]:

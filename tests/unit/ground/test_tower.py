@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.tower import disk_of, edac, l3_domains, read_tower
+from plugins.module_utils.disks import disk_of
+from plugins.module_utils.tower import edac, l3_domains, read_tower
 from tests.boards.machine import files, write
 
 TREE = {
@@ -109,6 +110,23 @@ def test_what_a_saved_file_says_instead_of_numbers_is_nothing(tmp_path: Path) ->
     broken = write(tmp_path, files({}) | {f"{node}/distance": complaint, f"{node}/cpulist": "0-x"})
     assert read_tower(broken)["nodes"][1]["distances"] == []
     assert read_tower(broken)["nodes_per_socket"] is None
+
+
+def test_the_file_system_is_that_of_the_nearest_mount(tree: Path) -> None:
+    lines = [
+        "21 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw",
+        r"30 21 0:50 / /srv/my\040models rw - zfs pool/models rw",
+        "31 21 0:51 / /srv/models rw - autofs systemd-1 rw",
+        "32 31 0:52 / /srv/models rw - nfs4 nas:/models rw,vers=4.2",
+        "no mount at all",
+    ]
+    (tree / "proc/self").mkdir()
+    (tree / "proc/self/mountinfo").write_text("\n".join(lines))
+    (tree / "srv/models").mkdir(parents=True)
+    (tree / "srv/my models").mkdir()
+    kinds = {path: disk_of(path, tree)["filesystem"] for path in ("/var/x", "/srv/models/a", "/srv/my models", "/srv")}
+    assert kinds == {"/var/x": "ext4", "/srv/models/a": "nfs4", "/srv/my models": "zfs", "/srv": "ext4"}
+    assert disk_of("/proc/self")["filesystem"] == "proc"
 
 
 def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:

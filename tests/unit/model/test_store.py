@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.files import write_json
-from plugins.module_utils.model.store import find, intact_files, model_plan, partial_bytes, state_of
+from plugins.module_utils.model.store import find, intact_files, model_plan, partial_bytes, state_of, store_warning
 
 SOURCE = {"repo": "acme/tiny-GGUF", "revision": "main", "files": "*Q6_K*"}
 
@@ -126,3 +126,16 @@ def test_what_is_found_of_a_model_says_all_of_it(stored: tuple[Any, Path]) -> No
         "intact": [manifest["files"][0]["sha256"]],
         "partial_bytes": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "words"),
+    [
+        ("tmpfs", "is in memory (tmpfs), so each model takes its memory twice"),
+        ("zfs", "limit it by zfs_arc_max"),
+        *((name, None) for name in ("ext4", "xfs", "btrfs", "nfs4", "overlay", None)),
+    ],
+)
+def test_a_store_that_keeps_what_is_read_in_memory_is_said(filesystem: str | None, words: str | None) -> None:
+    warning = store_warning("/srv/models", filesystem)
+    assert warning is None if words is None else words in str(warning)
