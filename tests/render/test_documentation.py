@@ -107,6 +107,11 @@ def test_a_playbook_says_what_it_is_for() -> None:
         assert path.read_text().splitlines()[1].startswith("# "), path.name
 
 
+def test_operations_lists_every_playbook() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", (REPO / "docs/operations.md").read_text(), re.MULTILINE)
+    assert {path.stem for path in (REPO / "playbooks").glob("*.yml")} - {"site"} <= set(listed)
+
+
 def test_a_link_leads_to_what_the_archive_has() -> None:
     left_out = yaml.safe_load((REPO / "galaxy.yml").read_text())["build_ignore"]
     wrong = []
