@@ -90,6 +90,9 @@ def launch(policy: str, tower: Tower, node: Optional[int] = None) -> Launch:
         )
     if policy not in ("bind", "per_node"):
         raise ValueError(f"The NUMA policy {policy!r} is none of {', '.join(POLICIES)}.")
+    if node is None and not bindable_nodes(tower):
+        # Refused by policy_problem.
+        return Launch([], {}, None, nodes)
     own = bindable_nodes(tower)[0]["node"] if node is None else node
     return Launch([NUMACTL, f"--cpunodebind={own}", f"--membind={own}"], {}, f"bind:{own}", [own])
 

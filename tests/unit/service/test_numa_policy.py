@@ -147,3 +147,10 @@ def test_weights_are_the_smallest_numbers_with_the_shares_of_the_bandwidth(
     rates: dict[int, float], expected: dict[int, int]
 ) -> None:
     assert weights(rates) == expected
+
+
+@pytest.mark.parametrize("policy", ["bind", "per_node"])
+def test_where_no_node_has_both_cores_and_memory_there_is_a_sentence(policy: str) -> None:
+    machine = tower(0, -64, -64)
+    assert "there is none: use interleave" in str(policy_problem(policy, machine, 1))
+    assert launch(policy, machine).prefix == []
