@@ -222,7 +222,7 @@ def test_a_playbook_of_others_reads_the_memory_channels(elsewhere: Elsewhere, ba
 def test_the_role_of_the_service_serves_a_model_and_a_build_of_others(elsewhere: Elsewhere, bare: Any) -> None:
     manifest = json.loads(tower("trixie").file(f"{Places('trixie').builds}/current/manifest.json").content_string)
     build = Path(Places("trixie").transfer) / f"{manifest['key']}.tar"
-    hub = subprocess.check_output([REPO / "tests/virtual_tower/small_model"], text=True).strip()
+    hub = subprocess.check_output([REPO / "tests/virtual_tower/small_model", "gemma-3-270m"], text=True).strip()
     model = Path(hub) / "demo/gemma-3-270m-GGUF" / MODEL_FILE
     sha256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
     play = elsewhere.directory / "service.yml"

@@ -302,7 +302,7 @@ def test_transparent_huge_pages_are_used_and_missed_when_they_are_off(site: Site
     }
     serve(site, **variables)
     huge = site.ssh(f"sudo grep AnonHugePages /proc/{pid(site)}/smaps_rollup").split()[1]
-    assert int(huge) * 1024 > 250e6
+    assert int(huge) * 1024 > 130e6
     thp = "/sys/kernel/mm/transparent_hugepage/enabled"
     site.ssh(f"echo never | sudo tee {thp}")
     said = restart(site)
@@ -325,9 +325,9 @@ def test_a_pool_is_as_computed_used_released_and_its_shortage_told(site: Site) -
     assert site.playbook("playbooks/prepare.yml", **variables).recap("changed") == 0
     serve(site, **variables)
     pool = site.ssh(f"sudo grep Private_Hugetlb /proc/{pid(site)}/smaps_rollup").split()[1]
-    assert int(pool) * 1024 > 270e6
+    assert int(pool) * 1024 > 134e6
     # Half of what the weights need: glibc falls back to small pages without a word.
-    site.ssh(f"sudo systemctl stop {UNIT}; sudo sysctl --quiet vm.nr_hugepages=64")
+    site.ssh(f"sudo systemctl stop {UNIT}; sudo sysctl --quiet vm.nr_hugepages=32")
     assert "FAILED" in restart(site)
     assert "lie in huge pages of the pool" in last_words(site)
     # More than a node has free.
@@ -349,5 +349,5 @@ def test_a_pool_that_nothing_would_use_is_refused(site: Site) -> None:
 def test_the_locked_model_is_locked_under_the_unit(site: Site) -> None:
     serve(site, llama_service_load_mode="mlock")
     locked = site.ssh(f"grep VmLck /proc/{pid(site)}/status").split()[1]
-    assert int(locked) * 1024 > 250e6
+    assert int(locked) * 1024 > 130e6
     serve(site)

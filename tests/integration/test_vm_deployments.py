@@ -91,7 +91,7 @@ def faulty(site: Site, what: str) -> Iterator[dict[str, Any]]:
             yield {}
         site.ssh(f"sudo rm -r {BUILDS}/releases/broken")
     elif what == "model":
-        root_python(site, REPLACE, MODEL_DIR)
+        root_python(site, REPLACE, MODEL_DIR, "llama")
         yield {}
         site.ssh(f"sudo rm -r {MODEL_DIR}; sudo mv {MODEL_DIR}.before {MODEL_DIR}")
     else:

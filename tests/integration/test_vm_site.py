@@ -18,13 +18,13 @@ def cached_bytes(site: Site) -> int:
 
 def test_weights_lie_evenly_on_both_nodes(site: Site) -> None:
     shares = site.shares()
-    assert sum(shares.values()) > 250e6
+    assert sum(shares.values()) > 130e6
     assert apart(shares) <= TOLERANCE
 
 
 def test_a_model_cached_on_one_node_is_spread_again_by_a_restart(site: Site) -> None:
     cache_on_one_node(site)
-    assert cached_bytes(site) > 250e6
+    assert cached_bytes(site) > 130e6
     site.restart_service()
     # Buffers that no request has used yet lie nowhere.
     site.ask()

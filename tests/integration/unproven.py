@@ -38,15 +38,16 @@ json.dump({**manifest, "key": key}, open(release + "/manifest.json", "w"))
 os.symlink("releases/" + key, root + "/current.partial")
 os.replace(root + "/current.partial", root + "/current")
 """
-# REPLACE DIRECTORY: another model comes under the name of the one there, which is kept beside. No engine has its
-# architecture.
+# REPLACE DIRECTORY ARCHITECTURE: another model comes under the name of the one there, which is kept beside. Its
+# architecture is none that an engine has.
 REPLACE = """
 import hashlib, json, os, sys
-directory = sys.argv[1]
+directory, architecture = sys.argv[1:]
 os.rename(directory, directory + ".before")
 manifest = json.load(open(directory + ".before/manifest.json"))
 (entry,) = manifest["files"]
-content = open(os.path.join(directory + ".before", entry["file"]), "rb").read().replace(b"gemma3", b"gemmaX", 1)
+content = open(os.path.join(directory + ".before", entry["file"]), "rb").read()
+content = content.replace(architecture.encode(), architecture[:-1].encode() + b"X", 1)
 os.mkdir(directory, 0o755)
 with open(os.path.join(directory, entry["file"]), "wb") as file:
     file.write(content)

@@ -14,14 +14,14 @@ from tests.virtual_tower.virtual_tower import Tower, cache_dir
 from tests.waiting import wait_until
 
 REPO = Path(__file__).resolve().parents[2]
-MODEL_DIR = "/var/lib/llama-models/gemma-3-270m"
-MODEL = f"{MODEL_DIR}/gemma-3-270m-Q6_K.gguf"
+MODEL_DIR = "/var/lib/llama-models/smollm2-135m"
+MODEL = f"{MODEL_DIR}/smollm2-135m-Q6_K.gguf"
 UNIT = "llama-server@main.service"
 DEPLOYMENTS = "/var/lib/llamatower/instances/main"
 KEYS = f"{DEPLOYMENTS}/current/keys"
 REPORTS = REPO / "reports"
 # The same model in four files.
-SHARDS = {"name": "shards", "repo": "demo/gemma-3-270m-shards-GGUF", "revision": "main", "files": "*.gguf"}
+SHARDS = {"name": "shards", "repo": "demo/smollm2-135m-shards-GGUF", "revision": "main", "files": "*.gguf"}
 
 
 class Run:
@@ -123,8 +123,8 @@ class Site:
             url="http://127.0.0.1:8080",
             unit=UNIT,
             api_key_file=KEYS,
-            prompt="Question: What is the capital of France?\nAnswer:",
-            max_tokens=8,
+            prompt="The capital of France is",
+            max_tokens=3,
             timeout=300,
         )
         print(returned)
