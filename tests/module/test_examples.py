@@ -41,6 +41,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "model_torrent": {"Describe a model": "libtorrent of the system's own Python"},
     "numa_placement_info": {"See where the weights of the main server lie": "a service that runs"},
     "redfish_bios": {"See what the BIOS is set to": "a BMC"},
+    "template_files": {"Write the settings for every boot": "templates"},
 }
 # Examples that run in check mode only, and why.
 ONLY_CHECKED = {
