@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plugins.module_utils import lock
+from plugins.module_utils.model.document import ModelEntry
 from tests.render.browser import Browser
 
 REPO = Path(__file__).resolve().parents[1]
@@ -33,6 +35,13 @@ def lock_of_changes(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="session")
 def repo() -> Path:
     return REPO
+
+
+@pytest.fixture(scope="session")
+def catalog() -> list[ModelEntry]:
+    """The models of the catalog."""
+    models: list[ModelEntry] = yaml.safe_load((REPO / "catalog/models.yml").read_text())["models"]
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -46,6 +45,7 @@ from plugins.module_utils.model.uncached import drop
 from plugins.module_utils.service.client import healthy
 from plugins.module_utils.service.document import Arm, Unit
 from tests.benchmarks.benchmark_model import make
+from tests.engine import free_port
 
 REPO = Path(__file__).resolve().parents[2]
 TOKENS = 64
@@ -82,9 +82,7 @@ class Server:
     """A llama-server on a port of its own."""
 
     def __init__(self, binaries: Path, model: Path, log: Path, settings: dict[str, str], options: list[str]) -> None:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            port = taken.getsockname()[1]
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         with open(log, "w") as file:
             self.process = subprocess.Popen(

@@ -4,23 +4,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.controller import MODEL, SET, tiny_hub
+from tests.controller import MODEL, SET
 from tests.hub.hub import Hub
 from tests.run_module import run_module
 
 SIZE = sum(map(len, SET.values()))
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    with tiny_hub(tmp_path / "hub") as hub:
-        yield hub
 
 
 def test_the_module_warns_of_it_with_both_hashes(hub: Hub, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import fcntl
 import json
 import mmap
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from plugins.module_utils.model.fit import disk_problem
 from plugins.module_utils.model.prune import found, prune_problem
 from plugins.module_utils.model.store import model_plan
 from plugins.module_utils.service.deployment import SCHEMA_VERSION
-from tests.controller import MODEL, Tower, counts, said, tiny_hub
+from tests.controller import MODEL, Tower, counts, said
 from tests.run_module import run_module
 
 
@@ -145,12 +144,6 @@ def test_a_name_that_leads_elsewhere_is_refused(store: Path) -> None:
     assert "no name of a model" in prune(store, "../store/main")["msg"]
     assert prune_problem("a/b", [], [], [], [])
     assert found(str(store / "none"), ["old"]) == []
-
-
-@pytest.fixture
-def tower(tmp_path: Path, repo: Path) -> Iterator[Tower]:
-    with tiny_hub(tmp_path / "hub") as hub:
-        yield Tower(repo, tmp_path, hub)
 
 
 def test_the_role_removes_before_it_fetches(tower: Tower) -> None:

@@ -3,22 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from plugins.module_utils.model.sources import resolve
-from tests.controller import MODEL, ONE, REPO, SET, tiny_hub
+from tests.controller import MODEL, ONE, REPO, SET
 from tests.gguf_builder import LLAMA, Q4_K, Q6_K, gguf
 from tests.hub.hub import Hub
 from tests.run_module import run_module
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    with tiny_hub(tmp_path / "hub") as hub:
-        yield hub
 
 
 def test_the_answer_is_what_the_source_says(hub: Hub) -> None:

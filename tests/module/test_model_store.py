@@ -15,15 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.controller import MODEL, ONE, REPO, SET, TOKEN, Tower, counts, said, tiny_hub
-
-
-@pytest.fixture
-def tower(tmp_path: Path, repo: Path) -> Iterator[Tower]:
-    with tiny_hub(tmp_path / "hub") as hub:
-        yield Tower(repo, tmp_path, hub)
+from tests.controller import MODEL, ONE, REPO, SET, TOKEN, Tower, counts, said
 
 
 def test_a_model_is_fetched_once(tower: Tower) -> None:

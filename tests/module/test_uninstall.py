@@ -17,7 +17,7 @@ import pytest
 
 from plugins.module_utils import before
 from tests.boot_machine import NAME, BootMachine
-from tests.controller import play
+from tests.controller import play, recap
 from tests.mounts import needs_mounts
 from tests.run_module import run_module
 
@@ -32,8 +32,7 @@ class Run(NamedTuple):
         return sentence in " ".join(self.output.split())
 
     def recap(self, tower: str) -> dict[str, int]:
-        (line,) = re.findall(rf"^{tower} +: (ok=.*)$", self.output, re.MULTILINE)
-        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+        return recap(self.output, tower)
 
 
 def run(directory: Path, *options: str, **variables: Any) -> Run:

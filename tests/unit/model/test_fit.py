@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-import pytest
-import yaml
 
 from plugins.module_utils.forecast.roofline import model_of
 from plugins.module_utils.model.declaration import declaration_problems
@@ -35,12 +31,6 @@ def test_a_model_that_is_not_declared_cannot_be_served() -> None:
     assert undeclared_problem(PLAN, "other") == (
         "llama_service_model is other, and model_store_models declares tiny: name one of those."
     )
-
-
-@pytest.fixture(scope="module")
-def catalog(repo: Path) -> list[ModelEntry]:
-    models: list[ModelEntry] = yaml.safe_load((repo / "catalog" / "models.yml").read_text())["models"]
-    return models
 
 
 def test_every_model_of_the_catalog_can_be_declared(catalog: list[ModelEntry]) -> None:

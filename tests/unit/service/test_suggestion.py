@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +28,6 @@ SETTINGS: Any = {
 
 def tower(memory: int) -> Any:
     return {"memory_bytes": memory, "cpus": 32}
-
-
-@pytest.fixture(scope="module")
-def catalog(repo: Path) -> list[ModelEntry]:
-    models: list[ModelEntry] = yaml.safe_load((repo / "catalog" / "models.yml").read_text())["models"]
-    return models
 
 
 @pytest.mark.parametrize("gigabytes", [4, 8, 16, 64, 384, 1024])
