@@ -6,10 +6,12 @@ from __future__ import annotations
 import re
 from typing import Optional, TypedDict
 
+from ..limits import usable
 from ..memory.bandwidth import channels_in_use
 from ..memory.cpus import ccd_links, cpu_memory
 from ..memory.document import MemoryChannels
-from ..sysfs import parse_cpu_list
+from ..service.numa_policy import memory_nodes
+from ..sysfs import format_cpu_list, parse_cpu_list
 from ..tower import cpu_signature, l3_counts
 from ..tower_document import Hsmp, L3Cache, Tower
 
@@ -40,6 +42,9 @@ class NodeFacts(TypedDict):
     nodes_per_socket: Optional[int]  # nodes with CPUs in each socket; 0 where one node spans the sockets
     empty_nodes: Optional[int]  # nodes with CPUs and without memory
     memory_only_nodes: Optional[int]  # nodes with memory and without CPUs
+    services: Optional[str]  # whole, or part where a service may not use all CPUs, memory nodes, CPU time or memory
+    services_cores: Optional[int]  # cores that a service may keep busy
+    services_nodes: Optional[str]  # memory nodes that it may use
     distances: Optional[str]  # distances of the SLIT, each once: in a node, in a socket, beyond
     l3_per_socket: Optional[int]  # L3 caches of each socket
     l3_as_numa: Optional[str]  # yes where the nodes are L3 caches, no where they are not, unknown where both fit
@@ -216,12 +221,16 @@ def _machine_facts(tower: Tower) -> MachineFacts:
 def _node_facts(tower: Tower) -> NodeFacts:
     l3_as_numa, per_socket = _l3_as_numa(tower), tower["nodes_per_socket"]
     numa_option = _option(tower["command_line"])
+    own = usable(tower)
     by_firmware = numa_option == "none" and not tower["hypervisor"]
     return {
         "nodes": len(tower["nodes"]) or None,
         "nodes_per_socket": per_socket,
         "empty_nodes": _empty_nodes(tower),
         "memory_only_nodes": _memory_only_nodes(tower),
+        "services": ("whole" if own == tower else "part") if own["cores"] else None,
+        "services_cores": own["cores"],
+        "services_nodes": format_cpu_list(memory_nodes(own)) or None,
         "distances": ", ".join(map(str, sorted({way for node in tower["nodes"] for way in node["distances"]}))) or None,
         "l3_per_socket": _l3_per_socket(tower),
         "l3_as_numa": l3_as_numa,

@@ -50,6 +50,8 @@ def make_archive(build: BuildPlan, work_dir: str, ccache_dir: str, progress: Pro
     """Build, and put the archive into its place. Returns its manifest. Goes on where an earlier run was killed."""
     environment = {
         "LC_ALL": "C",
+        # Said by Python where LC_ALL is not set, and a part of what ccache tells a compilation by.
+        "LC_CTYPE": "C.UTF-8",
         "CCACHE_DIR": ccache_dir,
         # Paths relative to the working directory: builders that share a cache need not share its path.
         "CCACHE_BASEDIR": work_dir,

@@ -166,6 +166,13 @@ int main(int argc, char **argv) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed)) fail("the CPUs cannot be asked for", "give the machine fewer CPUs");
   node_count = read_list("/sys/devices/system/node/has_memory", nodes, MAX_NODES);
+  unsigned long may[MAX_NODES / 64] = {0};  // a cpuset may keep nodes back, which mbind then refuses
+  if (!syscall(SYS_get_mempolicy, NULL, may, MAX_NODES, NULL, MPOL_F_MEMS_ALLOWED)) {
+    int kept = 0;
+    for (int index = 0; index < node_count; index++)
+      if (may[nodes[index] / 64] >> (nodes[index] % 64) & 1) nodes[kept++] = nodes[index];
+    node_count = kept;
+  }
   if (!node_count) nodes[node_count++] = 0;  // a kernel without NUMA
   for (int index = 0; index < node_count; index++) all_nodes[nodes[index] / 64] |= 1UL << (nodes[index] % 64);
 

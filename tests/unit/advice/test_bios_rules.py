@@ -555,3 +555,25 @@ def test_with_files_missing_nothing_new_is_claimed(kind: str, data: st.DataObjec
 def test_an_empty_directory_gets_no_advice(tmp_path: Path) -> None:
     assert advice(tmp_path) == []
     assert facts(read_tower(tmp_path)) == dict.fromkeys(FACTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "proc/1/status",
+            "Cpus_allowed_list:\t0-7\nMems_allowed_list:\t0\n",
+            "memory nodes 0 of 2",
+        ),
+        ("sys/fs/cgroup/llama.slice/cpu.max", "1600000 100000", "16 of 32 cores here, and memory nodes 0-1 of 2"),
+        ("proc/1/status", "Cpus_allowed_list:\t0-9999\nMems_allowed_list:\t0-1\n", None),
+    ],
+)
+def test_what_services_may_not_use_is_said(name: str, text: str, said: str | None, tmp_path: Path) -> None:
+    write(tmp_path, files({}))
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    entries = advise(read_tower(tmp_path), None, TABLE)
+    found = [entry["message"] for entry in entries if entry["code"] == "kept-back"]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
