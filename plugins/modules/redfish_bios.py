@@ -69,13 +69,27 @@ options:
   record:
     description:
       - File on the machine that runs this module, where the values to go back to are kept before anything is written, and
-        what was written, for BMCs that do not show what is pending.
+        what was written, for BMCs that do not show what is pending. It is of one machine, and refused for another.
     type: path
   boot:
     description: Identity of the tower's present boot; what was written during another one is no longer pending.
     type: str
   accept_pending:
     description: Write although settings of somebody else are pending, which the same reset would apply.
+    type: bool
+    default: false
+  machine:
+    description:
+      - What tells the machine that is meant from others, as RV(llamatower.tower.tower_info#module:machine) has it.
+        Nothing is written or reset where the BMC manages another one, or nothing shows that it is this one. A machine
+        that does not answer has V(null) and an empty list, and is known by O(record) then.
+      - Where this is left out, any machine is meant, and only compared with that of O(record).
+    type: dict
+    suboptions:
+      uuid: {description: UUID of its SMBIOS table., type: str}
+      serials: {description: Its serial numbers., type: list, elements: str, default: []}
+  accept_unknown_machine:
+    description: Write although nothing shows which machine it is; never where it shows that it is another one.
     type: bool
     default: false
   wait:
@@ -133,13 +147,23 @@ text:
   type: str
 """
 
-from typing import Any
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.bios.plan import BiosPlan, bios_plan, refusal, settings_text, taken_over, to_reset
+from ..module_utils.bios.connection import RedfishError
+from ..module_utils.bios.plan import (
+    BiosPlan,
+    bios_plan,
+    machine_problem,
+    refusal,
+    settings_text,
+    taken_over,
+    to_reset,
+)
 from ..module_utils.bios.record import Record, after_write, before_write, keep_record, read_record, still_pending
-from ..module_utils.bios.redfish import Redfish, RedfishError, SystemBios
+from ..module_utils.bios.redfish import Redfish, SystemBios, machine_of_system
+from ..module_utils.machine import Machine
 
 
 class Change:
@@ -160,10 +184,17 @@ class Change:
             found.bios.body, pending, found.registry, self.wanted, spellings, self.exact, self.written
         )
 
+    def machine_problem(self, found: SystemBios) -> Optional[str]:
+        """Why this machine is not the one that is meant."""
+        unknown: Machine = {"uuid": None, "serials": []}
+        kept = self.record.get("machine", unknown) if self.record.get("previous") else None
+        machine, accept = machine_of_system(found.system), self.options["accept_unknown_machine"]
+        return machine_problem(self.bmc.host, machine, self.options["machine"], kept, accept)
+
     def apply(self, found: SystemBios, planned: BiosPlan) -> None:
         """Write the difference; what to go back to is kept before anything is written."""
         path = self.options["record"]
-        record = before_write(self.record, planned)
+        record = before_write(self.record, planned, machine_of_system(found.system))
         keep_record(path, record)
         task = self.bmc.write(found, planned["changes"])
         keep_record(path, after_write(record, planned, self.options["boot"], task))
@@ -191,8 +222,12 @@ def run(module: AnsibleModule, bmc: Redfish, record: Record) -> None:
     state = module.params["state"]
     change = Change(module, bmc, record)
     found, planned = change.read()
-    result: dict[str, Any] = {"plan": planned, "text": settings_text(planned), "changed": False}
+    another = change.machine_problem(found)
+    text = "\n".join([settings_text(planned), *([another] if another else [])])
+    result: dict[str, Any] = {"plan": planned, "text": text, "changed": False}
     why = refusal(planned, state, module.params["accept_pending"], bmc.host)
+    if another and state != "planned":
+        why = another
     if why:
         module.fail_json(msg=why, **result)
     if state == "applied":
@@ -223,6 +258,14 @@ def main() -> None:
             "record": {"type": "path"},
             "boot": {"type": "str"},
             "accept_pending": {"type": "bool", "default": False},
+            "machine": {
+                "type": "dict",
+                "options": {
+                    "uuid": {"type": "str"},
+                    "serials": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "accept_unknown_machine": {"type": "bool", "default": False},
             "wait": {"type": "float", "default": 900},
         },
         supports_check_mode=True,

@@ -39,6 +39,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+machine:
+  description: What tells the machine from others, of its SMBIOS table, which only root may read.
+  returned: always
+  type: dict
+  contains:
+    uuid: {description: Its UUID; null where it shows none., type: str, returned: always}
+    serials: {description: Serial numbers of the system and its board., type: list, elements: str, returned: always}
 tower:
   description: The machine. All keys are always there; what the machine does not show is null. Sizes are bytes.
   returned: always
@@ -219,6 +226,7 @@ tower:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.machine import machine_of
 from ..module_utils.tower import read_tower
 
 
@@ -230,7 +238,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, tower=read_tower(module.params["root"], module.params["paths"]))
+    root = module.params["root"]
+    module.exit_json(changed=False, machine=machine_of(root), tower=read_tower(root, module.params["paths"]))
 
 
 if __name__ == "__main__":

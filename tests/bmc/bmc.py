@@ -172,8 +172,18 @@ class Bmc:
         # "expire": sessions end after so many requests; "PATCH", "GET" …: a status; "die": after a write;
         # "never": a reset is accepted and nothing happens; "license": of writes; "early": pending values are current;
         # "drop": attributes that a write is said to have set; "job": how the task of a write ends; "basic": there are
-        # no sessions; "weak": its own ETags are refused; "undescribed": the file of the registry is missing.
+        # no sessions; "weak": its own ETags are refused; "undescribed": the file of the registry is missing;
+        # "trickle": seconds between the bytes of each answer.
         self.faults: dict[str, Any] = {}
+        # Answers by method and path: a redirect, as status and location, and what is sent whatever there is, as headers
+        # and bytes. Where a path was moved, ``moved`` has what it was.
+        self.redirects: dict[tuple[str, str], tuple[int, str]] = {}
+        self.raw: dict[tuple[str, str], tuple[dict[str, str], bytes]] = {}
+        self.raw_status = 200
+        self.moved: dict[str, str] = {}
+        # Makes other documents of those that there are, by path.
+        self.on_documents: Callable[[dict[str, dict[str, Any]]], None] = lambda _documents: None
+        self.uuid, self.serial = "4c4c4544-0042-4310-8031-b8c04f4e4b32", "ABC1234"
         self.on_reset: Callable[[dict[str, Any]], None] = lambda _settings: None
         self.on_request: Callable[[str, str], None] = lambda _method, _path: None
         self.power, self.reset_seconds, self.busy_until, self.used = "On", reset_seconds, 0.0, 0
@@ -252,6 +262,8 @@ class Bmc:
             "/redfish/v1/Systems": {"Members": [{"@odata.id": system}]},
             system: {
                 "Id": system.rstrip("/").rsplit("/", 1)[-1],
+                "UUID": self.uuid,
+                "SerialNumber": self.serial,
                 "PowerState": self.power,
                 **({"LastResetTime": f"2026-01-01T00:00:{self.resets:02}Z"} if self.vendor == "dell" else {}),
                 "Bios": {"@odata.id": bios},
@@ -286,6 +298,7 @@ class Bmc:
             # Some show what is pending and nothing else.
             shown = dict(self.pending) if self.how.get("objects") else dict(self.current) | self.pending
             found[bios + self.how["settings"]] = {"@odata.etag": self.etag} | ({"Attributes": shown} if shown else {})
+        self.on_documents(found)
         return found
 
     @property
@@ -349,13 +362,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.owner.how.get("gzip") and data:
             data = gzip.compress(data)
             headers["Content-Encoding"] = "gzip"
+        self.send(status, data, headers)
+
+    def send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(data)
+        step = 1 if "trickle" in self.owner.faults else len(data) or 1
+        for start in range(0, len(data), step):
+            self.wfile.write(data[start : start + step])
+            time.sleep(self.owner.faults.get("trickle", 0))
         self.close_connection = True
 
     def refuse(self, status: int, message: str) -> None:
@@ -371,9 +390,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         bmc, method, path = self.owner, self.command, self.path
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
-        session = path == "/redfish/v1/SessionService/Sessions"
-        bmc.requests.append((method, path, None if session else body))
+        secret = body and "Password" in body
+        bmc.requests.append((method, path, None if secret else body))
         bmc.on_request(method, path)
+        if (method, path) in bmc.redirects:
+            status, location = bmc.redirects[method, path]
+            return self.answer(status, None, Location=location)
+        if (method, path) in bmc.raw:
+            headers, data = bmc.raw[method, path]
+            return self.send(bmc.raw_status, data, headers)
+        path = bmc.moved.get(path, path)
+        session = path == "/redfish/v1/SessionService/Sessions"
         if time.monotonic() < bmc.busy_until:
             return self.refuse(503, "The service is restarting.")
         if method in bmc.faults.get("break_off", ()):

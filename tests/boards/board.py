@@ -116,7 +116,7 @@ def structures(board: dict[str, Any]) -> list[tuple[int, bytes]]:
     """The records of types 1, 2, 4, 16 and 17, as (type, bytes with strings)."""
     sockets, channels, slots = board["sockets"], board["channels_per_socket"], board["slots_per_channel"]
     vendor, product = board["vendor"], board["product"]
-    system = struct.pack("<BBBB", 1, 2, 0, 0) + bytes(16) + struct.pack("<BBB", 6, 0, 0)
+    system = struct.pack("<BBBB", 1, 2, 0, 0) + bytes(range(1, 17)) + struct.pack("<BBB", 6, 0, 0)
     found = [
         (1, structure(1, 0x0100, system, vendor, product)),
         (2, structure(2, 0x0200, struct.pack("<BBBBBBBHBB", 1, 2, 0, 0, 0, 9, 0, 0x0300, 10, 0), vendor, product)),

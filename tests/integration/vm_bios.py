@@ -49,7 +49,9 @@ def change_to_one_node(site: Site, directory: Path) -> Change:
         tower.power_on()
 
     bmc.on_reset = restart
-    before = site.module("llamatower.tower.tower_info")["tower"]
+    found = site.module("llamatower.tower.tower_info")
+    before = found["tower"]
+    bmc.uuid = found["machine"]["uuid"]
     applied = site.playbook(
         "playbooks/bios.yml",
         bios_state="applied",

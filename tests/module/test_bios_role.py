@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list
+from plugins.module_utils.text import file_name
 from tests.bmc.bmc import ATTRIBUTES, PASSWORD, USER, Bmc
 from tests.controller import play, recap
 from tests.mounts import needs_mounts
@@ -27,22 +29,25 @@ class Tower:
     """This machine with the memory nodes that its BIOS gives it, seen by whatever its Python runs.
 
     That Python is started in a mount namespace of its own, over whose /sys/devices/system/node and boot id lie files
-    that each restart writes anew.
+    that each restart writes anew, and over whose /sys/class the names of another machine.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, uuid: str) -> None:
         self.directory, self.boots = directory, 0
         self.python = directory / "python"
         self.python.write_text(
             f"""#!/bin/sh
 exec unshare --mount sh -c '
 mount --bind {directory}/sys/devices/system/node /sys/devices/system/node &&
+mount --bind {directory}/sys/class /sys/class &&
 mount --bind {directory}/boot_id /proc/sys/kernel/random/boot_id &&
 exec {sys.executable} "$@"' python "$@"
 """
         )
         self.python.chmod(0o755)
         (directory / "sys/devices/system/node").mkdir(parents=True)
+        (directory / "sys/class/dmi/id").mkdir(parents=True)
+        (directory / "sys/class/dmi/id/product_uuid").write_text(f"{uuid}\n")
 
     def restart(self, settings: dict[str, Any]) -> None:
         self.boots += 1
@@ -63,12 +68,14 @@ pytestmark = needs_mounts
 
 
 def tower_of(vendor: str, directory: Path) -> Bmc:
-    """A tower with two nodes a socket, by its BMC."""
+    """A tower with two nodes a socket, by its BMC, which writes the UUID as its Linux does not."""
     directory.mkdir()
     one = Bmc(vendor, directory, reset_seconds=0.2)
     allowed = [value for value, _shown in one.entries[NODES[vendor]][1]]
     one.current[NODES[vendor]] = next(value for value in allowed if re.search(r"2$|Two", value))
-    tower = Tower(directory)
+    known = uuid.uuid5(uuid.NAMESPACE_OID, directory.name)
+    one.uuid, one.serial = str(uuid.UUID(bytes_le=known.bytes)), ""
+    tower = Tower(directory, str(known))
     tower.restart(one.current)
     one.on_reset = tower.restart
     return one
@@ -99,7 +106,7 @@ class Towers:
 
     def __init__(self, directory: Path, **vendors: str) -> None:
         self.directory = directory
-        self.bmcs = {name: tower_of(vendor, directory / name) for name, vendor in vendors.items()}
+        self.bmcs = {name: tower_of(vendor, directory / file_name(name)) for name, vendor in vendors.items()}
         self.old = {name: dict(one.current) for name, one in self.bmcs.items()}
 
     def run(self, playbook: str, variables: dict[str, dict[str, Any]], *options: str) -> Run:
@@ -127,11 +134,11 @@ class Towers:
 
     def _host(self, name: str) -> dict[str, Any]:
         one = self.bmcs[name]
-        python = str(self.directory / name / "python")
+        python = str(self.directory / file_name(name) / "python")
         return {"bios_bmc_host": one.host, "bios_bmc_ca": str(one.ca), "ansible_python_interpreter": python}
 
     def record(self, name: str) -> Path:
-        return self.directory / "records" / f"{name}.json"
+        return self.directory / "records" / f"{file_name(name)}.json"
 
     def close(self) -> None:
         for one in self.bmcs.values():
@@ -254,6 +261,8 @@ PLAY = [{"hosts": "towers", "gather_facts": False, "roles": ["llamatower.tower.b
 
 # The first has been there and back above.
 VENDORS = sorted(ATTRIBUTES.keys() - {"ami"})
+# A name that would be a file beside the directory of the records.
+UP = "../up"
 # Seconds that are waited for towers which never come; the BMC must have restarted within them.
 SHORT = 4
 
@@ -262,15 +271,19 @@ SHORT = 4
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Towers, Run]]:
     """One tower of each other vendor, and those that fail, each in its way."""
     directory = tmp_path_factory.mktemp("many")
-    names = ("tower1", "tower3", "tower5", "off", "stubborn", "stuck")
+    names = ("tower1", "tower3", "tower5", "off", "stubborn", "stuck", "exchanged", "replaced", UP)
     found = Towers(directory, **dict.fromkeys(names, "ami"), **{vendor: vendor for vendor in VENDORS})
+    # The BMC that is declared for one is another's; and the record of one is of what had its name before.
+    found.bmcs["exchanged"].uuid = found.bmcs["tower1"].uuid
     # The BMC takes NPS1 over, and the machine comes back with two nodes; another does not restart at all.
     restarts: Any = found.bmcs["stubborn"].on_reset
     found.bmcs["stubborn"].on_reset = lambda settings: restarts(settings | {"Rome0075": "NPS2"})
     found.bmcs["stuck"].on_reset = lambda _settings: None
     found.record("off").parent.mkdir()
     record = {"previous": {"Rome0075": "NPS4"}, "boot": "boot-1", "written": {"Rome0075": "NPS2"}, "task": None}
-    found.record("off").write_text(json.dumps(record))
+    for name, whose in (("off", "off"), ("replaced", "tower1")):
+        machine = {"uuid": found.bmcs[whose].uuid, "serials": []}
+        found.record(name).write_text(json.dumps(record | {"machine": machine}))
     nowhere = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "bios_wait": SHORT}
     (directory / "play.yml").write_text(json.dumps(PLAY))
     variables = {
@@ -279,6 +292,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Towers, Run
         "tower5": {"bios_state": "applied", "bios_consent": "tower2,tower55"},
         "off": reboot("off") | nowhere | {"bios_state": "restored"},
         "stubborn": reboot("stubborn"),
+        "exchanged": reboot("exchanged") | {"bios_accept_unknown_machine": True},
+        "replaced": reboot("replaced") | {"bios_state": "restored"},
+        UP: consent(UP),
         "stuck": reboot("stuck") | {"bios_wait": SHORT},
     }
     yield found, found.run(str(directory / "play.yml"), variables | {vendor: reboot(vendor) for vendor in VENDORS})
@@ -301,6 +317,26 @@ def test_without_its_own_name_as_consent_nothing_is_written(tower: str, many: tu
     assert run.recap(tower)["failed"] == 1, run.text
     assert f"The BIOS of {tower} is written only with consent" in run.of(tower), run.text
     assert run.requests[tower] == []
+
+
+@pytest.mark.parametrize(
+    ("tower", "said"), [("exchanged", "correct bios_bmc_host."), ("replaced", "put the record aside, or correct")]
+)
+def test_another_machine_is_not_written_to_and_costs_nobody_else(
+    tower: str, said: str, many: tuple[Towers, Run]
+) -> None:
+    _towers, run = many
+    assert run.recap(tower)["failed"] == 1, run.text
+    assert said in run.of(tower), run.text
+    assert run.writes[tower] == []
+
+
+def test_the_record_of_any_name_lies_in_its_directory(many: tuple[Towers, Run]) -> None:
+    towers, run = many
+    assert len(run.writes[UP]) == 1, run.text
+    assert towers.record(UP).parent == towers.directory / "records"
+    assert json.loads(towers.record(UP).read_text())["previous"] == {"Rome0075": "NPS2"}
+    assert not (towers.directory / "up.json").exists()
 
 
 def test_a_tower_that_does_not_answer_is_set_back_through_its_bmc(many: tuple[Towers, Run]) -> None:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from plugins.module_utils.bios.connection import RedfishError
 from plugins.module_utils.bios.plan import bios_plan
-from plugins.module_utils.bios.redfish import Redfish, RedfishError
+from plugins.module_utils.bios.redfish import Redfish
 from plugins.module_utils.bios.settings import attributes
 from tests.bmc.bmc import PASSWORD, USER, VENDORS, Bmc
 from tests.run_module import run_module
@@ -357,3 +360,338 @@ def test_a_bmc_that_does_not_answer(tmp_path: Path) -> None:
     with pytest.raises(RedfishError, match="does not answer POST"):
         Redfish(bmc.host, USER, PASSWORD, str(bmc.ca), timeout=0.3).login()
     bmc.close()
+
+
+# --- A BMC that leads elsewhere, or to another path of its own -----------------------------------------
+
+SESSIONS = "/redfish/v1/SessionService/Sessions"
+SETTINGS = "/redfish/v1/Systems/System.Embedded.1/Bios/Settings"
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Bmc]:
+    """Another machine's, which must not be asked for anything."""
+    (tmp_path / "other").mkdir()
+    one = Bmc("dell", tmp_path / "other")
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_redirected_session_and_write_go_to_the_other_path_as_they_are(status: int, whole: bool, dell: Bmc) -> None:
+    for method, path in (("POST", SESSIONS), ("PATCH", SETTINGS), ("GET", "/redfish/v1/Systems")):
+        dell.redirects[method, path] = (status, f"https://{dell.host}{path}/" if whole else f"{path}/")
+        dell.moved[f"{path}/"] = path
+    assert run(dell, state="applied")["changed"] is True
+    assert dell.pending == CHANGES["dell"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_to_another_machine_is_refused(method: str, status: int, dell: Bmc, other: Bmc) -> None:
+    path = {"POST": SESSIONS, "PATCH": SETTINGS}[method]
+    dell.redirects[method, path] = (status, f"https://{other.host}{path}")
+    said = run(dell, state="applied", validate_certs=False)["msg"]
+    assert said == (
+        f"The BMC {dell.host} leads to https://{other.host}{path}, which is no path on it, and nothing was sent there: "
+        "name it in bios_bmc_host as it names itself, or update its firmware."
+    )
+    assert other.requests == []
+
+
+def test_a_redirect_without_tls_is_refused(dell: Bmc) -> None:
+    dell.redirects["POST", SESSIONS] = (308, f"http://{dell.host}{SESSIONS}/")
+    assert "leads to http://" in run(dell, state="applied")["msg"]
+
+
+def test_redirects_in_a_circle_end(dell: Bmc) -> None:
+    dell.redirects["POST", SESSIONS] = (307, SESSIONS)
+    said = run(dell)["msg"]
+    assert said == f"The BMC {dell.host} redirects POST {SESSIONS} in a circle: its firmware is not supported."
+    assert len(dell.requests) == 6
+
+
+LINKS = {
+    "Systems": lambda documents, link: documents["/redfish/v1/"].update(Systems={"@odata.id": link}),
+    "member": lambda documents, link: documents["/redfish/v1/Systems"].update(Members=[{"@odata.id": link}]),
+    "page": lambda documents, link: documents["/redfish/v1/Systems"].update({"Members@odata.nextLink": link}),
+    "Bios": lambda documents, link: documents[VENDORS["dell"]["system"]].update(Bios={"@odata.id": link}),
+    "settings": lambda documents, link: documents[VENDORS["dell"]["system"] + "/Bios"].update(
+        {"@Redfish.Settings": {"SettingsObject": {"@odata.id": link}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("basic", [False, True])
+@pytest.mark.parametrize("where", LINKS)
+def test_a_link_that_is_no_path_on_the_bmc_is_refused(where: str, basic: bool, dell: Bmc, other: Bmc) -> None:
+    """Appended to the name of the BMC, the first would be a user of another one."""
+    leads = f"@{other.host}/x" if basic else f"https://{other.host}/x"
+    dell.on_documents = lambda documents: LINKS[where](documents, leads)
+    if basic:
+        dell.faults["basic"] = True
+    with (
+        pytest.raises(RedfishError, match="which is no path on it"),
+        Redfish(dell.host, USER, PASSWORD, validate_certs=False) as bmc,
+    ):
+        bmc.bios()
+    assert (other.requests, dell.writes) == ([], [])
+
+
+def test_a_reset_goes_to_no_other_machine(dell: Bmc, other: Bmc) -> None:
+    def lead(documents: dict[str, dict[str, Any]]) -> None:
+        reset = documents[VENDORS["dell"]["system"]]["Actions"]["#ComputerSystem.Reset"]
+        reset["target"] = f"https://{other.host}{reset['target']}"
+
+    run(dell, state="applied")
+    dell.on_documents = lead
+    assert "which is no path on it" in run(dell, state="reset", validate_certs=False)["msg"]
+    assert (other.requests, dell.resets) == ([], 0)
+
+
+def test_a_session_and_a_task_at_another_machine_are_not_asked_for(dell: Bmc, other: Bmc) -> None:
+    """What was done is done; only what was told of it is not followed."""
+    elsewhere = {"X-Auth-Token": "token", "Location": f"https://{other.host}{SESSIONS}/1"}
+    dell.raw["POST", SESSIONS] = (elsewhere, b"{}")
+    dell.tokens.add("token")
+    assert run(dell, state="applied", validate_certs=False)["changed"] is True
+    record = json.loads((dell.ca.parent / "record.json").read_text())
+    (dell.ca.parent / "record.json").write_text(json.dumps(record | {"task": f"https://{other.host}/task"}))
+    assert run(dell, state="reset", validate_certs=False)["changed"] is True
+    assert other.requests == []
+
+
+# --- Answers that are too large or too slow -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_measure_is_refused(packed: bool, status: int, dell: Bmc) -> None:
+    data = b"{" + b" " * 2**25 + b"}"
+    dell.raw["GET", "/redfish/v1/"] = ({"Content-Encoding": "gzip"} if packed else {}, data)
+    if packed:
+        dell.raw["GET", "/redfish/v1/"] = ({"Content-Encoding": "gzip"}, gzip.compress(data))
+    dell.raw_status = status
+    said = run(dell)["msg"]
+    if status == 200:
+        assert said == f"The BMC {dell.host} answers GET /redfish/v1/ with what cannot be used (too large)."
+    else:
+        assert said == f"The BMC {dell.host} answers GET /redfish/v1/ with HTTP 500."
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"[1]", b"null", b"\x1f\x8bnone", b"\xff\xfe\x00", b'{"a": '])
+def test_an_answer_that_is_no_object_is_one_sentence(data: bytes, dell: Bmc) -> None:
+    dell.raw["GET", "/redfish/v1/"] = ({}, data)
+    said = run(dell)["msg"]
+    assert said.startswith(f"The BMC {dell.host} answers GET /redfish/v1/ with what"), said
+
+
+def test_an_answer_that_never_ends_does(dell: Bmc) -> None:
+    with Redfish(dell.host, USER, PASSWORD, str(dell.ca), timeout=0.3) as bmc:
+        dell.faults["trickle"] = 0.1
+        begin = time.monotonic()
+        with pytest.raises(RedfishError, match="does not answer GET"):
+            bmc.get(FILE)
+    assert time.monotonic() - begin < 4
+
+
+# --- Registries where others have them -------------------------------------------------------------------
+
+REGISTRIES, NAME = "/redfish/v1/Registries", "BiosAttributeRegistry.dell"
+FILE = f"/registries/{NAME}.json"
+
+
+def next_page(documents: dict[str, dict[str, Any]]) -> None:
+    members = documents[REGISTRIES]["Members"]
+    documents[f"{REGISTRIES}?$skip=1"] = {"Members": members}
+    documents[REGISTRIES] = {
+        "Members": [{"@odata.id": "/redfish/v1/Registries/Base.1.0"}],
+        "Members@odata.nextLink": f"{REGISTRIES}?$skip=1",
+    }
+
+
+def another_version(documents: dict[str, dict[str, Any]]) -> None:
+    documents[VENDORS["dell"]["system"] + "/Bios"]["AttributeRegistry"] = "BiosAttributeRegistry.v1_2_3"
+    documents[f"{REGISTRIES}/BiosAttributeRegistry.v1_0_9"] = documents.pop(f"{REGISTRIES}/{NAME}")
+    documents[REGISTRIES]["Members"] = [{"@odata.id": f"{REGISTRIES}/BiosAttributeRegistry.v1_0_9"}]
+
+
+def named_inside(documents: dict[str, dict[str, Any]]) -> None:
+    documents[f"{REGISTRIES}/7"] = documents.pop(f"{REGISTRIES}/{NAME}") | {"Id": "7", "Registry": NAME}
+    documents[REGISTRIES]["Members"] = [{"@odata.id": f"{REGISTRIES}/7"}]
+
+
+def unnamed(documents: dict[str, dict[str, Any]]) -> None:
+    documents[VENDORS["dell"]["system"] + "/Bios"]["AttributeRegistry"] = None
+
+
+def not_linked(documents: dict[str, dict[str, Any]]) -> None:
+    del documents["/redfish/v1/"]["Registries"]
+
+
+def below_the_bios(documents: dict[str, dict[str, Any]]) -> None:
+    place = VENDORS["dell"]["system"] + "/Bios/BiosRegistry"
+    documents[place] = documents.pop(FILE)
+    documents[f"{REGISTRIES}/{NAME}"]["Location"] = [{"Language": "en", "Uri": {"@odata.id": place}}]
+
+
+def itself(documents: dict[str, dict[str, Any]]) -> None:
+    documents[f"{REGISTRIES}/{NAME}"] = documents.pop(FILE)
+
+
+def languages(documents: dict[str, dict[str, Any]]) -> None:
+    documents["/registries/zh.json"] = {"RegistryEntries": {"Attributes": [{"AttributeName": "NumaNodesPerSocket"}]}}
+    documents[f"{REGISTRIES}/{NAME}"]["Location"] = [
+        None,
+        {"Language": "zh", "Uri": "/registries/zh.json"},
+        {"Language": "English", "Uri": "https://example.com/of/the/vendor.json"},
+        {"Language": "EN-us", "Uri": FILE},
+    ]
+
+
+def no_list(documents: dict[str, dict[str, Any]]) -> None:
+    documents[f"{REGISTRIES}/{NAME}"]["Location"] = {"Language": None, "Uri": FILE}
+
+
+PLACES = [next_page, another_version, named_inside, unnamed, not_linked, below_the_bios, itself, languages, no_list]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_registry_is_found_wherever_it_is(place: Any, dell: Bmc) -> None:
+    dell.on_documents = place
+    assert run(dell)["plan"]["changes"] == CHANGES["dell"]
+
+
+def test_a_registry_of_another_board_is_not_taken(dell: Bmc) -> None:
+    """Its values would be refused at best."""
+
+    def others(documents: dict[str, dict[str, Any]]) -> None:
+        documents[VENDORS["dell"]["system"] + "/Bios"]["AttributeRegistry"] = "BiosAttributeRegistry1B23.v1_0_0"
+        entry = documents.pop(f"{REGISTRIES}/{NAME}")
+        documents[FILE]["RegistryEntries"]["Attributes"] = documents[FILE]["RegistryEntries"]["Attributes"][:2]
+        documents[f"{REGISTRIES}/BiosAttributeRegistry1B1A.v1_0_0"] = entry
+        documents[REGISTRIES]["Members"] = [{"@odata.id": f"{REGISTRIES}/BiosAttributeRegistry1B1A.v1_0_0"}]
+
+    dell.on_documents = others
+    assert "No attribute registry of this BMC tells the values" in run(dell, state="applied")["msg"]
+
+
+def test_pages_that_never_end_do(dell: Bmc) -> None:
+    def pages(documents: dict[str, dict[str, Any]]) -> None:
+        for page in range(50):
+            documents[f"{REGISTRIES}?{page}"] = {
+                "Members": [], "Members@odata.nextLink": f"{REGISTRIES}?{(page + 1) % 50}"
+            }  # fmt: skip
+        documents[REGISTRIES]["Members@odata.nextLink"] = f"{REGISTRIES}?0"
+
+    dell.on_documents = pages
+    assert run(dell)["plan"]["changes"] == CHANGES["dell"]
+
+
+# --- Null where there should be an object or a list --------------------------------------------------------
+
+NOTHING = "shows no BIOS settings; some need a license, newer firmware, or that the machine was on once."
+SYSTEM = VENDORS["dell"]["system"]
+
+
+@pytest.mark.parametrize("value", [None, 7])
+@pytest.mark.parametrize(
+    ("path", "key", "said"),
+    [
+        (f"{SYSTEM}/Bios", "Attributes", NOTHING),
+        (SYSTEM, "Bios", NOTHING),
+        ("/redfish/v1/", "Systems", "have no link to Systems"),
+        ("/redfish/v1/Systems", "Members", "manages these systems: none"),
+    ],
+)
+def test_what_cannot_be_missing_is_named(path: str, key: str, said: str, value: Any, dell: Bmc) -> None:
+    dell.on_documents = lambda documents: documents[path].update({key: value})
+    told = run(dell, state="applied")["msg"]
+    assert said in told, told
+    assert dell.writes == []
+
+
+@pytest.mark.parametrize("value", [None, [None]])
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        (SYSTEM, "Actions"),
+        (f"{SYSTEM}/Bios", "@Redfish.Settings"),
+        ("/redfish/v1/", "Registries"),
+        (REGISTRIES, "Members"),
+        (f"{REGISTRIES}/{NAME}", "Location"),
+        (FILE, "RegistryEntries"),
+        (SETTINGS, "Attributes"),
+    ],
+)
+def test_what_may_be_missing_may_be_null(path: str, key: str, value: Any, dell: Bmc) -> None:
+    dell.on_documents = lambda documents: documents[path].update({key: value})
+    assert len(run(dell)["plan"]["settings"]) == 2
+
+
+# --- The machine that is meant ------------------------------------------------------------------------------
+
+OTHER = {"uuid": "11111111-2222-3333-4444-555555555555", "serials": ["OTHER99"]}
+
+
+def test_nothing_is_written_to_another_machine(dell: Bmc) -> None:
+    for state in ("applied", "reset"):
+        said = run(dell, state=state, machine=OTHER)["msg"]
+        assert "and this tower is one UUID 11111111-2222-3333-4444-555555555555" in said, said
+        assert "correct bios_bmc_host" in run(dell, state=state, machine=OTHER, accept_unknown_machine=True)["msg"]
+    assert (dell.writes, dell.resets) == ([], 0)
+    shown = run(dell, machine=OTHER)
+    assert "correct bios_bmc_host" in shown["text"], "the plan says so, too"
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"uuid": "4C4C4544-0042-4310-8031-B8C04F4E4B32"},
+        {"uuid": "44454c4c-4200-1043-8031-b8c04f4e4b32"},
+        {"uuid": None, "serials": ["ABC1234"]},
+    ],
+)
+def test_a_machine_is_known_by_its_uuid_or_its_serial_number(machine: dict[str, Any], dell: Bmc) -> None:
+    assert run(dell, state="applied", machine=machine)["changed"] is True
+    assert json.loads((dell.ca.parent / "record.json").read_text())["machine"] == {
+        "uuid": dell.uuid, "serials": [dell.serial]
+    }  # fmt: skip
+
+
+def test_nothing_is_written_where_nothing_shows_which_machine_it_is(dell: Bmc) -> None:
+    dell.uuid, dell.serial = "00000000-0000-0000-0000-000000000000", "To be filled by O.E.M."
+    said = run(dell, state="applied", machine=OTHER)["msg"]
+    assert "nothing shows that it is this tower's" in said, said
+    assert dell.writes == []
+    assert run(dell, state="applied", machine=OTHER, accept_unknown_machine=True)["changed"] is True
+
+
+def test_a_machine_that_does_not_answer_is_known_by_its_record(dell: Bmc) -> None:
+    silent = {"uuid": None}
+    assert "nothing shows that it is this tower's" in run(dell, state="applied", machine=silent)["msg"]
+    run(dell, state="applied", machine={"uuid": dell.uuid})
+    assert run(dell, state="reset", machine=silent)["changed"] is True
+    assert run(dell, state="applied", restored=True, machine=silent, boot="boot-2")["changed"] is True
+
+
+def test_the_record_of_another_machine_is_not_restored(dell: Bmc) -> None:
+    """The tower was replaced under its name, or two names were exchanged."""
+    run(dell, state="applied")
+    run(dell, state="reset")
+    dell.uuid, dell.serial = "11111111-2222-3333-4444-555555555555", "OTHER99"
+    writes = len(dell.writes)
+    for machine in (None, OTHER):
+        failed = run(dell, state="applied", restored=True, boot="boot-2", machine=machine)
+        assert "and its record is of one UUID 4c4c4544-" in failed["msg"], failed
+    assert len(dell.writes) == writes
+
+
+def test_a_record_that_does_not_tell_its_machine_is_restored_on_consent_only(dell: Bmc) -> None:
+    (dell.ca.parent / "record.json").write_text(json.dumps({"previous": {"NumaNodesPerSocket": "2"}}))
+    known = {"uuid": dell.uuid}
+    said = run(dell, state="applied", restored=True, machine=known)["msg"]
+    assert "nothing shows that it is this tower's and of its record" in said, said
+    assert dell.writes == []
+    assert run(dell, state="applied", restored=True, machine=known, accept_unknown_machine=True)["changed"] is True

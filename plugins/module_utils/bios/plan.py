@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Optional, TypedDict
 
+from ..machine import Machine, compared, machine_text
 from ..tower_document import Tower
+from .connection import mapping
 from .settings import Attribute, attributes, locks, meanings, plain, resolve, resolve_exact, same
 
 
@@ -75,7 +77,7 @@ def bios_plan(
     if pending is None:
         waiting = dict(written or {})
     else:
-        waiting = {name: plain(value) for name, value in (pending.get("Attributes") or {}).items()}
+        waiting = {name: plain(value) for name, value in mapping(pending.get("Attributes")).items()}
     targets = [_Target(setting, value, *resolve(setting, value, spellings, known)) for setting, value in wanted.items()]
     targets += [_Target(name, value, *resolve_exact(name, value, known)) for name, value in (exact or {}).items()]
     # What is pending, and what is to be, unlocks and locks as well: the same reset applies all of it.
@@ -156,6 +158,37 @@ def refusal(planned: BiosPlan, state: str, accept_pending: bool, bmc: str) -> Op
             "apply them: reset the machine or discard them first, or set accept_pending."
         )
     return None
+
+
+def machine_problem(
+    bmc: str, found: Machine, tower: Optional[Machine], kept: Optional[Machine], accept_unknown: bool
+) -> Optional[str]:
+    """Why nothing is written to the machine that a BMC manages, in a sentence; None where it is the one that is meant.
+
+    ``tower`` is the machine that is meant, as its Linux shows it: None where any is, with nothing in it where it
+    does not answer. ``kept`` is that of the record: None where there is none yet. Another machine is never accepted.
+    """
+    if kept and compared(kept, found) == "other":
+        return (
+            f"The BMC {bmc} manages a machine {machine_text(found)}, and its record is of one {machine_text(kept)}: "
+            "put the record aside, or correct bios_bmc_host."
+        )
+    if tower and compared(tower, found) == "other":
+        return (
+            f"The BMC {bmc} manages a machine {machine_text(found)}, and this tower is one {machine_text(tower)}: "
+            "correct bios_bmc_host."
+        )
+    if tower is None or accept_unknown:
+        return None
+    proofs = [compared(one, found) for one in (tower, kept) if one is not None]
+    # What the record goes back to must be this machine's; a tower that does not answer is known by its record.
+    if proofs[-1] == "same":
+        return None
+    return (
+        f"The BMC {bmc} manages a machine {machine_text(found)}, and nothing shows that it is this tower's"
+        f"{' and of its record' if kept is not None else ''}: start the tower, let its user become root, or compare "
+        "them by hand and set bios_accept_unknown_machine."
+    )
 
 
 def to_reset(planned: BiosPlan) -> bool:

@@ -4,13 +4,15 @@
 Vendors spell attributes and values in ways of their own, and some not at all (``Rome0075``), so settings are found by
 what the attribute registry displays; patterns are in catalog/bios.yml. A board whose registry has no match, or more
 than one, gets the candidates listed and no write. Documents are those of DMTF's Bios and AttributeRegistry schemas, as
-their vendors really write them: values may be numbers, or objects with ``current_value``.
+their vendors really write them: values may be numbers, or objects with ``current_value``, and anything may be null.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple, Optional
+
+from .connection import mapping, objects
 
 # What lists a few attributes that could be meant where none or several match.
 MOST_CANDIDATES = 8
@@ -59,11 +61,11 @@ def typed(value: Any, like: Any) -> Any:
 def _true(condition: dict[str, Any], values: dict[str, Any], properties: dict[str, Any]) -> bool:
     """One condition of a dependency, on current values or on properties that the registry gives."""
     name, wanted = condition.get("MapFromAttribute"), condition.get("MapFromValue")
-    if condition.get("MapFromProperty", "CurrentValue") == "CurrentValue":
+    if (condition.get("MapFromProperty") or "CurrentValue") == "CurrentValue":
         have = values.get(str(name))
     else:
-        have = properties.get(str(name), {}).get(condition["MapFromProperty"])
-    kind = condition.get("MapFromCondition", "EQU")
+        have = properties.get(str(name), {}).get(str(condition["MapFromProperty"]))
+    kind = condition.get("MapFromCondition") or "EQU"
     if have is None:  # registries serve several machines, and not every attribute is in each
         return False
     if kind in ("EQU", "NEQ"):
@@ -79,17 +81,17 @@ def _true(condition: dict[str, Any], values: dict[str, Any], properties: dict[st
 
 def locks(registry: dict[str, Any], values: dict[str, Any]) -> dict[str, str]:
     """Attributes that cannot be written -> by what: read-only ones, and those that others gray out or hide."""
-    entries = registry.get("RegistryEntries") or {}
-    properties = {str(entry["AttributeName"]): entry for entry in entries.get("Attributes") or []}
+    entries = mapping(registry.get("RegistryEntries"))
+    properties = {str(entry.get("AttributeName")): entry for entry in objects(entries.get("Attributes"))}
     found = {}
     for name, entry in properties.items():
         if entry.get("ReadOnly") or entry.get("Immutable"):
             found[name] = "the BIOS, which has it read-only"
         elif entry.get("GrayOut") or entry.get("Hidden"):
             found[name] = "the BIOS, which grays it out"
-    for rule in entries.get("Dependencies") or []:
-        dependency = rule.get("Dependency") or {}
-        conditions = dependency.get("MapFrom") or []
+    for rule in objects(entries.get("Dependencies")):
+        dependency = mapping(rule.get("Dependency"))
+        conditions = objects(dependency.get("MapFrom"))
         if dependency.get("MapToProperty") not in ("ReadOnly", "GrayOut", "Hidden") or not conditions:
             continue
         true = _true(conditions[0], values, properties)
@@ -107,14 +109,15 @@ def locks(registry: dict[str, Any], values: dict[str, Any]) -> dict[str, str]:
 
 def attributes(bios: dict[str, Any], registry: Optional[dict[str, Any]]) -> list[Attribute]:
     """The attributes of a BIOS, as its registry describes them where it does."""
-    entries = ((registry or {}).get("RegistryEntries") or {}).get("Attributes") or []
-    described = {str(entry.get("AttributeName")): entry for entry in entries}
+    entries = mapping(mapping(registry).get("RegistryEntries")).get("Attributes")
+    described = {str(entry.get("AttributeName")): entry for entry in objects(entries)}
     found = []
-    for name, raw in (bios.get("Attributes") or {}).items():
+    for name, raw in mapping(bios.get("Attributes")).items():
         entry = described.get(name) or {}
         choices = [
             (value.get("ValueName"), str(value.get("ValueDisplayName") or value.get("ValueName")))
-            for value in entry.get("Value") or []
+            for value in objects(entry.get("Value"))
+            if value.get("ValueName") is not None
         ]
         if not choices and entry.get("Type") == "Boolean":
             choices = [(True, "true"), (False, "false")]
