@@ -18,6 +18,7 @@ from typing import Any
 
 from ..files import make_directory
 from ..progress import Progress
+from ..text import without_secrets
 from .document import BuildSource
 from .key import sha256_file, source_digest
 
@@ -132,6 +133,11 @@ def _archive(source: BuildSource, partial: str, tree: str, progress: Progress) -
     location, path = source["location"], source["location"]
     if "://" in location:
         path = os.path.join(partial, "archive")
+        if "@" in location.partition("://")[2].partition("/")[0]:
+            raise SourceError(
+                f"{without_secrets(location)} was given with a user name or password, which is not sent: serve it "
+                "without one."
+            )
         try:
             with urllib.request.urlopen(location, timeout=60) as answer, open(path, "wb") as file:
                 total = int(answer.headers.get("Content-Length") or 0)
@@ -139,13 +145,13 @@ def _archive(source: BuildSource, partial: str, tree: str, progress: Progress) -
                     file.write(block)
                     progress.tell("fetching the source of llama.cpp:", file.tell(), total, "bytes")
         except (OSError, ValueError) as error:
-            raise SourceError(f"{location} cannot be fetched by the builder: {error}") from None
+            raise SourceError(f"{without_secrets(location)} cannot be fetched by the builder: {error}") from None
     try:
         digest = sha256_file(path)
     except OSError as error:
         raise SourceError(f"{path} cannot be read on the builder: {error.strerror}.") from None
     if digest != source["sha256"]:
-        raise SourceError(wrong_digest(location, digest, source["sha256"]))
+        raise SourceError(wrong_digest(without_secrets(location), digest, source["sha256"]))
     _unpack(path, tree)
 
 
@@ -173,9 +179,10 @@ def _git(source: BuildSource, _partial: str, tree: str, _progress: Progress) -> 
         _run(clone, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"})
         commit = _run(["git", "-C", tree, "rev-parse", "HEAD"])
     except SourceError as error:
-        raise SourceError(f"git could not fetch the tag {tag} of {url}: {str(error).splitlines()[-1]}") from None
+        why = str(error).splitlines()[-1].replace(url, without_secrets(url))
+        raise SourceError(f"git could not fetch the tag {tag} of {without_secrets(url)}: {why}") from None
     if commit != wanted:
         raise SourceError(
-            f"The tag {tag} of {url} is the commit {commit}, not {wanted} as llama_build_source says: the tag was "
-            "moved, or one of the two is wrong."
+            f"The tag {tag} of {without_secrets(url)} is the commit {commit}, not {wanted} as llama_build_source says: "
+            "the tag was moved, or one of the two is wrong."
         )

@@ -72,6 +72,11 @@ def _source_problems(model: Mapping[str, Any]) -> list[str]:
     """One sentence at most where the place of a model cannot be meant so."""
     if str(model.get("path") or "").startswith("~"):
         return [f"The path of model {model['name']} begins with ~, which is another for each user: write it from / on."]
+    if "@" in str(model.get("url") or "").partition("://")[2].partition("/")[0]:
+        return [
+            f"The url of model {model['name']} has a user name or password, which is not sent: serve the file without "
+            "one, or take the URL that is signed."
+        ]
     for key in ("path", "url"):
         problem = piece_problem([urllib.parse.urlsplit(str(model.get(key) or "")).path])
         if problem:

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..text import first_line
+from ..text import first_line, without_secrets
 from .architectures import architecture_problem
 from .declaration import (
     SHA256,
@@ -233,7 +233,7 @@ def from_url(model: Declaration) -> Found:
         gguf = headers([(lambda offset, count: get(offset, count)[0], size)])
     except (OSError, http.client.HTTPException, AttributeError, TypeError, ValueError) as error:
         raise ModelSourceError(
-            f"The URL {url} of model {model['name']} cannot be read ({error}): correct it."
+            f"The URL {without_secrets(url)} of model {model['name']} cannot be read ({error}): correct it."
         ) from error
     return Found(None, [{"file": url, "size": size, "sha256": model["sha256"]}], gguf)
 

@@ -49,6 +49,7 @@ def test_a_good_declaration_has_no_problem(model: dict[str, Any]) -> None:
         ([{"name": "tiny", "path": "~/m.gguf"}], "The path of model tiny begins with ~"),
         ([{"name": "tiny", "path": "/m/a.gguf.part1of3"}], "The path of model tiny names no GGUF file: /m/a"),
         ([{"name": "tiny", "url": "https://host/a.gguf-split-a?x=1", "sha256": HASH}], "The url of model tiny"),
+        ([{"name": "tiny", "url": "https://a:S3cret@host/a.gguf", "sha256": HASH}], "The url of model tiny has a u"),
         ([{**MODEL, "name": "../etc"}], "A model has the name '../etc'"),
         ([{**MODEL, "name": ".hidden"}], "A model has the name '.hidden'"),
         ([SOURCE], "A model has the name None"),
@@ -60,6 +61,7 @@ def test_a_bad_declaration_is_told_in_one_sentence(models: list[dict[str, Any]],
     problems = declaration_problems(models)
     assert len(problems) == 1
     assert problems[0].startswith(sentence)
+    assert "S3cret" not in problems[0]
 
 
 def test_a_pattern_chooses_gguf_files_only() -> None:

@@ -200,6 +200,11 @@ def test_a_url_is_described_by_its_first_bytes(hub: Hub) -> None:
     assert (found["bytes"], found["gguf"]["quantization"]) == (len(gguf()), "Q6_K")
 
 
+def test_a_signature_of_a_url_is_not_in_what_is_said() -> None:
+    said = refusal({"name": "tiny", "url": "http://127.0.0.1:9/none.gguf?signature=S3cret", "sha256": "0" * 64})
+    assert "127.0.0.1:9/none.gguf" in said and "S3cret" not in said
+
+
 @pytest.mark.parametrize(
     "source",
     [
