@@ -128,7 +128,7 @@ def holder(path: str) -> Optional[Holder]:
     return _read(path) if held(path) else None
 
 
-def holding(path: str, proc: str = "/proc") -> list[int]:
+def holding(path: str) -> list[int]:
     """The processes that hold a lock: the one that took it, and those that it gave its descriptor to.
 
     The kernel says so of each descriptor (fdinfo), so that neither who waits nor who got an old number is among them.
@@ -138,13 +138,13 @@ def holding(path: str, proc: str = "/proc") -> list[int]:
     except OSError:
         return []
     found = []
-    for pid in filter(str.isdigit, os.listdir(proc)):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         # A process may end at any moment, and others' are not ours to see.
         with contextlib.suppress(OSError):
-            for name in os.listdir(f"{proc}/{pid}/fd"):
-                opened = os.stat(f"{proc}/{pid}/fd/{name}")
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                opened = os.stat(f"/proc/{pid}/fd/{name}")
                 if (opened.st_dev, opened.st_ino) == (lock.st_dev, lock.st_ino):
-                    with open(f"{proc}/{pid}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
+                    with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
                         if "\nlock:" in file.read():
                             found.append(int(pid))
                             break

@@ -280,10 +280,10 @@ def switch_release(root: Path, key: str) -> None:
     point(str(root / "current"), os.path.join("releases", key))
 
 
-def releases_in_use(releases: Path, proc: str = "/proc") -> set[str]:
+def releases_in_use(releases: Path) -> set[str]:
     """The releases that a process runs a program of, such as a server that was not restarted since."""
     top, found = os.path.realpath(releases), set()
-    for process in Path(proc).glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         # Processes end, and kernel threads have no program.
         with contextlib.suppress(OSError):
             program = os.readlink(process / "exe")

@@ -34,7 +34,7 @@ def removed_text(models: list[Held]) -> str:
     return "".join(f"{model['name']}, {size(model['bytes'])}\n" for model in models)
 
 
-def processes(directory: str, proc: str = "/proc") -> list[str]:
+def processes(directory: str) -> list[str]:
     """``llama-server (1234)`` for each process that maps or has opened a file in the directory."""
     known = set()
     for parent, _directories, names in os.walk(directory):
@@ -43,11 +43,11 @@ def processes(directory: str, proc: str = "/proc") -> list[str]:
                 held = os.stat(os.path.join(parent, name))
                 known.add((held.st_dev, held.st_ino))
     using = []
-    for pid in sorted(filter(str.isdigit, os.listdir(proc)), key=int):
+    for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
         # A process may end at any moment, and then uses nothing.
         with contextlib.suppress(OSError):
-            if _opens(f"{proc}/{pid}", known) or _maps(f"{proc}/{pid}", directory):
-                with open(f"{proc}/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            if _opens(f"/proc/{pid}", known) or _maps(f"/proc/{pid}", directory):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                     using.append(f"{file.read().strip()} ({pid})")
     return using
 

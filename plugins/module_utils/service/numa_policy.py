@@ -218,15 +218,15 @@ def kernel_weights(tower: Tower) -> dict[int, int]:
     return {node: read_int(WEIGHT.format(node)) or 1 for node in memory_nodes(tower)}
 
 
-def weights(gb_s: dict[int, float], most: int = 255) -> dict[int, int]:
+def weights(gb_s: dict[int, float]) -> dict[int, int]:
     """The weights of weighted interleave for the read bandwidth of each node.
 
-    The smallest whole numbers that are each within 2 % of the right share, or the nearest up to ``most``, which is
+    The smallest whole numbers that are each within 2 % of the right share, or the nearest up to 255, which is
     the kernel's limit: small ones, because pages take turns in runs of a node's weight.
     """
     top, total = max(gb_s.values()), sum(gb_s.values())
     best: tuple[float, dict[int, int]] = (float("inf"), dict.fromkeys(gb_s, 1))
-    for largest in range(1, min(most, 255) + 1):
+    for largest in range(1, 256):
         tried = {node: max(1, round(rate / top * largest)) for node, rate in gb_s.items()}
         whole = sum(tried.values())
         error = max(abs(tried[node] / whole * total / rate - 1) for node, rate in gb_s.items())

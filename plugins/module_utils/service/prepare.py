@@ -73,10 +73,10 @@ def keys_digest(instance: Instance, keys: str) -> str:
     return hmac.new(secret.encode(), keys.encode(), hashlib.sha256).hexdigest()
 
 
-def template_digest(path: str = TEMPLATE) -> str:
+def template_digest() -> str:
     """The hash of the unit file of all instances; "" without one."""
     try:
-        with open(path, "rb") as file:
+        with open(TEMPLATE, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
     except OSError:
         return ""

@@ -10,6 +10,9 @@ from ..tower_document import Tower
 from .document import Settings
 from .memory_budget import entry_weighed, fits, memory_budget, page_bytes, serving
 
+# More would not be read.
+MOST = 3
+
 
 def models_that_fit(catalog: list[ModelEntry], tower: Tower, settings: Settings) -> list[ModelEntry]:
     """The models of the catalog that fit the memory, the largest first."""
@@ -18,10 +21,10 @@ def models_that_fit(catalog: list[ModelEntry], tower: Tower, settings: Settings)
     return sorted(fitting, key=lambda model: -model["bytes"])
 
 
-def suggestion(catalog: list[ModelEntry], tower: Tower, settings: Settings, most: int = 3) -> str:
+def suggestion(catalog: list[ModelEntry], tower: Tower, settings: Settings) -> str:
     """What to say where no model is declared: a few that fit, and the lines to paste."""
     tower = usable(tower)
-    fitting, memory = models_that_fit(catalog, tower, settings)[:most], size(tower["memory_bytes"])
+    fitting, memory = models_that_fit(catalog, tower, settings)[:MOST], size(tower["memory_bytes"])
     if not fitting:
         smallest = min(model["bytes"] for model in catalog)
         return (

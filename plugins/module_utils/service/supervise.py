@@ -173,11 +173,11 @@ def check_start(
     return problem
 
 
-def answers(url: str, sleep: Callable[[float], None] = time.sleep) -> bool:
+def answers(url: str) -> bool:
     """Whether the server answers on /health, asked a few times: 503 while it loads is an answer."""
     for attempt in range(ATTEMPTS):
         if attempt:
-            sleep(1)
+            time.sleep(1)
         if healthy(url, ANSWER_SECONDS, loading=True):
             return True
     return False

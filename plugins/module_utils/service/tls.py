@@ -20,7 +20,7 @@ import socket
 import ssl
 import sys
 import time
-from typing import Callable, Optional, TypedDict, cast
+from typing import Optional, TypedDict, cast
 from urllib.parse import urlsplit
 
 from ..files import read_json, write_beside, write_json
@@ -117,25 +117,25 @@ def front_difference(unit: PlannedUnit) -> Optional[str]:
     return f"{front} is started by another file" if runs and shown.get("NeedDaemonReload") == "yes" else None
 
 
-def await_front(unit: PlannedUnit, sleep: Callable[[float], None] = time.sleep) -> None:
+def await_front(unit: PlannedUnit) -> None:
     """Wait until a server that answers does so over HTTPS, too, where it has that. Raises UnitError."""
     front = front_of(unit["name"])
     for _second in range(FRONT_SECONDS if unit.get("tls") else 0):
         if healthy(unit["url"]):
             return
-        sleep(1)
+        time.sleep(1)
     if unit.get("tls"):
         said = journal(front)[1]
         raise UnitError(f"{front} does not answer, and the server behind it does. {said}".strip())
 
 
-def outdated(instance: Instance, pem: str, run: str = RUN) -> list[PlannedUnit]:
+def outdated(instance: Instance, pem: str) -> list[PlannedUnit]:
     """The units that serve HTTPS now, and with another certificate than this."""
     deployment, found = instance.current(), []
     for unit in deployment["units"] if deployment else []:
         if unit.get("tls") and show(front_of(unit["name"]), "ActiveState").get("ActiveState") in RUNNING:
             try:
-                with open(os.path.join(run, unit["name"], PEM), encoding="ascii") as file:
+                with open(os.path.join(RUN, unit["name"], PEM), encoding="ascii") as file:
                     same = file.read() == pem
             except (OSError, ValueError):
                 same = False
@@ -144,14 +144,14 @@ def outdated(instance: Instance, pem: str, run: str = RUN) -> list[PlannedUnit]:
     return found
 
 
-def renew(unit: PlannedUnit, pem: str, sleep: Callable[[float], None] = time.sleep) -> None:
+def renew(unit: PlannedUnit, pem: str) -> None:
     """Have what takes HTTPS for a unit take this certificate, which is that of its source. Raises UnitError."""
     front = front_of(unit["name"])
     call(["systemctl", "reload", front])
     for _second in range(FRONT_SECONDS):
         if served_leaf(unit["url"]) == leaf(pem):
             return
-        sleep(1)
+        time.sleep(1)
     raise UnitError(f"{front} was reloaded and still shows another certificate: journalctl -u {front}.")
 
 
