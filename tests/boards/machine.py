@@ -54,6 +54,10 @@ DEFAULTS: dict[str, Any] = {
     "bios": ["American Megatrends International, LLC.", "R10_F22"],
     "arm": False,
 }
+# Towers of one fleet, and one of them that is set up and populated differently.
+ONE_SOCKET = DEFAULTS["board"] | {"sockets": 1}
+USUAL = {"board": ONE_SOCKET, "cores": 8, "l3": 2}
+ODD = USUAL | {"board": ONE_SOCKET | {"empty": ["DIMM_P0_K0", "DIMM_P0_L0"]}, "nodes": 4}
 
 
 def files(changes: dict[str, Any]) -> dict[str, str | bytes]:

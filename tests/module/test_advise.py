@@ -14,13 +14,10 @@ from ansible.errors import AnsibleFilterError
 from plugins.filter.advice import tower_advice
 from plugins.module_utils.advice.document import BiosRule
 from plugins.module_utils.tower import read_tower
-from tests.boards.machine import DEFAULTS, files, write
+from tests.boards.machine import ODD, USUAL, files, write
 from tests.controller import play, recap
 
 REPO = Path(__file__).resolve().parents[2]
-BOARD = DEFAULTS["board"] | {"sockets": 1}
-USUAL = {"board": BOARD, "cores": 8, "l3": 2}
-ODD = USUAL | {"board": BOARD | {"empty": ["DIMM_P0_K0", "DIMM_P0_L0"]}, "nodes": 4}
 RULE: BiosRule = {
     "code": "nodes-per-socket",
     "severity": "info",

@@ -175,3 +175,8 @@ def _less(why: str, now: float, before: Optional[float], name: str) -> str:
         return why
     part = f"{now / before:.0%}" if now / before >= 0.01 else "Less than 1%"
     return f"{part} of {name}: {why}"
+
+
+def explanation(step: BandwidthStep) -> str:
+    """Why a step is as high as it is, or how it would be measured."""
+    return f"{step['why']}: {step['fix']}" if step["fix"] else step["why"]

@@ -98,3 +98,12 @@ def _set_reachable(result: Bandwidth, populated: float, generation: Optional[str
             result["reachable_source"] = f"estimate: {dies} dies, each as measured on other CPUs of {generation}"
         low, high = min(low, link_low), min(high, link_high)
     result["reachable_gb_s"] = [round(low, 1), round(high, 1)]
+
+
+def dimms_by_channel(socket: Socket, dimms: list[Dimm]) -> dict[str, list[Dimm]]:
+    """The slots of a socket by their channels, of those whose channel is known."""
+    found: dict[str, list[Dimm]] = {}
+    for dimm in dimms:
+        if dimm["socket"] == socket["socket"] and dimm["channel"]:
+            found.setdefault(dimm["channel"], []).append(dimm)
+    return found

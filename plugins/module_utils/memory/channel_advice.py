@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 from ..text import rate
 from ..tower_document import Edac
-from .bandwidth import CHANNEL_BYTES, channel_gb_s, channels_in_use, running_speed
+from .bandwidth import CHANNEL_BYTES, channel_gb_s, channels_in_use, dimms_by_channel, running_speed
 from .cpus import CpuMemory
 from .document import Bandwidth, ChannelAdvice, Dimm, MemoryChannels, Severity, Socket
 from .slot_names import numbered_through
@@ -57,10 +57,7 @@ class _Slots(NamedTuple):
 
     @classmethod
     def of(cls, socket: Socket, board: list[Dimm], rule: Optional[str]) -> _Slots:
-        by_channel: dict[str, list[Dimm]] = {}
-        for dimm in board:
-            if dimm["socket"] == socket["socket"] and dimm["channel"] is not None:
-                by_channel.setdefault(dimm["channel"], []).append(dimm)
+        by_channel = dimms_by_channel(socket, board)
         for mine in by_channel.values():
             mine.sort(key=lambda dimm: (dimm["slot"] or 0, dimm["locator"] or "", dimm["bank_locator"] or ""))
         return cls(by_channel, numbered_through(rule), board)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ..text import WIDTH
+from .bandwidth import dimms_by_channel
 from .document import Dimm, MemoryChannels, Socket
 
 
@@ -30,10 +31,7 @@ def _socket(socket: Socket, dimms: list[Dimm]) -> list[str]:
         limits = socket["channels_bounds"]
         between = f"between {limits[0]} and {limits[1]}" if limits else "an unknown number"
         return [title, f"  {between} of {total} channels populated; the slots' names do not tell"]
-    by_channel: dict[str, list[Dimm]] = {}
-    for dimm in dimms:
-        if dimm["socket"] == socket["socket"] and dimm["channel"]:
-            by_channel.setdefault(dimm["channel"], []).append(dimm)
+    by_channel = dimms_by_channel(socket, dimms)
     cells = [_cell(name, by_channel[name]) for name in sorted(by_channel, key=lambda name: (len(name), name))]
     width = max((len(cell) for cell in cells), default=0) + 1
     each = max((WIDTH - 2) // width, 1)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from ..advice.bandwidth_steps import BENCH
+from ..advice.bandwidth_steps import BENCH, explanation
 from ..advice.document import Advice
 from ..memory.document import MemoryChannels
 from ..memory.drawing import draw
@@ -113,10 +113,7 @@ def _board(memory: Optional[MemoryChannels], view: TowerView) -> list[list[str]]
 def _bandwidth(found: Optional[BandwidthView]) -> list[str]:
     if not found:
         return [f"Neither the DIMMs nor a measurement tell anything of it: {code(BENCH)}"]
-    rows = [
-        [step["name"], step["said"], step["tokens"], f"{step['why']}: {step['fix']}" if step["fix"] else step["why"]]
-        for step in found["steps"]
-    ]
+    rows = [[step["name"], step["said"], step["tokens"], explanation(step)] for step in found["steps"]]
     return table(["Step", "Bandwidth", "Speed it allows", "Why"], rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 
-from ..advice.bandwidth_steps import steps
+from ..advice.bandwidth_steps import explanation, steps
 from ..build.document import BuildManifest
 from ..forecast.roofline import sensitivity_text
 from ..memory.bandwidth import channels_in_use
@@ -36,7 +36,7 @@ def _bandwidth(document: Report) -> list[str]:
     lines: list[str] = []
     for step in found:
         label = f"{'' if lines else 'BANDWIDTH':<{LABEL}}{step['name']:<{STEP}}"
-        said = f"{step['why']}: {step['fix']}" if step["fix"] else step["why"]
+        said = explanation(step)
         if step["kind"]:
             low, high = (round(BAR * (end or 0.0) / longest) for end in (step["low"], step["high"]))
             said = f"{'#' * low + '.' * (high - low):<{BAR}}  {step['said']}"

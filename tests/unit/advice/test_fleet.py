@@ -14,11 +14,7 @@ from plugins.module_utils.advice.fleet import fleet_differences
 from plugins.module_utils.memory.channels import describe
 from plugins.module_utils.memory.smbios import read_table
 from plugins.module_utils.tower import l3_domains, read_tower
-from tests.boards.machine import DEFAULTS, files, write
-
-BOARD = DEFAULTS["board"] | {"sockets": 1}
-USUAL = {"board": BOARD, "cores": 8, "l3": 2}
-ODD = USUAL | {"board": BOARD | {"empty": ["DIMM_P0_K0", "DIMM_P0_L0"]}, "nodes": 4}
+from tests.boards.machine import ODD, ONE_SOCKET, USUAL, files, write
 
 
 def document(root: Path, host: str, machine: dict[str, Any]) -> Any:
@@ -61,7 +57,7 @@ def test_of_two_that_differ_neither_is_usual(fleet: list[Any]) -> None:
 
 
 def test_another_kind_of_machine_is_no_sibling(fleet: list[Any], tmp_path: Path) -> None:
-    other = document(tmp_path, "other", ODD | {"board": BOARD | {"product": "MZ33-AR0-000"}})
+    other = document(tmp_path, "other", ODD | {"board": ONE_SOCKET | {"product": "MZ33-AR0-000"}})
     assert [found["host"] for found in fleet_differences([*fleet, other])] == ["tower7"]
 
 
