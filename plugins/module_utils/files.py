@@ -40,9 +40,9 @@ def write_beside(path: str, text: str, mode: int = 0o644, sync: bool = True) -> 
         sync_directory(os.path.dirname(path) or ".")
 
 
-def write_problem(error: OSError) -> str:
+def write_problem(path: Any, error: OSError) -> str:
     """The sentence for a file that could not be written."""
-    return f"{error.filename} cannot be written ({error.strerror}): make room there, or mend the disk."
+    return f"{path} cannot be written ({error.strerror}): make room there, or mend the disk."
 
 
 def removal_problem(error: OSError) -> str:

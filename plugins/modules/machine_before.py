@@ -110,7 +110,7 @@ def main() -> None:
             if changed and not module.check_mode:
                 forget()
     except OSError as error:
-        module.fail_json(msg=write_problem(error))
+        module.fail_json(msg=write_problem(error.filename, error))
     if refused:
         module.warn(f"The kernel keeps what it has in {', '.join(refused)} until its next start.")
     module.exit_json(changed=changed, before=before, refused=refused, diff={"before": texts[0], "after": texts[1]})

@@ -54,7 +54,7 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.files import write_beside
+from ..module_utils.files import write_beside, write_problem
 
 MODE = 0o644
 
@@ -72,7 +72,7 @@ def main() -> None:
         module.fail_json(
             msg="The text of the files is missing: leave the option out, and the action of this module renders it."
         )
-    differences = []
+    differences: list[dict[str, str]] = []
     for path, text in files.items():
         try:
             before = None
@@ -84,10 +84,7 @@ def main() -> None:
             if not module.check_mode:
                 write_beside(path, text, MODE)
         except OSError as error:
-            module.fail_json(
-                msg=f"{path} cannot be written ({error.strerror}): make room there, or mend the disk.",
-                changed=bool(differences) and not module.check_mode,
-            )
+            module.fail_json(msg=write_problem(path, error), changed=bool(differences) and not module.check_mode)
         differences.append({"before_header": path, "after_header": path, "before": before or "", "after": text})
     module.exit_json(changed=bool(differences), written=[one["after_header"] for one in differences], diff=differences)
 

@@ -80,7 +80,7 @@ def main() -> None:
     except HeldError as error:
         module.fail_json(msg=held_problem(error))
     except OSError as error:
-        module.fail_json(msg=write_problem(error))
+        module.fail_json(msg=write_problem(error.filename, error))
     module.exit_json(
         changed=bool(written or removed),
         written=written,
