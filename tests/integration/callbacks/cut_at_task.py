@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Ansible callback: run the shell command CUT when a task starts, the one of the number CUT_AT_TASK, counted from 1.
-
-Only tasks that reach a tower are counted: between others nothing has happened there.
-"""
+"""Ansible callback: run the shell command CUT when the task of the name CUT_AT_TASK starts, and say at the end of a run
+which tasks did something on a tower."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
-# Actions that the controller carries out by itself.
+# Actions that the controller carries out by itself: between others nothing has happened on a tower.
 ITS_OWN = {"debug", "fail", "include_tasks", "set_fact", "validate_argument_spec"}
 
 
@@ -24,12 +22,18 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core has no
 
     def __init__(self) -> None:
         super().__init__()
-        self.started = 0
+        self.reached: list[str] = []
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        if task.action.rpartition(".")[2] in ITS_OWN:
-            return
-        self.started += 1
-        if self.started == int(os.environ["CUT_AT_TASK"]):
-            print(f"cut at {task.name}", file=sys.stderr, flush=True)
+        if task.name == os.environ["CUT_AT_TASK"]:
             subprocess.run(os.environ["CUT"], shell=True, check=True)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        # From ansible-core 2.19 on the task is no longer a private attribute.
+        task = getattr(result, "task", None) or result._task
+        if task.action.rpartition(".")[2] not in ITS_OWN and task.name not in self.reached:
+            self.reached.append(task.name)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        for name in self.reached:
+            print(f"reached {name}", file=sys.stderr, flush=True)
