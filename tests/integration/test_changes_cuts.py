@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -19,6 +21,7 @@ import pytest
 
 from tests.integration.container_site import CACHE, INVENTORY, Service, pid, playbook, stage, start
 from tests.integration.vm_site import REPO, Run
+from tests.tiny_model import tiny_manifest, tiny_model
 from tests.waiting import wait_until
 
 # Which tower loses its power when a change is cut off. The other one loses the controller, which dies with it.
@@ -39,8 +42,14 @@ TASKS = [
     "Wait until each server answers, and ask it one question",
     "Read where its weights lie",
 ]
-# Threads that wait for each other in a loop take the CPUs of what is tested, which is no speed.
-QUICK: dict[str, Any] = {"llama_service_threads": 1, "llama_service_threads_batch": 1, "llama_service_check_tokens": 4}
+# Threads that wait for each other in a loop take the CPUs of what is tested, which is no speed, and loading a real
+# model took two thirds of a switch.
+QUICK: dict[str, Any] = {
+    "llama_service_model": "quick",
+    "llama_service_threads": 1,
+    "llama_service_threads_batch": 1,
+    "llama_service_check_tokens": 4,
+}
 # Who changes the tower, and since when.
 WAITS = r"waits for a deployment of \w+ by \S+, process \d+ since \d{4}-\d\d-\d\dT[\d:]+Z"
 HOLDER = r"a deployment of \w+ by racer[01] since \d{4}-\d\d-\d\dT[\d:]+Z"
@@ -51,9 +60,27 @@ PAIRS, RACES = 15, Path(__file__).parent / "racing_changes.py"
 def services() -> Iterator[list[Service]]:
     """Of both towers; afterwards they have the settings of their inventory."""
     found = [Service("bookworm"), Service(WITHOUT_POWER)]
+    for service in found:
+        put_quick_model(service)
     assert playbook("playbooks/serve.yml", llama_service_context=CONTEXTS[-1], **QUICK).code == 0
     yield found
     assert playbook("playbooks/serve.yml").code == 0
+    for service in found:
+        service.host.check_output(f"rm -r {service.places.models}/quick")
+
+
+def put_quick_model(service: Service) -> None:
+    """As one that was fetched."""
+    name, time_of_file = QUICK["llama_service_model"], 1_700_000_000
+    data = base64.b64encode(gzip.compress(tiny_model())).decode()
+    place = f"{service.places.models}/{name}"
+    service.host.check_output(
+        f"install -d {place} && cd {place} && echo %s | base64 -d | gunzip > {name}.gguf && "
+        f"touch --date=@{time_of_file} {name}.gguf && printf %s %s > manifest.json",
+        data,
+        "%s",
+        json.dumps(tiny_manifest(name, time_of_file)),
+    )
 
 
 class Change:
