@@ -22,7 +22,7 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "type": ({"llama_service_port": "http"}, "llama_service_port"),
     "choice": ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
     "home": ({"model_store_dir": "~/models"}, "which is no directory for everybody on the tower"),
-    "proxy": ({"llamatower_proxy_environment": {"https_proxy": "http://a:b@c"}}, "has a password in https_proxy"),
+    "proxy": ({"llamatower_proxy_environment": {"https_proxy": "http://host:b@hub"}}, "has a password in https_proxy"),
     "undefined": ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
 }
 # API keys in another form than the list that they are.

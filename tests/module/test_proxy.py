@@ -23,8 +23,8 @@ def test_models_come_through_the_proxy_of_the_tower_also_in_a_job_that_is_detach
     """Nobody but the proxy knows the names. The controller asks the hub by itself."""
     with tiny_hub(tmp_path / "hub") as hub:
         place = hub.url.removeprefix("http://")
-        with proxy({"hub.example": place, "files.example": place}) as server:
-            url = f"http://files.example/{REPO}/resolve/main/one.gguf"
+        with proxy({"hub": place, "host": place}) as server:
+            url = f"http://host/{REPO}/resolve/main/one.gguf"
             one = {"name": "one", "url": url, "sha256": hashlib.sha256(ONE).hexdigest()}
             tower = {
                 "ansible_connection": "local",
@@ -32,7 +32,7 @@ def test_models_come_through_the_proxy_of_the_tower_also_in_a_job_that_is_detach
                 "model_store_models": [MODEL, one],
                 "model_store_dir": str(tmp_path / "größere Modelle"),
                 "model_store_lock_file": str(tmp_path / "none.yml"),
-                "model_store_hf_endpoint": "http://hub.example",
+                "model_store_hf_endpoint": "http://hub",
                 "model_store_reserve_bytes": 0,
                 "llamatower_proxy_environment": {"http_proxy": server.url},
             }
@@ -41,6 +41,6 @@ def test_models_come_through_the_proxy_of_the_tower_also_in_a_job_that_is_detach
             done = play(tmp_path / "towers.json", tmp_path / "play.yml", HF_ENDPOINT=hub.url)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert server.asked == {"hub.example", "files.example"}
+    assert server.asked == {"hub", "host"}
     found = {path.name for path in (tmp_path / "größere Modelle").glob("*/*.gguf")}
     assert found == {"one.gguf", *(Path(name).name for name in SET)}

@@ -150,8 +150,12 @@ def test_a_directory_of_the_controller_may_have_blanks() -> None:
     "environment",
     [
         {},
-        {"http_proxy": "http://proxy.example:3128", "no_proxy": "localhost,.example", "GIT_SSL_CAINFO": "/etc/ca.pem"},
-        {"https_proxy": "proxy.example:3128"},
+        {
+            "http_proxy": "http://example.com:3128",
+            "no_proxy": "localhost,.example.com",
+            "GIT_SSL_CAINFO": "/etc/ca.pem",
+        },
+        {"https_proxy": "example.com:3128"},
     ],
 )
 def test_a_proxy_is_a_dictionary_of_texts(environment: dict[str, str]) -> None:
@@ -159,7 +163,7 @@ def test_a_proxy_is_a_dictionary_of_texts(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://ann:S3cret@proxy.example:3128", "ann:S3cret@proxy.example", "https://S3cret@x"]
+    "url", ["http://host:S3cret@example.com:3128", "ann:S3cret@example.com", "http://host:S3cret@hub"]
 )
 def test_a_proxy_whose_password_sudo_would_log_is_refused_and_not_shown(url: str) -> None:
     problem = str(proxy_problem({"https_proxy": url, "no_proxy": "localhost"}))
@@ -167,6 +171,6 @@ def test_a_proxy_whose_password_sudo_would_log_is_refused_and_not_shown(url: str
     assert "S3cret" not in problem
 
 
-@pytest.mark.parametrize("environment", ["http://proxy:3128", ["http://proxy:3128"], {"http_proxy": None}])
+@pytest.mark.parametrize("environment", ["http://host:3128", ["http://host:3128"], {"http_proxy": None}])
 def test_a_proxy_in_another_form_is_refused(environment: Any) -> None:
     assert "is no dictionary of texts" in str(proxy_problem(environment))

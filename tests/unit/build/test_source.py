@@ -114,9 +114,9 @@ def test_an_archive_is_fetched_from_a_web_server(made: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "source",
     [
-        {"type": "archive", "location": "http://ann:S3cret@127.0.0.1:9/a.tar", "sha256": "ab" * 32},
+        {"type": "archive", "location": "http://host:S3cret@127.0.0.1:9/a.tar", "sha256": "ab" * 32},
         {"type": "archive", "location": "http://127.0.0.1:9/a.tar?token=S3cret", "sha256": "ab" * 32},
-        {"type": "git", "url": "http://ann:S3cret@127.0.0.1:9/a", "tag": "v1", "commit": "0" * 40},
+        {"type": "git", "url": "http://host:S3cret@127.0.0.1:9/a", "tag": "v1", "commit": "0" * 40},
     ],
 )
 def test_a_secret_of_a_url_is_not_in_what_is_said(source: Any, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_good_declaration_has_no_problem(model: dict[str, Any]) -> None:
         ([{"name": "tiny", "path": "~/m.gguf"}], "The path of model tiny begins with ~"),
         ([{"name": "tiny", "path": "/m/a.gguf.part1of3"}], "The path of model tiny names no GGUF file: /m/a"),
         ([{"name": "tiny", "url": "https://host/a.gguf-split-a?x=1", "sha256": HASH}], "The url of model tiny"),
-        ([{"name": "tiny", "url": "https://a:S3cret@host/a.gguf", "sha256": HASH}], "The url of model tiny has a u"),
+        ([{"name": "tiny", "url": "https://host:S3cret@host/a", "sha256": HASH}], "The url of model tiny has a u"),
         ([{**MODEL, "name": "../etc"}], "A model has the name '../etc'"),
         ([{**MODEL, "name": ".hidden"}], "A model has the name '.hidden'"),
         ([SOURCE], "A model has the name None"),
