@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -86,3 +88,17 @@ def point(link: str, target: str) -> None:
     os.symlink(target, partial)
     os.replace(partial, link)
     sync_directory(os.path.dirname(link) or ".")
+
+
+def bytes_of(paths: Iterable[str]) -> int:
+    """The space that files take, and those in whole directories; once for a file that has several names."""
+    sizes: dict[tuple[int, int], int] = {}
+    for path in paths:
+        names = [path]
+        if os.path.isdir(path) and not os.path.islink(path):
+            names = [os.path.join(parent, name) for parent, _directories, files in os.walk(path) for name in files]
+        for name in names:
+            with contextlib.suppress(OSError):
+                found = os.lstat(name)
+                sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(sizes.values())

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import shutil
@@ -24,19 +23,6 @@ def held_locks(paths: list[str]) -> list[str]:
     below = [os.path.join(path, name) for path in paths if _is_directory(path) for name in os.listdir(path)]
     locks = [path for path in [*paths, *below] if path.endswith(LOCK)]
     return [path for path in sorted(locks) if job_running(path[: -len(LOCK)])]
-
-
-def bytes_of(paths: list[str]) -> int:
-    """The space that they take; once for a file that has several names."""
-    sizes: dict[tuple[int, int], int] = {}
-    for path in paths:
-        # A directory is not walked through a link.
-        below = os.walk(path) if _is_directory(path) else []
-        for name in [path, *(os.path.join(parent, name) for parent, _directories, names in below for name in names)]:
-            with contextlib.suppress(OSError):
-                found = os.lstat(name)
-                sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
-    return sum(sizes.values())
 
 
 def left_in(directory: str, removed: list[str]) -> list[str]:

@@ -69,8 +69,8 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.files import removal_problem
-from ..module_utils.removal import bytes_of, emptied, held_locks, left_in, matching, remove
+from ..module_utils.files import bytes_of, removal_problem
+from ..module_utils.removal import emptied, held_locks, left_in, matching, remove
 from ..module_utils.text import size
 
 

@@ -7,11 +7,10 @@ import contextlib
 import os
 import shutil
 
-from ..files import sync_directory
+from ..files import bytes_of, sync_directory
 from ..text import size
 from .declaration import NAME
 from .document import Held
-from .store import tree_bytes
 
 # The model, what fetches and other towers left of it, and what the last of them or this left when it was killed.
 PLACES = ("{}", ".{}.partial", ".{}.swarm", ".{}.old", ".{}.pruned")
@@ -25,7 +24,7 @@ def places(store: str, name: str) -> list[str]:
 
 def found(store: str, names: list[str]) -> list[Held]:
     """Each of these models that the store has anything of."""
-    sizes = {name: sum(map(tree_bytes, places(store, name))) for name in names if places(store, name)}
+    sizes = {name: bytes_of(places(store, name)) for name in names if places(store, name)}
     return [{"name": name, "bytes": size} for name, size in sizes.items()]
 
 

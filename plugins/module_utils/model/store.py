@@ -7,12 +7,11 @@ last computed again. Nothing here reads a model's bytes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..files import read_document
+from ..files import bytes_of, read_document
 from .declaration import source_of
 from .document import Declaration, Manifest, PlanEntry, ResolvedModel, StoredFile, StoredModel, Verified
 
@@ -52,21 +51,11 @@ def proven_files(directory: str) -> list[StoredFile]:
     return intact_files(manifest["files"] if manifest else [], directory)
 
 
-def tree_bytes(directory: str) -> int:
-    """The space that all files below a directory take."""
-    total = 0
-    for parent, _directories, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.stat(os.path.join(parent, name)).st_blocks * 512
-    return total
-
-
 def partial_bytes(store: str, name: str) -> int:
     """What an unfinished fetch has of a model: whole files, beginnings of files, and what other towers sent."""
     partial, swarm = (os.path.join(store, f".{name}.{kind}") for kind in ("partial", "swarm"))
     # Wrong files are of no use.
-    return tree_bytes(partial) - tree_bytes(os.path.join(partial, "quarantine")) + tree_bytes(swarm)
+    return bytes_of([partial, swarm]) - bytes_of([os.path.join(partial, "quarantine")])
 
 
 def store_warning(directory: str, filesystem: str | None) -> str | None:

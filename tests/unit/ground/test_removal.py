@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils.removal import bytes_of, emptied, held_locks, left_in, matching, remove
+from plugins.module_utils.files import bytes_of
+from plugins.module_utils.removal import emptied, held_locks, left_in, matching, remove
 
 
 @pytest.fixture
