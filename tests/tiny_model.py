@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from typing import Any
@@ -12,7 +13,9 @@ from plugins.module_utils.model.gguf import read_header, summary
 from plugins.module_utils.model.store import SCHEMA_VERSION
 from tests.gguf_builder import F32, gguf
 
-WIDTH, NORMAL, CONTROL, BYTE = 64, 1, 3, 6
+# Together 64 MiB: what is smaller than half of that is not taken for weights (service/placement.py).
+WIDTH, INNER, HEADS = 1024, 4096, 8
+NORMAL, CONTROL, BYTE = 1, 3, 6
 # As its weights are all 0, each answer is as likely as any other, and the first is taken.
 TOKENS = {"a": NORMAL, "<s>": CONTROL, "</s>": CONTROL, **{f"<0x{byte:02X}>": BYTE for byte in range(256)}}
 METADATA: dict[str, Any] = {
@@ -20,9 +23,9 @@ METADATA: dict[str, Any] = {
     "llama.block_count": 1,
     "llama.context_length": 4096,
     "llama.embedding_length": WIDTH,
-    "llama.feed_forward_length": WIDTH,
-    "llama.attention.head_count": 1,
-    "llama.attention.head_count_kv": 1,
+    "llama.feed_forward_length": INNER,
+    "llama.attention.head_count": HEADS,
+    "llama.attention.head_count_kv": HEADS,
     "llama.attention.layer_norm_rms_epsilon": 1e-5,
     "llama.vocab_size": len(TOKENS),
     "tokenizer.ggml.model": "llama",
@@ -34,17 +37,22 @@ METADATA: dict[str, Any] = {
     "tokenizer.ggml.eos_token_id": 2,
     "tokenizer.ggml.unknown_token_id": 0,
 }
-MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+MATRICES = {
+    **{key: [WIDTH, WIDTH] for key in ("attn_q", "attn_k", "attn_v", "attn_output")},
+    **{key: [WIDTH, INNER] for key in ("ffn_gate", "ffn_up")},
+    "ffn_down": [INNER, WIDTH],
+}
 
 
+@functools.cache
 def tiny_model() -> bytes:
-    """The file, of 150 kB."""
+    """The file."""
     shapes: dict[str, list[int]] = {
         "token_embd": [WIDTH, len(TOKENS)],
         "output_norm": [WIDTH],
         "blk.0.attn_norm": [WIDTH],
         "blk.0.ffn_norm": [WIDTH],
-        **{f"blk.0.{name}": [WIDTH, WIDTH] for name in MATRICES},
+        **{f"blk.0.{name}": shape for name, shape in MATRICES.items()},
     }
     return gguf(METADATA, [(f"{name}.weight", shape, F32) for name, shape in shapes.items()])
 
