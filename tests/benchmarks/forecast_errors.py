@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from plugins.module_utils.forecast.roofline import error_table
+from plugins.module_utils.forecast.published import error_table
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog"
 # What the forecast is meant to keep, by kind of model.

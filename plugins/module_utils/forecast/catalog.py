@@ -238,6 +238,7 @@ def quantized(entry: ModelEntry, kind: str) -> ModelEntry:
         "name": f"{entry['name']}:{kind}",
         "bytes": round(entry["bytes"] * part),
         "active_bytes": round(entry["active_bytes"] * part),
+        "quantization": kind,
     }
 
 
@@ -253,6 +254,7 @@ def from_source(resolved: ResolvedModel) -> ModelEntry:
         "experts": bool(header["expert_count"]),
         "context": header["context_length"],
         "kv": header["kv"],
+        "quantization": header.get("quantization"),
         "compute": header.get("compute"),
     }
 

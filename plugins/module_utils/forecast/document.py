@@ -21,7 +21,8 @@ class Speed(TypedDict):
 
 
 class Ceiling(TypedDict):
-    """What one part of a machine lets through, in GB/s: ``name`` is channels, ccd-links, socket-links or measured."""
+    """What one part of a machine lets through, in GB/s: ``name`` is channels, ccd-links, socket-links, measured or
+    arithmetic."""
 
     name: str
     low: float
@@ -37,7 +38,8 @@ class Span(TypedDict):
 
 
 class TokenTime(TypedDict):
-    """The parts of a token's time, in seconds: reading weights and cache, and what no bandwidth shortens."""
+    """The parts of a token's time, in seconds: reading and multiplying weights and cache, and what no bandwidth
+    shortens, the waiting of threads for each other."""
 
     reading: float
     fixed: float
@@ -55,9 +57,9 @@ class Change(TypedDict):
 class Forecast(TypedDict):
     """How fast a machine decodes a model (roofline.py).
 
-    ``limited_by`` is the name of the ceiling that sets the reachable bandwidth ``gb_s``; ``ideal`` the speed if every
-    channel were read at its full rate and nothing else cost time; ``sensitivity`` what would help, the most useful
-    first; ``prefill_tokens_per_second`` the range at which a prompt is read.
+    ``limited_by`` is the name of the lowest ceiling, and ``gb_s`` the bandwidth that the memory reaches; ``ideal`` the
+    speed if every channel were read at its full rate and nothing else cost time; ``sensitivity`` what would help, the
+    most useful first; ``prefill_tokens_per_second`` the range at which a prompt is read.
     """
 
     tokens_per_second: Speed
@@ -88,6 +90,7 @@ class PublishedRun(_PublishedRun, total=False):
     policy: str
     threads: int
     context: int
+    kv_type: str
     note: str
 
 

@@ -24,6 +24,7 @@ from ..service.memory_budget import (
 from ..service.numa_policy import POLICIES
 from ..text import clean, rate, size
 from .catalog import PlanError
+from .cores import Range, core_of
 from .document import (
     Answer,
     Change,
@@ -37,7 +38,7 @@ from .document import (
     ThreadFigure,
     TowerEntry,
 )
-from .roofline import Machine, Model, Range, Use, calibrated, forecast, machine_of, model_of
+from .roofline import ALONE, Machine, Model, Use, calibrated, fits_alone, forecast, machine_of, model_of
 
 SCHEMA_VERSION = 1
 # The part of a GPU's bandwidth that decoding reaches. Mac Studio M3 Ultra: 0.55 (Llama 3.1 405B), 0.69 (70B); RTX 4090:
@@ -47,6 +48,7 @@ GPU_SHARE = (0.55, 0.83)
 # and 1,222 with large reads (llama.cpp issue 28223); the thread counts the full rate. From a half to all of it.
 DISK_SHARE = (0.5, 1.0)
 GPU_RESERVE = 2**30
+ALONE_REMARK = "Its speed is that of one node alone, which holds the model: the NUMA policy bind."
 
 
 class Fit(NamedTuple):
@@ -62,6 +64,7 @@ class Fit(NamedTuple):
     ideal: Optional[float] = None
     prefill: Optional[Range] = None
     sensitivity: tuple[Change, ...] = ()
+    alone: bool = False
 
 
 def options_of(raw: dict[str, Any]) -> Options:
@@ -106,6 +109,8 @@ def hardware(entry: CpuEntry | TowerEntry) -> Optional[tuple[Machine, float]]:
         cores=entry["cores"],
         dies=entry.get("dies"),
         generation=links[0] if links and entry.get("dies") else None,
+        core=core_of(entry["cpu"]),
+        node_bytes=managed_bytes(entry["memory_bytes"]) // entry["sockets"],
     )
     return machine, 1.0
 
@@ -178,7 +183,12 @@ def _cpu(entry: CpuEntry | TowerEntry, model: ModelEntry, weights: Model, use: U
         return None
     machine, factor = known
     use = use if machine.sockets > 1 else use._replace(policy="none")
-    said = forecast(machine, weights, use, factor)
+    said, alone = forecast(machine, weights, use, factor), False
+    if machine.sockets > 1 and use.policy not in ALONE and fits_alone(machine, weights, use):
+        # The tuner compares this with the policy that is asked for.
+        bound = forecast(machine, weights, use._replace(policy="bind"), factor)
+        alone = bound["tokens_per_second"]["expected"] > said["tokens_per_second"]["expected"]
+        said = bound if alone else said
     # A catalog has the bytes of the modules; a tower says what its kernel has of them.
     memory = managed_bytes(entry["memory_bytes"]) if entry["kind"] == "cpu" else entry["memory_bytes"]
     # On one node alone there is that node's memory, and one server a node has the whole model on each.
@@ -192,6 +202,7 @@ def _cpu(entry: CpuEntry | TowerEntry, model: ModelEntry, weights: Model, use: U
         ideal=said["ideal"],
         prefill=said["prefill_tokens_per_second"],
         sensitivity=tuple(said["sensitivity"]),
+        alone=alone,
     )
 
 
@@ -257,7 +268,8 @@ def answer(
         why = "how many of its memory channels are in use is unknown, or one of its CPUs has none"
         return {**said, "reason": "channels", "why": why}
     cost = cost_of(entry, fit.gpus)
-    said = {**said, "count": fit.gpus, "cost_usd": cost, "remarks": _remarks(entry, cost)}
+    remarks = [*_remarks(entry, cost), *([ALONE_REMARK] if fit.alone else [])]
+    said = {**said, "count": fit.gpus, "cost_usd": cost, "remarks": remarks}
     if fit.room is not None and fit.room < cache:
         needed = f"{size(model['bytes'])} of weights and {size(cache)} beside them for {context} tokens"
         return {**said, "reason": "memory", "why": f"{needed} are {size(cache - fit.room)} too much for it"}

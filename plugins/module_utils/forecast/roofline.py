@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """How fast a machine decodes a model: the bytes that a token reads over the bandwidth, and what a token costs besides.
 
-    seconds a token = (active bytes + KV cache at that context) / (reach x share) + layers x threads x synchronization
+    seconds a token = reading and arithmetic + layers x waiting
+    reading         = (active bytes + KV cache at that context) / (reach x share)
 
 ``reach`` is the lowest of three ceilings: what the memory controllers reach of the DIMMs' bandwidth, what the links
-of the CPU's dies let through, and what the links between the sockets do under the memory policy. Every constant is a
-range with its source; a forecast is therefore one, too, and its middle is computed from the middles. The constants
-were fitted on a part of catalog/published_runs.yml and are checked on the rest: docs/forecast.md.
+of the CPU's dies let through, and what the links between the sockets do under the memory policy. What the cores can
+multiply, and how long they wait for each other, is in cores.py. Every constant is a range with its source; a forecast
+is therefore one, too, and its middle is computed from the middles. ``SHARE`` was fitted on a part of
+catalog/published_runs.yml, and all is checked on the rest: docs/forecast.md.
 
 :func:`machine_of` makes a :class:`Machine` of what memory_channels_info returns, :func:`model_of` a :class:`Model` of
 what gguf_info returns or of an entry of catalog/models.yml, and :func:`forecast` tells how fast, why not faster, and
@@ -15,31 +17,33 @@ what would help. Bandwidths are gigabytes (1e9) a second, speeds tokens a second
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..benchmark.document import Run
 from ..benchmark.history import latest
+from ..benchmark.search import thread_counts
 from ..memory.cpus import DRAM_EFFICIENCY, GMI_GB_S, SOCKET_LINK_GB_S, ccd_links, cpu_memory, dies_of
 from ..memory.document import MemoryChannels
 from ..model.document import KvGeometry
 from ..model.kv_cache import kv_bytes
+from ..service.memory_budget import DEFAULT_RESERVE
 from ..text import rate
-from .document import Ceiling, Change, Forecast, ForecastError, PublishedRun, Speed
+from .cores import OVERLAP, Range, arithmetic_gb_s, core_of, line_seconds, waiting
+from .document import Ceiling, Change, Forecast, Speed
 
-Range = tuple[float, float]
-
-# The part of the reachable bandwidth at which weights are read, dense models and mixtures of experts. Measured on two
-# Zen 4 cores against a plain read loop: Q6_K 0.98, Q4_K_M 0.93, Q8_0 0.80. An expert's matrices are small (7168 x 2048
-# in DeepSeek R1), and each thread's part of them ends before the prefetchers are up to speed. Fitted: 0.97, 0.80.
-SHARE: dict[str, Range] = {"dense": (0.93, 1.0), "moe": (0.68, 0.92)}
-# Seconds of synchronization for every layer and thread: a barrier after each operation of the graph, which costs about
-# 0.3 microseconds a thread (one cache line that all write), and the operations that one thread does alone. A dense
-# layer has about 20 of them, one with experts twice as many. fairydreaming measured 27 % to 45 % of the time of one
-# 7168 x 2048 product in barriers (llama.cpp discussion 11733). Fitted: 6 and 13 microseconds.
-SYNCHRONIZATION: dict[str, Range] = {"dense": (3e-6, 9e-6), "moe": (8e-6, 18e-6)}
-# More threads decode no faster: an EPYC 9654 is at its best with about 60 (llama.cpp issue 6434).
-MOST_THREADS = 64
+# Policies of one node's cores.
+ALONE = ("bind", "per_node")
+ONE_NODE = "one node alone (the NUMA policy bind)"
+# The part of the reachable bandwidth at which weights are read, dense models and mixtures of experts: threads do not
+# end their parts of a matrix together, and begin before the prefetchers are up to speed. An expert's matrices are small
+# (7168 x 2048 in DeepSeek R1). Fitted: 0.90, 0.80.
+SHARE: dict[str, Range] = {"dense": (0.82, 0.98), "moe": (0.68, 0.92)}
+# Threads of a machine whose number of cores is not known, and the type that is taken where that decides on threads.
+USUAL_THREADS, USUAL_TYPE = 64, "Q4_K"
+# Fewer threads have to be faster by so much.
+CLEARLY = 0.05
 # Arithmetic of a core while it reads a prompt, in 1e9 operations a second, two for every active weight. DeepSeek R1 on
 # an EPYC 7773X: 51 (ik_llama.cpp discussion 223), on a Xeon 6980P: 53 (discussion 201); Llama 3.1 8B on a Ryzen 7950X:
 # 83 to 148 by type (discussion 164).
@@ -59,7 +63,8 @@ class Machine(NamedTuple):
 
     ``channels`` are those in use that count: weights are spread evenly over the sockets and wait for the poorest, so
     that is as many of each as the poorest has. ``dies`` and ``cores`` are of all sockets together; None is unknown, or
-    no limit. ``read_gb_s`` is what was measured, and takes the place of every estimate.
+    no limit. ``read_gb_s`` is what was measured, and takes the place of every estimate. ``core`` is one of cores.CORES,
+    and the generation where that is None; ``node_bytes`` the memory of the smallest socket.
     """
 
     sockets: int
@@ -73,6 +78,8 @@ class Machine(NamedTuple):
     empty: tuple[str, ...] = ()
     read_gb_s: Optional[Range] = None
     source: Optional[str] = None
+    core: Optional[str] = None
+    node_bytes: Optional[int] = None
 
     @property
     def populated_gb_s(self) -> float:
@@ -80,7 +87,8 @@ class Machine(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What a token costs: ``kind`` is dense or moe, ``kv`` the geometry of the cache as kv_cache has it."""
+    """What a token costs: ``kind`` is dense or moe, ``kv`` the geometry of the cache as kv_cache has it, ``type`` that
+    of most weights."""
 
     kind: str
     bytes: int
@@ -89,10 +97,11 @@ class Model(NamedTuple):
     parameters: Optional[int] = None
     active_parameters: Optional[int] = None
     kv: Optional[KvGeometry] = None
+    type: Optional[str] = None
 
 
 class Use(NamedTuple):
-    """How the machine decodes: ``policy`` is one of numa_policy.POLICIES; ``threads`` None is one for each core;
+    """How the machine decodes: ``policy`` is one of numa_policy.POLICIES; ``threads`` None are as many as are fastest;
     ``context`` tokens of KV cache of the type ``kv_type`` are read for each token, too."""
 
     policy: str = "interleave"
@@ -136,7 +145,24 @@ def machine_of(
         dies=dies_of(links, [socket["l3_domains"] for socket in sockets]),
         generation=links[0] if links else None,
         empty=tuple(name for socket in sockets for name in socket["empty_channels"] or []),
+        core=core_of(brand, signature),
+        node_bytes=_smallest(memory_channels),
     )
+
+
+def _smallest(memory_channels: MemoryChannels) -> Optional[int]:
+    """The memory of the socket that has least; None where it is not known which DIMM is whose."""
+    held: dict[Optional[int], int] = {}
+    for dimm in memory_channels.get("dimms") or []:
+        if dimm["populated"]:
+            held[dimm.get("socket")] = held.get(dimm.get("socket"), 0) + (dimm.get("size_bytes") or 0)
+    return min(held.values()) or None if None not in held else None
+
+
+def _type_of(files: str) -> Optional[str]:
+    """The type that the files of a model are named after: Q4_K_M of ``*-Q4_K_M/*.gguf``."""
+    found = re.search(r"(?:IQ|Q|BF|F|MXFP)\d\w*", files, re.I)
+    return found.group().upper() if found else None
 
 
 def model_of(described: Mapping[str, Any]) -> Optional[Model]:
@@ -150,13 +176,20 @@ def model_of(described: Mapping[str, Any]) -> Optional[Model]:
     if parameters and not active_parameters:
         active_parameters = round(parameters * active / total)
     return Model(
-        "moe" if mixture else "dense", total, active, layers, parameters, active_parameters, described.get("kv")
+        "moe" if mixture else "dense",
+        total,
+        active,
+        layers,
+        parameters,
+        active_parameters,
+        described.get("kv"),
+        described.get("quantization") or _type_of(str(described.get("files") or "")),
     )
 
 
 def ceilings(machine: Machine, policy: str = "interleave") -> list[Ceiling]:
     """What each part of the machine lets through under one of numa_policy.POLICIES."""
-    one_node, one_socket = policy in ("bind", "per_node", "none"), policy in ("bind", "per_node")
+    one_node, one_socket = policy in (*ALONE, "none"), policy in ALONE
     memory, cores = (1 / machine.sockets if alone else 1.0 for alone in (one_node, one_socket))
     populated = machine.populated_gb_s * memory
     found: list[Ceiling] = []
@@ -191,45 +224,94 @@ def reach(machine: Machine, policy: str = "interleave") -> tuple[Range, str, str
     )
 
 
-def threads_of(machine: Machine, threads: Optional[int] = None) -> int:
-    return threads or min(machine.cores or MOST_THREADS, MOST_THREADS)
-
-
 def _middle(pair: Range) -> float:
     return (pair[0] + pair[1]) / 2
 
 
-def _seconds(model: Model, gb_s: float, share: float, synchronization: float, threads: int, read: float) -> float:
-    return read / (gb_s * share * 1e9) + model.layers * threads * synchronization
+def _used(machine: Machine, policy: str) -> Machine:
+    """The part of the machine whose cores decode: of those policies that keep to one node, a socket."""
+    if machine.sockets == 1 or policy not in ALONE:
+        return machine
+    cores, dies = (count and count // machine.sockets for count in (machine.cores, machine.dies))
+    return machine._replace(sockets=1, cores=cores, dies=dies)
+
+
+def _seconds(
+    machine: Machine, model: Model, use: Use, threads: int, slowly: bool = False
+) -> tuple[list[float], list[float]]:
+    """Seconds of a token at the slow end, in the middle and at the fast end: reading and multiplying, and waiting.
+    ``slowly``: the middle multiplies as the slow end."""
+    read = (model.active_bytes + kv_bytes(model.kv, use.context, use.kv_type)) / 1e9
+    reached, share, used = reach(machine, use.policy)[0], SHARE[model.kind], _used(machine, use.policy)
+    core = used.core or used.generation
+    ends = [pair[0] * pair[1] for pair in zip(reached, share)]
+    busy = [read / gb_s for gb_s in (ends[0], _middle(reached) * _middle(share), ends[1])]
+    multiplied = arithmetic_gb_s(core, model.type, min(threads, used.cores or threads))
+    if multiplied:
+        pace = (multiplied[0], multiplied[0] if slowly else _middle(multiplied), multiplied[1])
+        busy = [(time**OVERLAP + (read / gb_s) ** OVERLAP) ** (1 / OVERLAP) for time, gb_s in zip(busy, pace)]
+    wait = waiting(model.kind, threads, line_seconds(core, threads, used.cores, used.dies, used.sockets))
+    return busy, [model.layers * each for each in (wait[1], _middle(wait), wait[0])]
+
+
+def fits_alone(machine: Machine, model: Model, use: Use) -> bool:
+    """Whether one socket has the memory for the model: with no reads and no barriers between two it may be faster."""
+    needed = model.bytes + kv_bytes(model.kv, use.context, use.kv_type) + DEFAULT_RESERVE
+    return machine.node_bytes is not None and needed <= machine.node_bytes
+
+
+def threads_of(machine: Machine, model: Model, use: Use = INTERLEAVED) -> int:
+    """As many threads as are asked for, else of the tuner's candidates the most that are as fast as any.
+
+    What is uncertain about the arithmetic of a core speaks for more of them; where nothing is known of it, it is one
+    thread for each core, as the engine takes them.
+    """
+    used = _used(machine, use.policy)
+    core = used.core or used.generation
+    if use.threads or not used.cores or not arithmetic_gb_s(core, USUAL_TYPE, 1):
+        return use.threads or used.cores or USUAL_THREADS
+    known = model if arithmetic_gb_s(core, model.type, 1) else model._replace(type=USUAL_TYPE)
+    times = {}
+    for count in thread_counts(used.cores, used.cores)[0]:
+        busy, wait = _seconds(machine, known, use, count, slowly=True)
+        times[count] = busy[1] + wait[1]
+    return max(count for count, time in times.items() if time <= min(times.values()) * (1 + CLEARLY))
 
 
 def speed(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> Speed:
     """Tokens a second; ``factor`` as :func:`forecast` has it."""
-    count = threads_of(machine, use.threads)
-    read = model.active_bytes + kv_bytes(model.kv, use.context, use.kv_type)
-    (low, high), _name, _why = reach(machine, use.policy)
-    share, cost = SHARE[model.kind], SYNCHRONIZATION[model.kind]
-    return {
-        "low": factor / _seconds(model, low, share[0], cost[1], count, read),
-        "expected": factor / _seconds(model, (low + high) / 2, _middle(share), _middle(cost), count, read),
-        "high": factor / _seconds(model, high, share[1], cost[0], count, read),
-    }
+    slow, middle, fast = map(sum, zip(*_seconds(machine, model, use, threads_of(machine, model, use))))
+    return {"low": factor / slow, "expected": factor / middle, "high": factor / fast}
+
+
+def _arithmetic(machine: Machine, model: Model, use: Use, threads: int) -> list[Ceiling]:
+    used = _used(machine, use.policy)
+    count = min(threads, used.cores or threads)
+    found = arithmetic_gb_s(used.core or used.generation, model.type, count)
+    if not found:
+        return []
+    why = f"{count} of its cores multiply {rate(*(gb_s / count for gb_s in found))} of {model.type} each"
+    return [{"name": "arithmetic", "low": found[0], "high": found[1], "why": why}]
 
 
 def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: float = 1.0) -> Forecast:
     """How fast the machine decodes the model, and what would make it faster. ``factor`` is how much faster this machine
     was measured to be (:func:`calibrated`)."""
-    said = speed(machine, model, use, factor)
+    threads = threads_of(machine, model, use)
+    said = speed(machine, model, use._replace(threads=threads), factor)
     (low, high), name, why = reach(machine, use.policy)
-    fixed = model.layers * threads_of(machine, use.threads) * _middle(SYNCHRONIZATION[model.kind])
+    multiplied = _arithmetic(machine, model, use, threads)
+    if multiplied and multiplied[0]["low"] + multiplied[0]["high"] < low + high:
+        name, why = multiplied[0]["name"], multiplied[0]["why"]
+    fixed = _seconds(machine, model, use, threads)[1][1]
     return {
         "tokens_per_second": said,
         "gb_s": {"low": low, "high": high},
         "limited_by": name,
         "why": why,
-        "ceilings": ceilings(machine, use.policy),
+        "ceilings": [*ceilings(machine, use.policy), *multiplied],
         "seconds": {"reading": 1 / said["expected"] - fixed / factor, "fixed": fixed / factor},
-        "threads": threads_of(machine, use.threads),
+        "threads": threads,
         "ideal": machine.populated_gb_s * 1e9 / model.active_bytes,
         "sensitivity": [
             {**change, "tokens_per_second": said["expected"] * (1 + change["gain"])}
@@ -252,14 +334,18 @@ def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[
         faster = machine._replace(mts=machine.fastest_mts, read_gb_s=None)
         changes.append((f"DIMMs of {machine.fastest_mts} MT/s", faster, model, use, False))
     if per_socket and per_socket < ENOUGH_DIES:
-        larger = machine._replace(dies=ENOUGH_DIES * machine.sockets, read_gb_s=None)
+        cores = machine.cores and machine.cores * ENOUGH_DIES // per_socket
+        larger = machine._replace(dies=ENOUGH_DIES * machine.sockets, cores=cores, read_gb_s=None)
         changes.append((f"CPUs with {ENOUGH_DIES} CCDs", larger, model, use, False))
     if machine.sockets > 1 and use.policy != "distribute":
         distributed = use._replace(policy="distribute")
         changes.append(("the NUMA policy distribute", machine._replace(read_gb_s=None), model, distributed, False))
+    if machine.sockets > 1 and use.policy not in ALONE and fits_alone(machine, model, use):
+        changes.append((ONE_NODE, machine, model, use._replace(policy="bind"), False))
     if model.parameters and model.bytes * 8 / model.parameters > MAYBE_SMALLER:
         part = SMALLER_BITS * model.parameters / 8 / model.bytes
-        smaller = model._replace(bytes=round(model.bytes * part), active_bytes=round(model.active_bytes * part))
+        active = round(model.active_bytes * part)
+        smaller = model._replace(bytes=round(model.bytes * part), active_bytes=active, type=SMALLER_NAME)
         changes.append((SMALLER_NAME, machine, smaller, use, True))
     # Against the estimate without a measurement, where the changed machine is not the one that was measured.
     found: list[Change] = []
@@ -311,24 +397,3 @@ def calibrated(
     if not decode or not model:
         return machine, 1.0
     return machine, decode[0]["median"] / speed(machine, model, use)["expected"]
-
-
-def error_table(runs: list[PublishedRun]) -> list[ForecastError]:
-    """The runs of published_runs.yml against their forecasts."""
-    table: list[ForecastError] = []
-    for run in runs:
-        machine, model = Machine(**run["machine"]), Model(**run["model"])
-        use = Use(run.get("policy", "interleave"), run.get("threads"), run.get("context", 0))
-        said, measured = speed(machine, model, use), run["tokens_per_second"]
-        error: ForecastError = {
-            "name": run["name"],
-            "set": run["set"],
-            "source": run["source"],
-            "kind": model.kind,
-            "measured": measured,
-            **said,
-            "error": said["expected"] / measured - 1,
-            "within": said["low"] <= measured <= said["high"],
-        }
-        table.append(error)
-    return table

@@ -281,12 +281,13 @@ class ModelEntry(_Sized, total=False):
     """A model of catalog/models.yml, or what model_source_info resolved.
 
     ``bytes`` are all weights and ``active_bytes`` those that a token reads; ``context`` is what the model was made for;
-    ``files`` is a pattern in the repository ``repo`` of the hub, and names the type. Without ``compute`` what it is
-    computed in is taken for that of the largest models.
+    ``files`` is a pattern in the repository ``repo`` of the hub, and names the type where there is no ``quantization``.
+    Without ``compute`` what it is computed in is taken for that of the largest models.
     """
 
     experts: bool
     compute: ComputeGeometry | None
     active_parameters: int
+    quantization: str | None
     repo: str
     files: str

@@ -154,6 +154,7 @@ def test_the_file_s_own_pages_are_never_asked_to_be_huge_and_the_default_comes_f
 def test_hyper_threads_are_tried_only_where_there_are_some() -> None:
     assert thread_counts(16, 32) == ((16, 12, 8, 15, 32), (16, 32))
     assert thread_counts(2, 2) == ((2, 1), (2,))
+    assert thread_counts(128, 128)[0] == (128, 96, 64, 32, 16, 127)
     assert thread_counts(1, 1) == ((1,), (1,))
 
 

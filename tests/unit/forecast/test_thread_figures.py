@@ -38,7 +38,7 @@ def test_the_figures_of_the_thread_come_out_and_what_is_off_is_said(what: str) -
 def test_the_sample_build_lands_at_one_to_two_tokens_for_its_dies() -> None:
     found = next(row for row in thread_figures(MODELS, MACHINES) if row["what"] == "speed of the sample build")
     low, high = (float(word) for word in found["found"].split()[:3:2])
-    assert 1.0 <= low < high <= 2.0
+    assert 0.9 <= low < 1.0 < high <= 2.0
     assert found["say"].startswith("Not the 2.8 ") and "ccd-links" in found["say"]
 
 
