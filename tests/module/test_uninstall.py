@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from plugins.module_utils import before
 from tests.boot_machine import NAME, BootMachine
-from tests.controller import play, recap
+from tests.controller import CLONE, play, recap
 from tests.mounts import needs_mounts
 from tests.run_module import run_module
 
@@ -131,6 +132,20 @@ def test_a_machine_is_written_down_put_back_and_forgotten(tmp_path: Path, monkey
     assert run_module("machine_before", state="forgotten")["changed"]
     assert not run_module("machine_before", state="forgotten")["changed"]
     assert not (tmp_path / "var").exists()
+
+
+def test_what_installs_something_has_written_down_what_was_there() -> None:
+    """Whichever role is the first to run: what it installs would else count as there before, and stay."""
+    modules = {
+        path: [key for task in yaml.safe_load(path.read_text()) for key in task if "." in key]
+        for path in (CLONE / "roles").glob("*/tasks/*.yml")
+        if path.parts[-3] != "uninstall"
+    }
+    install = {path: names for path, names in modules.items() if "ansible.builtin.apt" in names}
+    assert len(install) >= 4, "the search is wrong"
+    for path, names in install.items():
+        before = names[: names.index("ansible.builtin.apt")]
+        assert "llamatower.tower.machine_before" in before, path
 
 
 BOOT_WORDS = """
