@@ -87,6 +87,7 @@ class PublishedRun(_PublishedRun, total=False):
     """A run of catalog/published_runs.yml: ``machine`` and ``model`` have the fields of :class:`roofline.Machine` and
     :class:`roofline.Model`, the optional ones are those of :class:`roofline.Use`; ``set`` is fitted or checked."""
 
+    date: Any  # as YAML reads it
     policy: str
     threads: int
     context: int
