@@ -15,6 +15,8 @@ from typing import Any, Optional
 WIDTH = 80
 LABEL = 11
 
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]*")
+
 
 def printable(value: Any) -> str:
     """Text from a machine without control characters and without those that turn the direction of what follows."""
@@ -31,17 +33,22 @@ def printable_data(value: Any) -> Any:
 
 
 def without_secrets(value: Any) -> Any:
-    """All URLs in dictionaries and lists without what may be a secret: user, password, query and fragment."""
+    """All URLs in dictionaries, lists and sentences without what may be a secret: user, password, query, fragment."""
     if isinstance(value, dict):
         return {key: without_secrets(part) for key, part in value.items()}
     if isinstance(value, list):
         return [without_secrets(part) for part in value]
     if not isinstance(value, str) or "://" not in value:
         return value
+    # One that is a URL may have blanks that none should have.
+    return _bare(value) if URL.match(value) else URL.sub(lambda found: _bare(found[0]), value)
+
+
+def _bare(url: str) -> str:
     try:
-        parts = urllib.parse.urlsplit(value)
+        parts = urllib.parse.urlsplit(url)
     except ValueError:
-        return value.partition("://")[0] + "://"
+        return url.partition("://")[0] + "://"
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

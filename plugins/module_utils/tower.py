@@ -53,6 +53,14 @@ SYSCTLS = (
     "vm.overcommit_memory",
 )
 
+# What is told of the kernel command line: memory, its nodes and huge pages, CPUs, their clocks and idle states, IOMMUs.
+KERNEL_WORDS = re.compile(
+    r"acpi|(amd_|intel_)?iommu(\..*)?|(amd|intel)_pstate(\..*)?|clocksource|cma|default_hugepagesz|huge(pages|tlb).*|idle"
+    r"|(intel_idle|processor)\.max_cstate|irqaffinity|isolcpus|kernelcore|maxcpus|mem|memmap|mitigations|movable_node"
+    r"|movablecore|nohz(_full)?|nosmp|nosmt|nox2apic|nr_cpus|numa.*|possible_cpus|preempt|rcu_nocbs|transparent_hugepage"
+    r"|tsc|zswap\..*"
+)
+
 # Guests: their CPUs and nodes are what somebody configured, and what their SMBIOS table says of slots is made up.
 VIRTUAL = re.compile(
     r"QEMU|KVM|Bochs|VMware|VirtualBox|innotek|\bXen\b|HVM domU|Virtual|Parallels|Google Compute|OpenStack|oVirt|RHEV"
@@ -60,6 +68,17 @@ VIRTUAL = re.compile(
     r"|Cloud Hypervisor",
     re.I,
 )
+
+
+def kernel_words(command_line: str | None) -> str | None:
+    """The words of a kernel command line that concern this project, without those of init behind ``--``.
+
+    Others may be secrets: keys of disks, passwords of consoles, tokens of installers.
+    """
+    if command_line is None:
+        return None
+    words = re.split(r"\s--(?:\s|$)", f" {command_line}", maxsplit=1)[0].split()
+    return " ".join(word for word in words if KERNEL_WORDS.fullmatch(word.partition("=")[0].replace("-", "_")))
 
 
 def _operating_system(root: Path) -> OperatingSystem:
@@ -339,7 +358,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:
         "kernel": read_text(root / "proc/sys/kernel/osrelease"),
         "boot_id": read_text(root / "proc/sys/kernel/random/boot_id"),
         "architecture": _architecture(root, processor),
-        "command_line": read_text(root / "proc/cmdline"),
+        "command_line": kernel_words(read_text(root / "proc/cmdline")),
         "container": _container(root),
         **_machine(root, processor),
         "cpu": processor,

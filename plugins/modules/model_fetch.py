@@ -21,7 +21,10 @@ extends_documentation_fragment:
   - llamatower.tower.long
   - llamatower.tower.models.resolved
   - llamatower.tower.models.hub
-options: {}
+options:
+  url:
+    description: The URL as it is declared. What O(model) has of it is without user, password and query.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -86,12 +89,15 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "endpoint": {"type": "str"},
             "token": {"type": "str", "no_log": True},
+            "url": {"type": "str", "no_log": True},
             "progress_path": {"type": "path", "required": True},
             "by": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     model, store = module.params["model"], Path(module.params["path"])
+    if module.params["url"]:
+        model = {**model, "files": [{**entry, "file": module.params["url"]} for entry in model["files"]]}
     if module.check_mode:
         module.exit_json(changed=True, manifest=None, transfer=None)
     try:

@@ -71,7 +71,7 @@ tower:
     kernel: {description: Kernel release., type: str, returned: always, sample: 6.12.48+deb13-amd64}
     boot_id: {description: What differs from boot to boot., type: str, returned: always}
     architecture: {description: Machine architecture., type: str, returned: always, sample: x86_64}
-    command_line: {description: Kernel command line., type: str, returned: always}
+    command_line: {description: The words of the kernel command line that concern memory and CPUs., type: str, returned: always}
     container: {description: Kind of container; null on a machine of its own., type: str, returned: always, sample: podman}
     hypervisor: {description: Whether this is a guest; null where nothing tells., type: bool, returned: always}
     board:

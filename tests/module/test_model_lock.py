@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +168,40 @@ def test_a_fleet_is_locked_as_one_and_must_agree(tower: Locking) -> None:
     refused = tower.lock_module({"one": [MODEL], "two": [{**MODEL, "files": "one.gguf"}]})
     assert "Model tiny is declared in one way for one and in another for two" in refused["msg"]
     assert tower.file.read_text() == text
+
+
+class Signed(http.server.SimpleHTTPRequestHandler):
+    """Gives a file to who has the signature."""
+
+    def do_GET(self) -> None:
+        if "?X-Signature=S3cret" in self.path:
+            return super().do_GET()
+        return self.send_error(403)
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+def test_a_signature_of_a_url_is_used_and_kept_nowhere(tower: Locking) -> None:
+    handler = functools.partial(Signed, directory=str(tower.hub.root / REPO))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/one.gguf"
+        signed = {"name": "signed", "url": f"{url}?X-Signature=S3cret", "sha256": hashlib.sha256(ONE).hexdigest()}
+        tower.towers = {"one": {"model_store_models": [signed]}}
+        assert changes(tower.lock()) == 1
+        assert tower.entry()["files"][0]["file"] == tower.entry()["source"]["url"] == url
+        run = tower.play("-vvv", model_store_models=[signed])
+        server.shutdown()
+    assert counts(run)["changed"] == 1, run.stdout + run.stderr
+    assert (tower.store / "signed/one.gguf").read_bytes() == ONE
+    manifest = (tower.store / "signed/manifest.json").read_text()
+    assert url in manifest
+    assert "S3cret" not in manifest + tower.file.read_text()
+    # Signed anew it is the same model, as it is after an older manifest, which had all of the URL.
+    (tower.store / "signed/manifest.json").write_text(manifest.replace(url, signed["url"]))
+    (again,) = tower.found({**signed, "url": f"{url}?X-Signature=another"})["models"]
+    assert (again["state"], again["manifest"]["source"]["url"]) == ("present", url)
 
 
 def test_files_of_the_tower_are_hashed_there_once_and_then_proven_without_a_hub(tower: Locking) -> None:

@@ -173,16 +173,21 @@ def _unpack(archive: str, tree: str) -> None:
 
 
 def _git(source: BuildSource, _partial: str, tree: str, _progress: Progress) -> None:
-    url, tag, wanted = source["url"], source["tag"], source["commit"]
+    url, tag, wanted = without_secrets(source["url"]), source["tag"], source["commit"]
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    # A user or token of the URL stays out of the configuration of the clone, which everybody may read.
+    if url != source["url"]:
+        environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{source['url']}.insteadOf"}
+        environment["GIT_CONFIG_VALUE_0"] = url
     clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", tag, url, tree]
     try:
-        _run(clone, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"})
+        _run(clone, env=environment)
         commit = _run(["git", "-C", tree, "rev-parse", "HEAD"])
     except SourceError as error:
-        why = str(error).splitlines()[-1].replace(url, without_secrets(url))
-        raise SourceError(f"git could not fetch the tag {tag} of {without_secrets(url)}: {why}") from None
+        why = without_secrets(str(error).splitlines()[-1])
+        raise SourceError(f"git could not fetch the tag {tag} of {url}: {why}") from None
     if commit != wanted:
         raise SourceError(
-            f"The tag {tag} of {without_secrets(url)} is the commit {commit}, not {wanted} as llama_build_source says: "
+            f"The tag {tag} of {url} is the commit {commit}, not {wanted} as llama_build_source says: "
             "the tag was moved, or one of the two is wrong."
         )

@@ -10,6 +10,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..text import without_secrets
 from .document import Declaration, ResolvedModel
 
 # What each kind of source needs, and what else it may have.
@@ -85,8 +86,9 @@ def _source_problems(model: Mapping[str, Any]) -> list[str]:
 
 
 def source_of(model: Declaration) -> dict[str, str]:
-    """The declaration without its name and without keys that are null."""
-    return {key: str(value) for key, value in model.items() if key != "name" and value is not None}
+    """The declaration without its name, without keys that are null, and without what may be a secret of a URL: the
+    source is in the lock file, in manifests and in reports, and a URL that was signed anew is the same source."""
+    return {key: without_secrets(str(value)) for key, value in model.items() if key != "name" and value is not None}
 
 
 def choose_files(pattern: str, names: list[str]) -> list[str]:

@@ -136,8 +136,8 @@ class StoredFile(SourceFile):
 class ResolvedModel(TypedDict):
     """A declared model with what its source says: an entry of the lock file, and of what model_source_info returns.
 
-    ``source`` is the declaration without its name; ``commit`` is null for files and URLs; ``bytes`` is the sum of all
-    sizes.
+    ``source`` is the declaration without its name, and its URL, here and in ``files``, without what may be a secret;
+    ``commit`` is null for files and URLs; ``bytes`` is the sum of all sizes.
     """
 
     name: str

@@ -8,8 +8,9 @@ be reviewed: the models are in the order of their names, and the same models alw
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from ..text import without_secrets
 from .declaration import source_of
 from .document import Declaration, LockDocument, ResolvedModel
 
@@ -41,7 +42,8 @@ def entries(document: Any) -> list[ResolvedModel]:
             raise LockError(
                 f"The lock file's entry of model {name} is not whole: run ansible-playbook llamatower.tower.lock."
             )
-    return models
+    # Those of before have the source as it was declared.
+    return cast(list[ResolvedModel], without_secrets(models))
 
 
 def _of(model: Declaration, models: list[ResolvedModel]) -> ResolvedModel | None:

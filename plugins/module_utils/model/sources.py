@@ -67,7 +67,7 @@ def from_hub(model: Declaration, endpoint: str | None, token: str | None) -> Fou
     except ValueError as error:
         raise ModelSourceError(str(error)) from error
     api = huggingface_hub.HfApi(endpoint=endpoint, token=token)
-    hub = f"The hub {api.endpoint}"
+    hub = f"The hub {without_secrets(api.endpoint)}"
     try:
         return ask_hub(api, model)
     except errors.GatedRepoError as error:
@@ -92,7 +92,7 @@ def from_hub(model: Declaration, endpoint: str | None, token: str | None) -> Fou
         raise
     except Exception as error:  # whatever the client's HTTP library raises
         raise ModelSourceError(
-            f"{hub} cannot be reached ({first_line(error)}): check the network, or set HF_ENDPOINT."
+            f"{hub} cannot be reached ({without_secrets(first_line(error))}): check the network, or set HF_ENDPOINT."
         ) from error
 
 
@@ -217,7 +217,7 @@ def from_path(model: Declaration, digest: Digest) -> Found:
 
 
 def from_url(model: Declaration) -> Found:
-    url = model["url"]
+    url = model["url"]  # as it is declared: what is said and kept of it has no signature
 
     def get(offset: int, count: int) -> tuple[bytes, int]:
         """The range, and the size of the whole. A server without ranges sends everything."""
@@ -235,7 +235,7 @@ def from_url(model: Declaration) -> Found:
         raise ModelSourceError(
             f"The URL {without_secrets(url)} of model {model['name']} cannot be read ({error}): correct it."
         ) from error
-    return Found(None, [{"file": url, "size": size, "sha256": model["sha256"]}], gguf)
+    return Found(None, [{"file": without_secrets(url), "size": size, "sha256": model["sha256"]}], gguf)
 
 
 def headers(sources: list[tuple[Read, int]]) -> Gguf:

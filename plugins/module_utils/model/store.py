@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..files import bytes_of, read_document
+from ..text import without_secrets
 from .declaration import source_of
 from .document import Declaration, Manifest, PlanEntry, ResolvedModel, StoredFile, StoredModel, Verified
 
@@ -20,7 +21,8 @@ SCHEMA_VERSION = 1
 
 def read_manifest(directory: str) -> Manifest | None:
     """The manifest of a model; None where there is none that could be used."""
-    manifest: Manifest | None = read_document(os.path.join(directory, "manifest.json"), SCHEMA_VERSION)
+    # Those of before have the source as it was declared.
+    manifest: Manifest | None = without_secrets(read_document(os.path.join(directory, "manifest.json"), SCHEMA_VERSION))
     return manifest
 
 
@@ -80,7 +82,7 @@ def state_of(
     """``present``, ``absent`` or ``changed`` with the reason; ``wanted`` is what the lock, or else the source, says."""
     if manifest is None:
         return "absent", None
-    if manifest["source"] != source:
+    if manifest["source"] != without_secrets(dict(source)):
         return "changed", "it is declared otherwise now"
     if wanted and manifest["commit"] != wanted["commit"]:
         return "changed", f"commit {wanted['commit']} is wanted, and {manifest['commit']} is here"

@@ -85,11 +85,11 @@ def build_report(parts: Parts, host: str, generated: str) -> Report:
         "memory_channels": parts.get("memory_channels") or None,
         "build": without_secrets(parts.get("build")) or None,
         "model": without_secrets(parts.get("model")) or None,
-        "service": parts.get("service") or None,
+        "service": without_secrets(parts.get("service")) or None,
         "benchmarks": parts.get("benchmarks") or [],
         "tuning": parts.get("tuning") or None,
     }
-    hardware = parts.get("advice")
+    hardware, failure = parts.get("advice"), without_secrets(parts.get("failure")) or None
     if hardware is None:
         memory = found["memory_channels"]
         hardware = [memory_advice(entry) for entry in memory["advice"]] if memory else []
@@ -98,8 +98,8 @@ def build_report(parts: Parts, host: str, generated: str) -> Report:
         "generated": generated,
         **found,
         "forecast": _forecast(found),
-        "advice": next_steps(found, hardware, parts.get("unlocked") or [], parts.get("failure")),
-        "failure": parts.get("failure") or None,
+        "advice": next_steps(found, hardware, parts.get("unlocked") or [], failure),
+        "failure": failure,
         "distribution": parts.get("distribution") or None,
     }
 

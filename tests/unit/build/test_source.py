@@ -68,6 +68,16 @@ def test_a_tag_that_is_the_commit_is_fetched(repository: Any, tmp_path: Path) ->
     assert fetch(repository, tmp_path) == str(tmp_path / "sources" / repository["commit"])
 
 
+def test_a_secret_of_a_url_is_used_and_not_kept_in_the_clone(repository: Any, tmp_path: Path) -> None:
+    tree = Path(repository["url"].partition("://")[2])
+    tree.rename(f"{tree}?token=S3cret")  # so that nothing is where the URL without it leads
+    fetched = fetch({**repository, "url": f"{repository['url']}?token=S3cret"}, tmp_path)
+    assert Path(fetched) == tmp_path / "sources" / repository["commit"]
+    config = (Path(fetched) / ".git/config").read_text()
+    assert repository["url"] in config
+    assert "S3cret" not in config
+
+
 def test_a_tag_that_is_another_commit_is_refused(repository: Any, tmp_path: Path) -> None:
     wrong = "cd" * 20
     sentence = f"The tag v1 of .* is the commit {repository['commit']}, not {wrong} as llama_build_source says"

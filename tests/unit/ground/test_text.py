@@ -51,6 +51,12 @@ def test_a_rate_is_a_number_and_its_unit(ends: tuple[float, ...], text: str) -> 
         ("https://example.com/a", "https://example.com/a"),
         ("/models/a?b.gguf", "/models/a?b.gguf"),
         (7, 7),
+        (
+            "fatal: unable to access 'https://me:s3cret@example.com/a.git/': (see http://example.com/b?sig=s3cret)",
+            "fatal: unable to access 'https://example.com/a.git/': (see http://example.com/b",
+        ),
+        ("http://me:s3cret@proxy:3128", "http://proxy:3128"),
+        ("http://example.com/with blank?sig=s3cret&a=b c", "http://example.com/with blank"),
     ],
 )
 def test_a_url_is_shown_without_what_may_be_a_secret(url: object, shown: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.disks import disk_of
-from plugins.module_utils.tower import edac, l3_domains, read_tower
+from plugins.module_utils.tower import edac, kernel_words, l3_domains, read_tower
 from tests.boards.machine import files, write
 
 TREE = {
@@ -288,3 +288,19 @@ def test_memory_controllers_are_added_up(tmp_path: Path) -> None:
     assert edac(tmp_path / "sys") is None
     found = edac(write(tmp_path, controllers) / "sys")
     assert found == {"size_bytes": 384 * 2**30, "corrected": 6, "uncorrected": 1}
+
+
+@pytest.mark.parametrize(
+    ("command_line", "words"),
+    [
+        (None, None),
+        ("BOOT_IMAGE=/vmlinuz root=UUID=1b2c ro quiet", ""),
+        ("rd.luks.key=s3cret numa=off intel_pstate=no_hwp mem=192G", "numa=off intel_pstate=no_hwp mem=192G"),
+        ("hugepagesz=1G hugepages=0:150,1:150 transparent-hugepage=never amd_iommu=off iommu=pt",) * 2,
+        ('ds=nocloud;h="numa=off s3cret" nosmt auth=numa=s3cret', "nosmt"),
+        ("nosmt -- numa=s3cret", "nosmt"),
+        ("-- numa=s3cret", ""),
+    ],
+)
+def test_of_the_kernel_command_line_only_what_matters_is_told(command_line: str | None, words: str | None) -> None:
+    assert kernel_words(command_line) == words
