@@ -112,6 +112,13 @@ def test_no_token_of_a_source_is_in_the_document() -> None:
     assert document["build"]["source"]["url"] == "https://example.com/llama.cpp"
 
 
+def test_no_secret_of_a_url_is_in_a_sentence_of_the_document() -> None:
+    said = "The proxy http://ann:S3cret@proxy:3128 refused https://example.com/m.gguf?X-Signature=S3cret : ask there."
+    document = build_report({"tower": TOWER, "failure": said}, "tower1", "2026-01-01T00:00:00Z")
+    assert "S3cret" not in json.dumps(document)
+    assert document["failure"] == "The proxy http://proxy:3128 refused https://example.com/m.gguf : ask there."
+
+
 def test_the_most_severe_advice_comes_first() -> None:
     assert [entry["severity"] for entry in report()["advice"]] == ["problem", "info"]
 
