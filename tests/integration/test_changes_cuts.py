@@ -193,6 +193,8 @@ def packed_module(service: Service, deployment: str) -> str:
         "progress_path": f"/run/llamatower/{service.places.instance}.json",
         "by": "racer",
     }
+    # What a run that was stopped has left.
+    service.host.check_output(f"rm -rf {directory}")
     settings = {"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": directory, "LLAMATOWER_CACHE": str(CACHE)}
     module = ["--become", "-m", "llamatower.tower.llama_deployment", "-a", json.dumps(arguments)]
     subprocess.run(
