@@ -24,6 +24,8 @@ import os, socket
 for name in ("sched_getaffinity", "sched_setaffinity", "posix_fadvise", "posix_fallocate", "fdatasync", "memfd_create",
              "preadv2", "pidfd_open", "O_DIRECT", "getrandom", "copy_file_range", "splice"):
     vars(os).pop(name, None)
+# Defined by what there is when os is imported, from Python 3.13 on.
+os.process_cpu_count = os.cpu_count
 for name in [name for name in vars(os) if name.startswith("POSIX_FADV_")]:
     del vars(os)[name]
 for name in ("TCP_INFO", "SO_PEERCRED", "AF_NETLINK"):
