@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 
@@ -16,6 +17,9 @@ from plugins.module_utils.model.document import ModelEntry
 from tests.render.browser import Browser
 
 REPO = Path(__file__).resolve().parents[1]
+# How long an example takes says nothing on a machine that others use.
+hypothesis.settings.register_profile("llamatower", deadline=None)
+hypothesis.settings.load_profile("llamatower")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -535,7 +535,7 @@ OF_IGNORANCE = {"nodes-per-socket-or-l3", "unknown-cpu", "other-cpu", "guest", "
 
 
 @given(kind=st.sampled_from(sorted(kind for kind in KINDS if KINDS[kind][0].get("nodes") != 16)), data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_with_files_missing_nothing_new_is_claimed(kind: str, data: st.DataObject) -> None:
     """Files vanish one by one or by what they are called, as on kernels and in containers that lack a thing."""
     changes, _codes = KINDS[kind]

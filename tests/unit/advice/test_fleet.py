@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.advice.fleet import fleet_differences
@@ -79,6 +79,5 @@ def test_a_tower_without_numa_is_not_said_to_be_nps0(tmp_path: Path) -> None:
 
 
 @given(st.permutations(range(8)))
-@settings(deadline=None)
 def test_the_order_of_the_towers_does_not_matter(fleet: list[Any], order: list[int]) -> None:
     assert fleet_differences([fleet[index] for index in order]) == fleet_differences(fleet)

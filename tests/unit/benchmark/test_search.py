@@ -89,7 +89,6 @@ def search(machine: Machine, space: Space = SPACE) -> tuple[list[Any], int]:
     return measurements, steps
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 0.01))
 def test_the_winner_is_within_three_percent_of_the_best_arm(seed: int, noise: float) -> None:
     machine = Machine(seed, noise)
@@ -106,7 +105,7 @@ def test_the_winner_is_within_three_percent_of_the_best_arm(seed: int, noise: fl
     assert steps <= len(sweep) / 3
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(0, len(SPACE.loads)))
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(seed: int, kept: int) -> None:
     whole, _steps = search(Machine(seed, 0.0))

@@ -112,7 +112,7 @@ def test_text_without_structures_is_one_clear_error() -> None:
         read_dmidecode("dmidecode: command not found\n")
 
 
-@settings(max_examples=min(MUTATIONS // 10, 20000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=min(MUTATIONS // 10, 20000), suppress_health_check=list(HealthCheck))
 @given(st.text(max_size=2000) | st.text(alphabet="\tHandle 0x1,DMItyp17:\nSzeLocar", max_size=2000))
 def test_any_text_ends_in_records_or_the_modules_own_error(text: str) -> None:
     with contextlib.suppress(SmbiosError):

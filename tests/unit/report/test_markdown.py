@@ -30,7 +30,7 @@ def spoken(markdown: str) -> tuple[set[str], str]:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TEXTS)
 def test_whatever_is_escaped_is_one_paragraph_of_plain_text(text: str) -> None:
     kinds, seen = spoken(f"before {escape(text)} after")
@@ -38,21 +38,21 @@ def test_whatever_is_escaped_is_one_paragraph_of_plain_text(text: str) -> None:
     assert seen.split() == f"before {text} after".replace("\x1b", " ").replace("\u202e", " ").split()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TEXTS)
 def test_nothing_at_the_begin_of_a_line_becomes_a_list_a_title_or_a_rule(text: str) -> None:
     assert spoken(escape(text))[0] == set()
     assert spoken(f"before\n{escape(text)}")[0] <= {"softbreak"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TEXTS)
 def test_code_shows_what_it_was_given(text: str) -> None:
     assert spoken(f"x {code(text)}")[0] <= {"code_inline"}
     assert spoken("\n".join(block(text.split("\n"))))[0] == {"fence"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(TEXTS, min_size=2, max_size=2))
 def test_a_table_keeps_its_columns(cells: list[str]) -> None:
     tokens = PARSER.parse("\n".join(table(["a", "b"], [cells])))

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from hypothesis import given
-from hypothesis import settings as of_hypothesis
 from hypothesis import strategies as some
 
 from plugins.module_utils.model.fit import named
@@ -126,7 +125,6 @@ def one_of(model: Any, chosen: Any) -> tuple[Any, Any]:
 
 
 # How long an example takes says how busy the machine is.
-@of_hypothesis(deadline=None)
 @given(some.data())
 def test_validate_refuses_what_serve_would_refuse(data: Any) -> None:
     tower, model, chosen = data.draw(towers()), data.draw(models()), data.draw(choices())
@@ -141,7 +139,6 @@ def test_validate_refuses_what_serve_would_refuse(data: Any) -> None:
         assert before[key] == after[key], key
 
 
-@of_hypothesis(deadline=None)
 @given(some.data())
 def test_of_several_instances_validate_refuses_what_serve_would_refuse(data: Any) -> None:
     """Each with its own model and settings, beside others that are deployed, declared or not."""
