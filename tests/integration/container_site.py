@@ -112,7 +112,7 @@ def footprint(host: Any) -> set[str]:
     """Where the roles write every file with its time and size, every directory; the packages; the server's process."""
     files = host.check_output(
         "find /etc /opt /srv /usr/local /var/lib/llama-models /var/lib/llamatower/instances /mnt/small"
-        " -path '*/ccache' -prune"
+        " -path '*/ccache' -prune -o -name '*.lock'"
         " -o -type d -printf '%p %m %u:%g\\n' -o -printf '%p %y %m %u:%g %s %T@ %l\\n' 2> /dev/null || true"
     )
     packages = host.check_output("dpkg-query --show")
