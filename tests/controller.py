@@ -41,7 +41,9 @@ PLAYBOOK = """
 """
 
 
-def play(inventory: Path, playbook: Path | str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def play(
+    inventory: Path, playbook: Path | str, *options: str, umask: int = -1, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the clone, or one beside it, on the towers of an inventory; what it says is without colors."""
     return subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(playbook), *options],
@@ -51,7 +53,18 @@ def play(inventory: Path, playbook: Path | str, *options: str, **environment: st
         capture_output=True,
         text=True,
         check=False,
+        umask=umask,
     )
+
+
+def task_result(
+    inventory: Path, playbook: Path, *options: str, umask: int = -1
+) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
+    """What the one task of a playbook returns, and the run."""
+    done = play(inventory, playbook, "-v", *options, umask=umask, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+    assert "=> {" in done.stdout, done.stdout + done.stderr
+    result, _end = json.JSONDecoder().raw_decode(done.stdout, done.stdout.index("=> {") + 3)
+    return result, done
 
 
 @contextlib.contextmanager

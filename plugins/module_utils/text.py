@@ -44,6 +44,11 @@ def without_secrets(value: Any) -> Any:
     return _bare(value) if URL.match(value) else URL.sub(lambda found: _bare(found[0]), value)
 
 
+def has_user(url: str) -> bool:
+    """Whether a URL has a user name or a password."""
+    return "@" in url.partition("://")[2].partition("/")[0]
+
+
 def _bare(url: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.controller import task_result
 
 PLAY = """\
 - hosts: localhost
@@ -34,15 +33,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(repo: Path, place: Path, size: int, *options: str, umask: int = 0o077) -> tuple[dict[str, Any], str]:
+def write(repo: Path, place: Path, size: int, *options: str) -> tuple[dict[str, Any], str]:
     """The result of the task, and all that was printed."""
     play = place / "play.yml"
     play.write_text(PLAY % (size, place / "out", place / "out"))
-    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_NOCOLOR": "1"}
-    environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"
-    command = ["ansible-playbook", "-v", "-i", "inventory/localhost.yml", *options, str(play)]
-    done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True, check=False, umask=umask)
-    result, _end = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("=> {") + 3 :])
+    result, done = task_result(repo / "inventory/localhost.yml", play, *options, umask=0o077)
     return result, done.stdout
 
 

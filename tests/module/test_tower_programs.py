@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.controller import task_result
 
 PLAY = """\
 - hosts: localhost
@@ -34,13 +33,9 @@ def install(repo: Path, path: Path, *options: str) -> tuple[dict[str, Any], str]
     """The result of the task, and all that was printed."""
     play = path.parent / "play.yml"
     play.write_text(PLAY.format(path=path))
-    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_NOCOLOR": "1"}
-    environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"
-    command = ["ansible-playbook", "-v", "-i", "inventory/localhost.yml", *options, str(play)]
-    done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True, check=False, umask=0o077)
+    result, done = task_result(repo / "inventory/localhost.yml", play, *options, umask=0o077)
     assert done.returncode == 0, done.stdout + done.stderr
-    result = done.stdout.split("localhost] => ", 1)[1].rsplit("\n\nPLAY RECAP", 1)[0]
-    return json.loads(result), done.stdout
+    return result, done.stdout
 
 
 def test_a_second_run_changes_nothing(repo: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..files import make_directory
 from ..progress import Progress
-from ..text import without_secrets
+from ..text import has_user, without_secrets
 from .document import BuildSource
 from .key import sha256_file, source_digest
 
@@ -133,7 +133,7 @@ def _archive(source: BuildSource, partial: str, tree: str, progress: Progress) -
     location, path = source["location"], source["location"]
     if "://" in location:
         path = os.path.join(partial, "archive")
-        if "@" in location.partition("://")[2].partition("/")[0]:
+        if has_user(location):
             raise SourceError(
                 f"{without_secrets(location)} was given with a user name or password, which is not sent: serve it "
                 "without one."

@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..text import without_secrets
+from ..text import has_user, without_secrets
 from .document import Declaration, ResolvedModel
 
 # What each kind of source needs, and what else it may have.
@@ -73,7 +73,7 @@ def _source_problems(model: Mapping[str, Any]) -> list[str]:
     """One sentence at most where the place of a model cannot be meant so."""
     if str(model.get("path") or "").startswith("~"):
         return [f"The path of model {model['name']} begins with ~, which is another for each user: write it from / on."]
-    if "@" in str(model.get("url") or "").partition("://")[2].partition("/")[0]:
+    if has_user(str(model.get("url") or "")):
         return [
             f"The url of model {model['name']} has a user name or password, which is not sent: serve the file without "
             "one, or take the URL that is signed."

@@ -13,6 +13,7 @@ import shutil
 import time
 
 from ..files import sync_directory, write_beside
+from ..limits import SLICE
 from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
@@ -25,7 +26,7 @@ KEPT = ("/var/lib/llama-server/{}.json", "/run/llama-server/{}.json", "/run/llam
 
 # They stay after their last unit: that of the servers, and those that systemd makes for templates.
 SLICES = (
-    unit_files.SLICE,
+    SLICE,
     r"system-llama\x2dserver\x2dcheck.slice",
     r"system-llama\x2dtls.slice",
     r"system-llamatower\x2dswitch.slice",
@@ -99,7 +100,7 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
 
 def _protect(name: str, path: str, system: str) -> None:
     """Have the slice protect what the other instances need."""
-    others, directory = current_deployments(path, but=[name]), os.path.join(system, f"{unit_files.SLICE}.d")
+    others, directory = current_deployments(path, but=[name]), os.path.join(system, f"{SLICE}.d")
     if others:
         write_beside(os.path.join(directory, unit_files.DROP_IN), unit_files.slice_drop_in(others))
     else:

@@ -12,14 +12,12 @@ import re
 import shutil
 
 from ..files import make_directory, write_beside
+from ..limits import SLICE
 from .deployment import INSTANCES, Deployment, current_deployments
 from .unit import Call, call, unit_of
 
 SYSTEM = "/etc/systemd/system"
 DROP_IN = "deployment.conf"
-SLICE = "llama.slice"
-
-
 # What is a word of a unit file as it is.
 PLAIN = re.compile(r"[^\s\"'\\$%]+")
 
