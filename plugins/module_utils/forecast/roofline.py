@@ -323,39 +323,40 @@ def forecast(machine: Machine, model: Model, use: Use = INTERLEAVED, factor: flo
 
 def sensitivity(machine: Machine, model: Model, use: Use = INTERLEAVED) -> list[Change]:
     """What each change alone would bring, the most useful first; without those that bring next to nothing."""
-    changes: list[tuple[str, Machine, Model, Use, bool]] = []
+    changes: list[tuple[str, str, Machine, Model, Use, bool]] = []
     per_socket = machine.dies // machine.sockets if machine.dies else None
     if machine.channels < machine.most_channels:
         names = " and ".join([", ".join(machine.empty[:-1]), machine.empty[-1]] if machine.empty[1:] else machine.empty)
         what = f"filling {names or 'every channel'}"
         filled = machine._replace(channels=machine.most_channels, empty=(), read_gb_s=None)
-        changes.append((what, filled, model, use, False))
+        changes.append(("channels", what, filled, model, use, False))
     if machine.mts < machine.fastest_mts:
         faster = machine._replace(mts=machine.fastest_mts, read_gb_s=None)
-        changes.append((f"DIMMs of {machine.fastest_mts} MT/s", faster, model, use, False))
+        changes.append(("faster-dimms", f"DIMMs of {machine.fastest_mts} MT/s", faster, model, use, False))
     if per_socket and per_socket < ENOUGH_DIES:
         cores = machine.cores and machine.cores * ENOUGH_DIES // per_socket
         larger = machine._replace(dies=ENOUGH_DIES * machine.sockets, cores=cores, read_gb_s=None)
-        changes.append((f"CPUs with {ENOUGH_DIES} CCDs", larger, model, use, False))
+        changes.append(("dies", f"CPUs with {ENOUGH_DIES} CCDs", larger, model, use, False))
     if machine.sockets > 1 and use.policy != "distribute":
         distributed = use._replace(policy="distribute")
-        changes.append(("the NUMA policy distribute", machine._replace(read_gb_s=None), model, distributed, False))
+        plain = machine._replace(read_gb_s=None)
+        changes.append(("distribute", "the NUMA policy distribute", plain, model, distributed, False))
     if machine.sockets > 1 and use.policy not in ALONE and fits_alone(machine, model, use):
-        changes.append((ONE_NODE, machine, model, use._replace(policy="bind"), False))
+        changes.append(("one-node", ONE_NODE, machine, model, use._replace(policy="bind"), False))
     if model.parameters and model.bytes * 8 / model.parameters > MAYBE_SMALLER:
         part = SMALLER_BITS * model.parameters / 8 / model.bytes
         active = round(model.active_bytes * part)
         smaller = model._replace(bytes=round(model.bytes * part), active_bytes=active, type=SMALLER_NAME)
-        changes.append((SMALLER_NAME, machine, smaller, use, True))
+        changes.append(("smaller-type", SMALLER_NAME, machine, smaller, use, True))
     # Against the estimate without a measurement, where the changed machine is not the one that was measured.
     found: list[Change] = []
-    for what, other, weights, other_use, quality in changes:
+    for key, what, other, weights, other_use, quality in changes:
         base = machine if other.read_gb_s == machine.read_gb_s else machine._replace(read_gb_s=None)
         before = speed(base, model, use)["expected"]
         after = speed(other, weights, other_use)["expected"]
-        if after / before - 1 >= LEAST_GAIN:
-            gain = after / before - 1
-            found.append({"change": what, "tokens_per_second": after, "gain": gain, "costs_quality": quality})
+        gain = after / before - 1
+        if gain >= LEAST_GAIN:
+            found.append(Change(code=key, change=what, tokens_per_second=after, gain=gain, costs_quality=quality))
     return sorted(found, key=lambda change: -change["gain"])
 
 
