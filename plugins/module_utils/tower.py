@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .disks import disk_of
 from .limits import allowed
+from .strain import strain
 from .sysfs import (
     format_cpu_list,
     node_meminfo,
@@ -374,6 +375,7 @@ def read_tower(root: str | Path = "/", paths: list[str] | None = None) -> Tower:
         "frequency": _frequency(root),
         "iommu": _iommu(root),
         "hsmp": _hsmp(root),
+        "strain": strain(root),
         "sysctl": {name: read_int(root / "proc/sys" / name.replace(".", "/")) for name in SYSCTLS},
         "disks": {path: disk_of(path, root) for path in paths or []},
     }

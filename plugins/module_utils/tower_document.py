@@ -119,6 +119,17 @@ class Hsmp(TypedDict):
     memory_mhz: list[int | None]
 
 
+class Strain(TypedDict):
+    """What slows the CPUs down now: the part of the last minute, or the last seconds, in which a thread of the servers
+    waited for a CPU; how often a CPU was slowed down by ``hot`` silicon since the start (Intel's count it); and the
+    watts that a CPU may take, and could be told to take, of the one that may take least."""
+
+    cpu_wait: float | None
+    hot: int | None
+    watts: float | None
+    most_watts: float | None
+
+
 class Disk(TypedDict):
     """The file system that holds a path, or will; its block device, None where it has none (overlay, tmpfs, NFS)."""
 
@@ -205,5 +216,6 @@ class Tower(Identity, Topology):
     frequency: Frequency | None
     iommu: Iommu | None
     hsmp: Hsmp | None
+    strain: Strain
     sysctl: dict[str, int | None]
     disks: dict[str, Disk]  # by the paths that were asked for

@@ -199,6 +199,15 @@ tower:
         protocol: {description: Version of the protocol., type: int, returned: always}
         fabric_mhz: {description: Clock of the data fabric of each socket., type: list, elements: int, returned: always}
         memory_mhz: {description: Clock of the memory of each socket., type: list, elements: int, returned: always}
+    strain:
+      description: What slows the CPUs down now; what the machine does not show is null.
+      type: dict
+      returned: always
+      contains:
+        cpu_wait: {description: The part of the last minute in which a thread of the servers waited for a CPU., type: float, returned: always, sample: 0.02}
+        hot: {description: How often a CPU was slowed down by heat since the start., type: int, returned: always}
+        watts: {description: "What a CPU may take, of the one that may take least.", type: float, returned: always, sample: 240.0}
+        most_watts: {description: What that one could be told to take., type: float, returned: always, sample: 240.0}
     sysctl:
       description: Running values of the settings that the role kernel_tuning manages, by their names.
       type: dict
