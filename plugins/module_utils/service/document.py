@@ -243,7 +243,13 @@ class PlacementInfo(TypedDict):
     mappings: int | None
 
 
-class ServerResult(TypedDict):
+class Decoding(TypedDict, total=False):
+    """``threads`` are those that decode; null where the server decides, missing in reports of before it was told."""
+
+    threads: int | None
+
+
+class ServerResult(Decoding):
     """What the check found of one unit: its answer, what runs there, where its memory lies and on which nodes it should
     lie, and its problem. ``instance`` is its instance, ``name`` its own, ``model`` the name of what it serves."""
 

@@ -110,6 +110,7 @@ def service_result(checks: Sequence[Mapping[str, Any]], placements: Sequence[Map
                 "placement": placed["numa_placement"],
                 "nodes": unit["intent"]["nodes"],
                 "problem": placed.get("problem"),
+                "threads": (instance.get("plan") or {}).get("threads"),
             }
         )
     first = servers[0]
