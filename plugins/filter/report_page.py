@@ -13,7 +13,7 @@ import jinja2
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.forecast.document import PlanDocument
 from ..module_utils.report import page as report_page
-from ..module_utils.report.document import SCHEMA_VERSION, Report
+from ..module_utils.report.document import Report, reports_of
 from ..module_utils.report.markdown import tower_markdown
 from ..module_utils.report.plan_page import plan_view
 from ..module_utils.text import printable_data
@@ -40,14 +40,7 @@ def tower_page(document: Report) -> str:
 
 
 def fleet_page(documents: list[Any], hosts: list[str], read: list[str], generated: str) -> str:
-    # Of what lies in a directory of reports, those of towers that are still there, and of this version.
-    known: list[Any] = [
-        document
-        for document in documents
-        if isinstance(document, dict)
-        and document.get("host") in hosts
-        and document.get("schema_version") == SCHEMA_VERSION
-    ]
+    known = reports_of(documents, hosts)
     return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known), hosts, read, generated))
 
 

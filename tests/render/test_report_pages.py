@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import json
 import sys
 from itertools import pairwise
@@ -60,8 +61,10 @@ TUNING = {
 }
 SERVICE = {
     "completion": {"text": "Paris", "tokens_per_second": 12.1},
+    "nodes": [0, 1],
     "placement": {
         "bytes": 300_000_000_000,
+        "swapped_bytes": 0,
         "huge_bytes": 300_000_000_000,
         "nodes": {"0": 150_000_000_000, "1": 150_000_000_000},
         "policies": {"interleave:0-1": 300_000_000_000},
@@ -242,13 +245,21 @@ def test_nothing_is_drawn_outside_or_over_another(pages: Reports, browser: Brows
 
 def test_what_advice_is_worth_reads_the_same_in_every_rendering(pages: Reports) -> None:
     document = json.loads((pages / "tower1.json").read_text())
-    (empty,) = {entry["worth"] for entry in document["advice"] if entry["code"] == "empty-channel"}
-    assert f"which costs {empty}." in " ".join(pages.shown.split())
-    priced = [entry for entry in document["advice"] if entry["gb_s"]]
-    page, markdown = (pages / "tower1.html").read_text(), (pages / "tower1.md").read_text()
-    for entry in priced:
-        assert f'<span class="worth">worth {entry["worth"]}</span>' in page
+    weighed = [entry for entry in document["advice"] if entry["gain"] is not None]
+    assert {"ccd-links", "empty-channel"} <= {entry["code"] for entry in weighed}
+    page, markdown = html.unescape((pages / "tower1.html").read_text()), (pages / "tower1.md").read_text()
+    for entry in weighed:
+        assert entry["worth"] in " ".join(pages.shown.split())
+        assert f'<span class="worth">{entry["worth"]}</span>' in page
         assert f"**{entry['severity']}** ({entry['worth']}): " in markdown
+
+
+def test_the_verdict_is_the_same_in_every_rendering_and_has_its_date(pages: Reports) -> None:
+    sentence = json.loads((pages / "tower1.json").read_text())["verdict"]["sentence"]
+    page, markdown = html.unescape((pages / "tower1.html").read_text()), (pages / "tower1.md").read_text()
+    assert sentence in " ".join(pages.shown.split())
+    assert sentence in page and "As of 2026-01-26 04:00 UTC" in page
+    assert f"**{sentence}**" in markdown and "As of 2026-01-26 04:00 UTC." in markdown
 
 
 def test_each_step_down_has_its_figure_and_its_reason(pages: Reports, browser: Browser) -> None:

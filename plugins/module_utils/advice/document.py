@@ -6,7 +6,7 @@ All keys are always there; None is what nobody knows. Bandwidths are GB/s (10^9 
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ..benchmark.document import Run, Tuning
 from ..build.document import BuildManifest
@@ -41,8 +41,9 @@ class Advice(TypedDict):
     """One thing to do: the fact, what mends it, and why.
 
     ``fix`` is a sentence, or a command where ``command`` says so. ``gb_s`` is what it costs by the memory's own
-    reckoning, ``worth`` the same in words, ``where`` the menu and names on this vendor's boards, and ``source`` who
-    says so.
+    reckoning, ``gain`` the tokens a second that it brings the served model by the forecast (0.0 where that is next to
+    nothing), ``worth`` either in words, ``where`` the menu and names on this vendor's boards, and ``source`` who says
+    so.
     """
 
     severity: Severity
@@ -51,6 +52,7 @@ class Advice(TypedDict):
     fix: str | None
     command: bool
     gb_s: float | None
+    gain: float | None
     worth: str | None
     where: str | None
     why: str | None
@@ -66,6 +68,42 @@ class SettingAdvice(Advice):
     visible: bool
     current: str | None
     recommended: str | None
+
+
+class Cause(TypedDict):
+    """What keeps a tower from its memory's speed (speed.py).
+
+    ``code`` is channels, dies, distribute (the links between sockets), memory-speed, placement, threads or arithmetic,
+    of which the forecast tells what mending it alone brings, or guest, swap, load, limit (heat or power), governor,
+    nodes or pages, of which it is ``at_most`` so much. ``gain`` is that in tokens a second, ``part`` the same as a part
+    of the speed now, and ``because`` a clause.
+    """
+
+    code: str
+    gain: float
+    part: float
+    at_most: bool
+    because: str
+
+
+class Verdict(TypedDict):
+    """Whether a tower is fast, and why not: the ``sentence`` that all that is shown of a tower begins with.
+
+    ``state`` is ``down`` where it does not serve, ``measured`` where its speed is held against what its memory allows,
+    and ``unknown`` where one of the two is not known. Speeds are tokens a second: ``measured``, ``expected`` of the
+    tower as it is, and ``allowed`` by its memory, of which ``share`` is the part that it has. ``reason`` is the code of
+    the most costly cause, or ``unexplained``. ``loss`` is how much of the speed was lost since the benchmark
+    before, as a part.
+    """
+
+    state: Literal["down", "measured", "unknown"]
+    sentence: str
+    measured: float | None
+    expected: float | None
+    allowed: float | None
+    share: float | None
+    reason: str | None
+    loss: float | None
 
 
 class Difference(TypedDict):

@@ -6,26 +6,26 @@ What the terminal says and what the files say so cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Optional, TypedDict
+from collections.abc import Collection, Sequence
+from typing import Any, Optional, TypedDict
 
 from ..advice.bandwidth_steps import runs_of_model
 from ..advice.bios_rules import memory_advice
-from ..advice.document import Advice, Findings
-from ..advice.verdict import next_steps
+from ..advice.document import Advice, Findings, Verdict
+from ..advice.speed import asked, speeds
+from ..advice.verdict import next_steps, verdict
 from ..benchmark.document import Run, Tuning
 from ..build.document import BuildManifest
 from ..forecast.document import Forecast
-from ..forecast.roofline import Use, calibrated, forecast, machine_of, model_of
+from ..forecast.roofline import calibrated, forecast
 from ..memory.document import MemoryChannels
 from ..model.document import Manifest
 from ..service.document import ServiceResult
 from ..text import without_secrets
-from ..tower import cpu_signature
 from ..tower_document import Tower
 
 # Raised when a key is renamed, removed or changes its meaning, and when a page cannot do without a new one.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class ReportForecast(Forecast):
@@ -46,6 +46,7 @@ class Report(Findings):
 
     schema_version: int
     generated: str
+    verdict: Verdict
     forecast: Optional[ReportForecast]
     advice: list[Advice]
     failure: Optional[str]
@@ -93,12 +94,15 @@ def build_report(parts: Parts, host: str, generated: str) -> Report:
     if hardware is None:
         memory = found["memory_channels"]
         hardware = [memory_advice(entry) for entry in memory["advice"]] if memory else []
+    seen = speeds(found, hardware)
+    advice = next_steps(found, hardware, parts.get("unlocked") or [], failure, seen)
     return {
         "schema_version": SCHEMA_VERSION,
         "generated": generated,
+        "verdict": verdict(found, advice, seen),
         **found,
         "forecast": _forecast(found),
-        "advice": next_steps(found, hardware, parts.get("unlocked") or [], failure),
+        "advice": advice,
         "failure": failure,
         "distribution": parts.get("distribution") or None,
     }
@@ -106,14 +110,11 @@ def build_report(parts: Parts, host: str, generated: str) -> Report:
 
 def _forecast(found: Findings) -> Optional[ReportForecast]:
     """What roofline.py says of this model on this machine."""
-    model, memory, tower = found["model"], found["memory_channels"], found["tower"]
+    question = asked(found)
     # The board that a guest shows is what its host makes up, and its CPUs may be emulated.
-    real = memory and not tower.get("hypervisor")
-    machine = machine_of(memory, tower.get("cores"), cpu_signature(tower)) if memory and real else None
-    weights = model_of({**(model.get("gguf") or {}), "bytes": model.get("bytes")}) if model else None
-    if not machine or not weights:
+    if not question or found["tower"].get("hypervisor"):
         return None
-    use = Use(_policy(found))
+    machine, weights, use = question
     known, factor = calibrated(machine, runs_of_model(found), weights, use)
     return {
         **forecast(machine, weights, use),
@@ -122,11 +123,15 @@ def _forecast(found: Findings) -> Optional[ReportForecast]:
     }
 
 
-def _policy(found: Findings) -> str:
-    """The policy of the service's memory by the name that roofline.py has for it; interleave where none runs."""
-    placed = found["service"].get("placement") if found["service"] else None
-    name = next(iter((placed.get("policies") if placed else None) or {}), "interleave")
-    return next((policy for policy in ("weighted", "interleave", "bind") if name.startswith(policy)), "none")
+def reports_of(documents: Sequence[Any], hosts: Collection[str]) -> list[Any]:
+    """Of what lies in a directory of reports, those of towers that are still there, and of this version."""
+    return [
+        document
+        for document in documents
+        if isinstance(document, dict)
+        and document.get("host") in hosts
+        and document.get("schema_version") == SCHEMA_VERSION
+    ]
 
 
 def machine_name(tower: Tower) -> str:

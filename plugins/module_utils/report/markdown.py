@@ -15,7 +15,7 @@ from ..advice.bandwidth_steps import BENCH, explanation
 from ..advice.document import Advice
 from ..memory.document import MemoryChannels
 from ..memory.drawing import draw
-from ..text import clean, printable
+from ..text import clean, moment, printable
 from .document import Report
 from .page import tower_view
 from .view import BandwidthView, ForecastView, TowerView
@@ -64,6 +64,8 @@ def tower_markdown(document: Report) -> str:
         [f"# {escape(view['host'])}"],
         [escape(machine)],
         [f"**{escape(view['verdict'])}**"],
+        [f"As of {escape(moment(view['generated']))} UTC."],
+        *_use(view),
         table(
             [figure["name"] for figure in view["figures"]],
             [
@@ -89,6 +91,14 @@ def tower_markdown(document: Report) -> str:
         [f"Measured and written by llamatower, {escape(view['generated'])}."],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _use(view: TowerView) -> list[list[str]]:
+    use = view["use"]
+    if not use:
+        return []
+    said = f"Use it: {code(use['url'])}, {use['reached']}; the keys are in {code(use['keys'])}. In the tower's shell:"
+    return [[said], block(use["command"], "sh")]
 
 
 def _advice(entries: list[Advice]) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Optional
 
 from ..advice.bandwidth_steps import KINDS, served_speed, steps
 from ..advice.document import OddTower
-from ..advice.verdict import verdict
 from ..benchmark.terminal import arm_text
 from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
@@ -25,7 +24,7 @@ from ..tower_document import Node, Tower
 from .benchmark_history import history, nice
 from .board_picture import natural, picture
 from .document import Report, cpu_name, machine_name
-from .servers import servers
+from .servers import servers, use_it
 from .view import (
     BandwidthView,
     Dimms,
@@ -197,6 +196,7 @@ def tower_view(document: Report) -> TowerView:
     return {
         **title(document),
         "file": file_name(document["host"]),
+        "use": use_it(document),
         "figures": figures(document),
         "advice": document["advice"],
         "board": picture(document),
@@ -231,7 +231,7 @@ def title(document: Report) -> Title:
         "machine": clean(machine_name(document["tower"])),
         "cpu": clean(cpu_name(document["tower"])),
         "generated": document["generated"],
-        "verdict": verdict(document["advice"]),
+        "verdict": clean(document["verdict"]["sentence"]),
     }
 
 

@@ -11,11 +11,11 @@ from ..forecast.roofline import sensitivity_text
 from ..memory.bandwidth import channels_in_use
 from ..model.document import Manifest
 from ..service.document import ServiceResult
-from ..text import LABEL, WIDTH, clean, printable, rate, size, wrapped
+from ..text import LABEL, WIDTH, clean, moment, printable, rate, size, wrapped
 from .advice_text import advice_lines
 from .document import Report, ReportForecast, cpu_name, machine_name
 from .page import apart, huge_page_share
-from .servers import held_text, servers
+from .servers import held_text, servers, use_it
 
 # The bars of the bandwidths: a column of names, and the length of the longest.
 STEP, BAR = 13, 24
@@ -84,11 +84,31 @@ def _service(document: Report, service: ServiceResult) -> list[str]:
     return lines + wrapped("ANSWER", completion["text"])
 
 
+def _verdict(document: Report) -> list[str]:
+    """Whether the tower is fast, when that was, and how to use it."""
+    lines = wrapped("VERDICT", document["verdict"]["sentence"]) + wrapped(
+        "AS OF", f"{moment(document['generated'])} UTC"
+    )
+    use = use_it(document)
+    if use:
+        lines += wrapped("USE IT", f"{use['url']}, {use['reached']}; the keys are in {use['keys']}; in its shell:")
+        lines += ["", *use["command"], ""]
+    return lines
+
+
+def _advice(document: Report) -> list[str]:
+    lines: list[str] = []
+    for entry in document["advice"]:
+        lines += advice_lines(entry)
+        lines += wrapped("", entry["worth"]) if entry["worth"] and entry["gain"] is not None else []
+    return lines or wrapped("OK", "Nothing to mend was found.")
+
+
 def report_text(document: Report, board: str = "") -> str:
     """The report for a terminal, at most 80 columns, without color."""
     tower = document["tower"]
     title = " · ".join(part for part in (document["host"], machine_name(tower), cpu_name(tower)) if part)
-    lines = ["=" * WIDTH, *textwrap.wrap(clean(title), WIDTH), "=" * WIDTH, *_memory(document)]
+    lines = ["=" * WIDTH, *textwrap.wrap(clean(title), WIDTH), "=" * WIDTH, *_verdict(document), *_memory(document)]
     if board:
         lines += ["", *board.split("\n"), ""]
     lines += _bandwidth(document)
@@ -107,9 +127,6 @@ def report_text(document: Report, board: str = "") -> str:
         parts = (server["model"], server["url"], server["speed"], server["memory"], server["problem"])
         lines += wrapped("" if number else "SERVERS", f"{server['name']}: {', '.join(filter(None, parts))}")
     lines.append("")
-    for entry in document["advice"]:
-        lines += advice_lines(entry)
-    if not document["advice"]:
-        lines += wrapped("OK", "Nothing to mend was found.")
+    lines += _advice(document)
     # A terminal must not obey what a machine calls itself or its parts, wherever that stands.
     return "\n".join(printable(line).rstrip() for line in lines)

@@ -17,8 +17,18 @@ from .benchmark_history import History
 from .board_picture import BoardPicture
 
 
+class UseIt(TypedDict):
+    """How to ask the server: its address, where that is reached from, the file of its keys on the tower, and a command
+    for the tower's shell, which needs nothing but Debian's python3."""
+
+    url: str
+    reached: str
+    keys: str
+    command: list[str]
+
+
 class Title(TypedDict):
-    """What all pages say of a tower: its name, what it is, when that was read, and what stands in its way."""
+    """What all pages say of a tower: its name, what it is, when that was read, and whether it is fast."""
 
     host: str
     machine: str
@@ -127,13 +137,14 @@ class NodeView(TypedDict):
 class TowerView(Title):
     """The page of one tower.
 
-    ``file`` is what its files are called without their ending, ``rule`` and ``confidence`` are of how slots became
-    channels, ``apart`` is how far the nodes are, ``servers`` all of them where there are several, ``huge`` the part
-    of the service in huge pages, ``thp`` how Linux is set to give transparent ones, and ``declarations`` are the
-    lines of an inventory.
+    ``file`` is what its files are called without their ending, ``use`` how to ask the server (None where none
+    answers), ``rule`` and ``confidence`` are of how slots became channels, ``apart`` is how far the nodes are,
+    ``servers`` all of them where there are several, ``huge`` the part of the service in huge pages, ``thp`` how Linux
+    is set to give transparent ones, and ``declarations`` are the lines of an inventory.
     """
 
     file: str
+    use: UseIt | None
     figures: list[Figure]
     advice: list[Advice]
     board: BoardPicture | None

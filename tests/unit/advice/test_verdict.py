@@ -14,7 +14,8 @@ from plugins.module_utils.advice.verdict import next_steps, verdict
 
 def found(**changes: Any) -> Any:
     """A tower with everything that it needs."""
-    return {"build": {"key": "k"}, "model": {"name": "m"}, "service": {"problem": None}, "benchmarks": []} | changes
+    parts = {"build": {"key": "k"}, "model": {"name": "m"}, "service": {"problem": None}, "benchmarks": [], "tower": {}}
+    return parts | changes
 
 
 def run(started: str, **medians: float) -> dict[str, Any]:
@@ -63,5 +64,5 @@ def test_what_hands_must_do_is_a_sentence_whatever_its_words(fix: str) -> None:
     ],
 )
 def test_one_sentence_says_what_stands_in_the_way(severities: list[str], said: str) -> None:
-    entries: list[Any] = [{"severity": severity, "message": "first"} for severity in severities]
-    assert verdict(entries) == said
+    entries: list[Any] = [{"severity": severity, "message": "first", "code": "any"} for severity in severities]
+    assert verdict(found(), entries)["sentence"] == said

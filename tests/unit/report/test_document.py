@@ -97,7 +97,7 @@ def test_every_part_is_documented_and_given_by_the_role() -> None:
 
 def test_the_document_has_a_schema_version_and_every_part() -> None:
     document = report()
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
     assert document["host"] == "tower1"
     assert {"tower", "memory_channels", "build", "model", "service", "advice"} <= document.keys()
 
@@ -259,7 +259,10 @@ def test_the_board_of_a_guest_is_no_ground_for_a_forecast() -> None:
 def test_what_became_slower_is_advice() -> None:
     document = report(benchmarks=[run(bench_decode=10.0), run(bench_decode=8.0)])
     (entry,) = [entry for entry in document["advice"] if entry["severity"] == "advice"]
-    assert entry["message"] == "Slower than in the benchmark before, under the same conditions: llama-bench, decoding."
+    said = (
+        "Slower than in the benchmark before, under the same conditions: llama-bench, decoding: 10.0 to 8.00 x, -20 %."
+    )
+    assert entry["message"] == said
 
 
 def test_advice_is_sorted_by_what_it_is_worth() -> None:
@@ -268,3 +271,20 @@ def test_advice_is_sorted_by_what_it_is_worth() -> None:
     found = report(memory_channels=CHANNELS | {"advice": worth})["advice"]
     assert [entry["message"] for entry in found] == ["76.8", "38.4", "0.0"]
     assert all(entry.keys() == Advice.__required_keys__ for entry in found)
+
+
+def test_the_verdict_its_date_and_how_to_use_it_stand_on_top_of_the_text() -> None:
+    server = {"instance": "main", "name": "main", "url": "http://127.0.0.1:8080"}
+    document = report(memory_channels=BOARD, model=DENSE, service=SERVICE | {"servers": [server]})
+    text = report_text(document)
+    top = " ".join(text.split("MEMORY  ")[0].split())
+    assert f"VERDICT {document['verdict']['sentence']} AS OF 2026-01-01 00:00 UTC USE IT http://127.0.0.1:8080, " in top
+    assert "the keys are in /var/lib/llamatower/instances/main/current/keys" in top
+    assert "sudo python3 -c 'import json" in top
+    assert max(map(len, text.splitlines())) <= 80, text
+
+
+def test_what_advice_brings_stands_below_it() -> None:
+    advised = [entry | {"code": "ccd-links"} for entry in CHANNELS["advice"][:1]]
+    text = report_text(report(memory_channels=BOARD | {"advice": advised}, model=DENSE))
+    assert "tokens/s (+45 %)" in text, text
