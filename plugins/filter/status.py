@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ..module_utils.report.document import reports_of
 from ..module_utils.report.status_text import status_text
 from ..module_utils.service.status import Seen, tower_problems, unasked_problem
 
@@ -16,8 +18,8 @@ def seen(answer: dict[str, Any], host: str) -> Seen:
     return {"host": host, "status": status, "problem": problem}
 
 
-def status_lines(answers: dict[str, Any]) -> str:
-    return status_text([seen(answer, host) for host, answer in answers.items()])
+def status_lines(answers: dict[str, Any], reports: Sequence[Any] = ()) -> str:
+    return status_text([seen(answer, host) for host, answer in answers.items()], reports_of(reports, answers))
 
 
 def status_problems(answer: dict[str, Any], host: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.report.document import SCHEMA_VERSION as REPORT
 from tests.controller import CLONE, play
 from tests.run_module import run_module
 
@@ -90,6 +91,19 @@ def test_the_file_is_named_from_where_one_stands(name: str, tmp_path: Path) -> N
     assert json.loads((tmp_path / name).read_text()) == {"one": found["access"]}
     assert "s3cret" not in done.stdout
     assert CLONE.is_dir()
+
+
+def test_whether_a_tower_is_fast_is_told_by_its_last_report_with_its_date(tmp_path: Path) -> None:
+    said = "11.9 tokens/s: 92 % of what this tower's memory allows."
+    report = {"schema_version": REPORT, "generated": "2026-11-29T04:00:00Z", "verdict": {"sentence": said}}
+    directory = tmp_path / "reports"
+    directory.mkdir()
+    for host, version in (("here", REPORT), ("old", REPORT - 1), ("gone", REPORT)):
+        (directory / f"{host}.json").write_text(json.dumps(report | {"host": host, "schema_version": version}))
+    towers = inventory(tmp_path, {"here": {}, "old": {}, "new": {}})
+    done = play(towers, "playbooks/status.yml", "-e", f"status_report_dir={directory}")
+    lines = [line for line in done.stdout.splitlines() if said in line]
+    assert lines == [f"here, 2026-11-29 04:00 UTC: {said}"], done.stdout
 
 
 JOB = """

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import Optional
 
 from ..lock import words
 from ..service.status import Event, InstanceStatus, Seen, tower_problems
 from ..text import clean, moment, number
+from .document import Report
 
 WIDTH = 100
 GAP = " "
@@ -72,8 +74,17 @@ def notes(seen: Seen) -> list[str]:
     return found
 
 
-def status_text(towers: list[Seen]) -> str:
-    """All towers, at most ``WIDTH`` columns wide unless their names are long."""
+def verdict_lines(reports: Iterable[Report]) -> list[str]:
+    """Whether towers are fast, as their last reports say, each with its date."""
+    lines: list[str] = []
+    for report in reports:
+        said = f"{report['host']}, {moment(report['generated'])} UTC: {report['verdict']['sentence']}"
+        lines += textwrap.wrap(clean(said), WIDTH, subsequent_indent=INDENT)
+    return lines
+
+
+def status_text(towers: list[Seen], reports: Iterable[Report] = ()) -> str:
+    """All towers, at most ``WIDTH`` columns wide unless their names are long, below what their last ``reports`` say."""
     rows: list[tuple[Seen, list[tuple[str, ...]]]] = []
     for seen in towers:
         known = seen["status"]["instances"] if seen["status"] else []
@@ -81,7 +92,7 @@ def status_text(towers: list[Seen]) -> str:
         rows.append((seen, [cells(seen["host"], found) for found in known] or [empty]))
     every = [HEAD, *(line for _seen, lines in rows for line in lines)]
     widths = [min(max(len(clean(line[column])) for line in every), WIDEST) for column in range(len(HEAD) - 1)]
-    text = [_line(HEAD, widths)]
+    text = [*verdict_lines(reports), _line(HEAD, widths)]
     for seen, lines in rows:
         text += [_line(line, widths) for line in lines]
         for note in notes(seen):

@@ -78,3 +78,12 @@ def test_a_tower_serves_where_all_of_its_instances_do() -> None:
     assert tower_problems(seen("a", [])) != []
     assert tower_problems({"host": "a", "status": None, "problem": "It is off."}) == ["It is off."]
     assert tower_problems(seen("a", [{**SERVES, "misplaced": "Slower."}])) == []
+
+
+def test_whether_towers_are_fast_stands_above_all_with_its_date() -> None:
+    said = {"sentence": "11.9 tokens/s: 92 % of what this tower's memory allows.\x1b[2J" + " word" * 10}
+    reports: Any = [{"host": "tower1", "generated": "2026-11-29T04:00:00Z", "verdict": said}]
+    first, second, third, *_rest = status_text([seen("tower1", [SERVES])], reports).splitlines()
+    assert first.startswith("tower1, 2026-11-29 04:00 UTC: 11.9 tokens/s: 92 % of what this tower's memory allows.")
+    assert second.startswith("    word") and third.startswith("tower ")
+    assert max(map(len, (first, second))) <= WIDTH and "\x1b" not in first
