@@ -10,7 +10,7 @@ from ..benchmark.document import Regression, name_of
 from ..benchmark.history import regressions
 from ..forecast.roofline import CLEARLY
 from ..memory.document import Severity
-from ..text import clean, moment, number, rate
+from ..text import clean, moment, number, rate, whole
 from .bandwidth_steps import BENCH_DECODE, READ_WHOLE, SERVICE_DECODE
 from .bios_rules import SEVERITIES
 from .document import Advice, Cause, Findings, Verdict
@@ -26,7 +26,7 @@ FIXES = {
     "swap": "Turn swap off (swapoff -a), or choose a smaller model, and restart the service.",
     "load": "Stop what else runs there, or give it CPUs of its own (AllowedCPUs= of its unit): top shows it.",
     "limit": "Look after the cooling; in the BIOS set the power limits (cTDP, PPL, PL1) to the CPU's maximum.",
-    "arithmetic": "A type with less arithmetic a byte (Q4_K, Q6_K) is faster than an IQ type; so are more cores.",
+    "arithmetic": "More cores multiply more; of types, Q4_K and Q6_K take less arithmetic a byte than any IQ type.",
     "guest": "Use the machine itself, or give the guest the real CPU and memory nodes, and CPUs that nobody shares.",
 }
 # What makes a part that is missing.
@@ -38,6 +38,8 @@ HEALTH = ("dimm-lost", "edac-disagrees")
 # What the check says of a server that answers.
 OF_MEMORY = ("placement", "pages", "swap")
 LITTLE = "less than 2 % here"
+# From here on nobody reads percent.
+TEN_TIMES, HALF_PERCENT = 9.0, 0.005
 
 
 def _entry(severity: Severity, code: str, message: str, fix: Optional[str], command: bool = False) -> Advice:
@@ -173,22 +175,23 @@ def merged(entries: Sequence[Advice]) -> list[Advice]:
         group = sorted((each for each in found if each["code"] in codes), key=lambda each: codes.index(each["code"]))
         if len(group) > 1:
             same = [each for each in group if each["code"] == group[0]["code"]]
-            whole: Advice = {
+            one: Advice = {
                 **group[0],
                 "severity": min((each["severity"] for each in group), key=SEVERITIES.index),
                 "message": " ".join(each["message"] for each in group),
                 "fix": " ".join(each["fix"] for each in same if each["fix"]) or None,
                 "gb_s": sum(each["gb_s"] or 0 for each in same) or None,
             }
-            whole["worth"] = rate(whole["gb_s"]) if whole["gb_s"] else group[0]["worth"]
-            found[found.index(group[0])] = whole
+            one["worth"] = rate(one["gb_s"]) if one["gb_s"] else group[0]["worth"]
+            found[found.index(group[0])] = one
             found = [each for each in found if each not in group]
     return found
 
 
 def _gained(entry: Advice, gain: float, part: float, at_most: bool = False) -> Advice:
     """Advice with what it brings: ``+0.86 tokens/s (+70 %)``."""
-    worth = f"{'up to ' if at_most else ''}+{rate(gain, unit='tokens/s')} ({100 * part:+.0f} %)"
+    more = f"{100 * part:+.0f} %" if part < TEN_TIMES else f"{whole(1 + part)} times as fast"
+    worth = f"{'up to ' if at_most else ''}+{rate(gain, unit='tokens/s')} ({more})"
     return {**entry, "gain": gain, "worth": worth}
 
 
@@ -264,7 +267,7 @@ def _held(seen: Speeds, speed: Optional[float], share: float, cause: Optional[Ca
         ends = seen.expected or {"low": 0.0, "high": 0.0}
         said = f"{rate(ends['low'], ends['high'], unit='tokens/s')} are forecast: "
     whose = "the memory that its host shows" if guest else "this tower's memory"
-    said += f"{100 * share:.0f} % of what {whose} allows"
+    said += f"{f'{100 * share:.0f} %' if share >= HALF_PERCENT else 'less than 1 %'} of what {whose} allows"
     said += f", because {cause['because']}" if cause else ""
     if seen.unexplained and speed:
         times = f"{number(seen.unexplained, 2)} times slower"
