@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from typing import Any, Optional
 
+from ..text import clean
 from .api_keys import read_keys
 from .document import Completion, Server
 
@@ -50,7 +51,8 @@ def request(
 ) -> Any:
     """The decoded JSON answer to a GET, or to a POST of ``body``.
 
-    Raises urllib.error.HTTPError for an HTTP status of 400 or more and OSError where no server answers.
+    Raises urllib.error.HTTPError for an HTTP status of 400 or more, OSError where no server answers, and ServerError
+    where something else than such a server does.
     """
     headers = {"Content-Type": "application/json"}
     if key:
@@ -64,8 +66,11 @@ def request(
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified)
     )
-    with opener.open(urllib.request.Request(url, data, headers), timeout=timeout) as answer:
-        return json.loads(answer.read())
+    try:
+        with opener.open(urllib.request.Request(url, data, headers), timeout=timeout) as answer:
+            return json.loads(answer.read())
+    except (ValueError, http.client.HTTPException) as error:
+        raise ServerError(f"What answers at {url} is no llama-server: {clean(error) or type(error).__name__}.") from error
 
 
 def healthy(url: str, timeout: float = SHORT_SECONDS, loading: bool = False) -> bool:
@@ -77,7 +82,7 @@ def healthy(url: str, timeout: float = SHORT_SECONDS, loading: bool = False) -> 
         request(f"{url}/health", None, timeout=timeout)
     except urllib.error.HTTPError:
         return loading
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ServerError):
         return False
     return True
 

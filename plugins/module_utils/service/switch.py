@@ -10,6 +10,7 @@ asked of the processes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -72,7 +73,9 @@ def apply(instance: Instance, identity: str, deployment: Deployment) -> None:
         unit_files.remove(unit)
     fronts = [front_of(planned["name"]) for planned in deployment["units"] if front_difference(planned)]
     # Before the link: what starts by itself in between has the limits of one of the two, and is started again below.
-    unit_files.write(unit_files.wanted_files(deployment))
+    # A full disk does not keep one that served from coming back: it has the limits of the other one then.
+    with contextlib.suppress(OSError) if instance.named("good") == identity else contextlib.nullcontext():
+        unit_files.write(unit_files.wanted_files(deployment))
     reload_files()
     instance.point("current", identity)
     units = unit_files.units_of(deployment)
@@ -128,11 +131,13 @@ def attempt(instance: Instance, identity: str) -> Optional[Failure]:
     try:
         apply(instance, identity, deployment)
         failure = prove(instance, identity, deployment)
-        if failure is None:
+        if failure is None and instance.named("good") != identity:
             write_beside(os.path.join(instance.directory(identity), "proven"), utc() + "\n")
             instance.point("good", identity)
     except (UnitError, OSError) as error:
         return Failure(str(error), [])
+    except Exception as error:  # Whatever nobody thought of: the good one has to come back.
+        return Failure(f"{type(error).__name__}: {error}", [])
     return failure
 
 
@@ -166,29 +171,32 @@ def switch(instance: Instance) -> Optional[str]:
 
     Raises OSError.
     """
-    while True:
-        wanted, good, record = instance.named("wanted"), instance.named("good"), instance.record()
-        if wanted is None or record is None:
-            return record["problem"] if record else None
-        # Another one than the record is of: the good one, which comes back.
-        taking_back = wanted != record["deployment"]
-        failure = attempt(instance, wanted)
-        if failure and not taking_back:
-            record["problem"], record["journal"] = failure.problem, failure.journal
-        if failure and not taking_back and good not in (None, wanted):
-            # From the last of these on the wanted one is the good one, also after a power failure.
+    wanted, good, record = instance.named("wanted"), instance.named("good"), instance.record()
+    if wanted is None or record is None:
+        return record["problem"] if record else None
+    # The good one, which is not what the record is of, comes back. One that is neither was wanted before, and whoever
+    # wanted another was cut off at that.
+    taking_back = wanted == good and wanted != record["deployment"]
+    failure = attempt(instance, wanted)
+    if failure and not taking_back:
+        record["problem"], record["journal"] = failure.problem, failure.journal
+        if good not in (None, wanted):
+            # From the last of these on the wanted one is the good one, also after a power failure. A full disk does not
+            # keep it from coming back.
             record["outcome"] = "taking_back"
-            _write(instance, record)
-            instance.point("wanted", str(good))
-            continue
-        if failure and taking_back:
-            record["problem"] = f"{record['problem']} And the deployment before it is not as it was: {failure.problem}"
-        record["outcome"] = "failed" if failure else "taken_back" if taking_back else "committed"
-        if not failure:
-            trim_pools()
-        record["serves"], record["ended"] = serves(instance), utc()
-        _write(instance, record)
-        instance.forget("wanted")
+            with contextlib.suppress(OSError):
+                _write(instance, record)
+                instance.point("wanted", str(good))
+            taking_back, failure = True, attempt(instance, str(good))
+    if failure and taking_back:
+        record["problem"] = f"{record['problem']} And the deployment before it is not as it was: {failure.problem}"
+    record["outcome"] = "failed" if failure else "taken_back" if taking_back else "committed"
+    if not failure:
+        trim_pools()
+    record["serves"], record["ended"] = serves(instance), utc()
+    _write(instance, record)
+    instance.forget("wanted")
+    return record["problem"]
 
 
 def _write(instance: Instance, record: SwitchRecord) -> None:

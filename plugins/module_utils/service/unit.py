@@ -24,7 +24,8 @@ class UnitError(Exception):
 
 def call(words: list[str]) -> str:
     """What a command prints. Raises UnitError where it fails."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    # A journal has what programs said: llama.cpp cuts values of headers within a character.
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise UnitError(f"`{' '.join(words)}` failed: {done.stderr.strip() or done.returncode}.")
     return done.stdout

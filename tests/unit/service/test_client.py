@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,21 @@ def test_the_first_key_of_a_file_is_sent(tmp_path: Path) -> None:
     assert read_key(str(path)) == "key-of-ann"
     path.write_text("#3cret\n")
     assert read_key(str(path)) is read_key(None) is None
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n<html>", b"HTTP/1.0 200 OK\r\n\r\n\xc4"])
+def test_what_is_no_such_server_is_said_to_be_none(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for _request in range(2):
+                connection, _address = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(ServerError, match=f"What answers at {url}/props is no llama-server: "):
+            asks_for_key(url)
+        assert not healthy(url, loading=True)

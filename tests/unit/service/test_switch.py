@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -179,6 +180,81 @@ def test_a_unit_that_cannot_be_told_to_start_is_a_failure_like_any_other(
     switch.begin(tower.instance, second)
     assert "no such unit" in str(switch.switch(tower.instance))
     assert tower.instance.named("current") == good
+
+
+def test_an_error_that_nobody_thought_of_is_a_failure_like_any_other(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, second = tower.instance.named("good"), tower.add(some_deployment(2))
+
+    def prove(instance: Instance, identity: str, found: Any) -> Optional[Failure]:
+        if identity == second:
+            raise KeyError("timings")
+        return tower.prove(instance, identity, found)
+
+    monkeypatch.setattr(switch, "prove", prove)
+    switch.begin(tower.instance, second)
+    assert switch.switch(tower.instance) == "KeyError: 'timings'"
+    assert (tower.instance.named("current"), tower.runs) == (good, good)
+
+
+def test_the_good_one_comes_back_also_where_nothing_can_be_written_any_more(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, second = tower.instance.named("good"), tower.add(some_deployment(2))
+    tower.bad[second] = "It does not load."
+    switch.begin(tower.instance, second)
+
+    def full(path: str, *_arguments: Any, **_options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    for name in ("write_json", "write_beside"):
+        monkeypatch.setattr(switch, name, full)
+    with pytest.raises(OSError, match="No space left"):
+        switch.switch(tower.instance)
+    assert (tower.instance.named("current"), tower.runs) == (good, good)
+    for name in ("write_json", "write_beside"):
+        monkeypatch.setattr(switch, name, getattr(files, name))
+    tower.boot()
+    assert (tower.state(), tower.runs) == ({"current": good, "good": good, "wanted": None}, good)
+
+
+def test_one_that_was_wanted_before_is_not_what_comes_back(tower: Tower) -> None:
+    """Cut off while it was switched to; then another one was wanted, and that was cut off between record and link."""
+    good, second, third = tower.instance.named("good"), tower.add(some_deployment(2)), tower.add(some_deployment(3))
+    tower.bad[second] = "It does not load."
+    switch.begin(tower.instance, second)
+    tower.steps, tower.cut_at = 0, 1
+    with pytest.raises(PowerCut):
+        switch.begin(tower.instance, third)
+    tower.boot()
+    assert (tower.state(), tower.runs) == ({"current": good, "good": good, "wanted": None}, good)
+
+
+def test_one_that_served_starts_without_its_drop_in_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, called = Instance("main", str(tmp_path)), list[list[str]]()
+    os.makedirs(instance.path)
+    files.point(os.path.join(instance.path, "good"), "deployments/first")
+
+    def full(_files: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(unit_files, "write", full)
+    for name, value in {
+        "call": called.append,
+        "reload_files": lambda: None,
+        "grow_pool": lambda *_: None,
+        "front_difference": lambda _unit: None,
+        "runs": lambda *_: False,
+    }.items():
+        monkeypatch.setattr(switch, name, value)
+    with pytest.raises(OSError, match="No space left"):
+        switch.apply(instance, "second", some_deployment(2))
+    assert called == [] and instance.named("current") is None
+    switch.apply(instance, "first", some_deployment(1))
+    assert ["systemctl", "restart", "--no-block", "llama-server@main.service"] in called
 
 
 def test_engine_and_model_of_what_served_are_needed_and_of_what_never_did_are_not(tower: Tower) -> None:

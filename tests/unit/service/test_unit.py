@@ -11,6 +11,7 @@ from plugins.module_utils.service.memory_budget import second_copy_problem
 from plugins.module_utils.service.unit import (
     UnitError,
     await_start,
+    call,
     cpu_seconds,
     journal,
     reload_files,
@@ -156,3 +157,7 @@ def test_a_reload_whose_connection_is_reset_while_the_machine_boots_is_asked_for
     with contextlib.nullcontext() if ends_well else pytest.raises(UnitError, match="reset by peer"):
         reload_files(systemctl, lambda _seconds: None)
     assert len(asked) == min(resets + 1, 3)
+
+
+def test_what_a_journal_has_of_half_a_character_is_read_all_the_same() -> None:
+    assert call(["printf", "kv 21: tokenizer.ggml.merges = [\\304...\\n"]) == "kv 21: tokenizer.ggml.merges = [\ufffd...\n"
