@@ -72,18 +72,22 @@ def locked(
     ``waiting`` hears who that is meanwhile. Raises :class:`HeldError` where it goes on for longer. What is yielded is
     the lock's descriptor: a process that inherits it holds the lock, too.
     """
-    make_directory(os.path.dirname(path))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as lock:
-        # Also one that was made for all.
-        os.fchmod(descriptor, 0o600)
-        deadline = time.monotonic() + seconds
-        while not _taken(descriptor):
-            other = words(_read(path))
-            if time.monotonic() > deadline:
-                raise HeldError(other)
-            waiting(other)
-            time.sleep(pause)
+    deadline, descriptor = time.monotonic() + seconds, -1
+    with contextlib.ExitStack() as stack:
+        # One that is removed while somebody waits for it is no lock any more: others take the one that is there.
+        while descriptor < 0 or not _is_at(descriptor, path):
+            stack.close()
+            make_directory(os.path.dirname(path))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            lock = stack.enter_context(os.fdopen(descriptor, "r+", encoding="utf-8"))
+            # Also one that was made for all.
+            os.fchmod(descriptor, 0o600)
+            while not _taken(descriptor):
+                other = words(_read(path))
+                if time.monotonic() > deadline:
+                    raise HeldError(other)
+                waiting(other)
+                time.sleep(pause)
         holder: Holder = {"what": what, "by": by, "pid": os.getpid(), "since": utc()}
         lock.truncate()
         json.dump(holder, lock)
@@ -96,6 +100,14 @@ def changing(what: str) -> Iterator[None]:
     """Hold the lock of all changes. Raises :class:`HeldError` where another change takes longer than a minute."""
     with locked(CHANGE, what, PATIENCE_SECONDS):
         yield
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether a file that was opened still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _taken(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:

@@ -95,3 +95,17 @@ def test_nobody_is_ended_where_nobody_holds_it(tmp_path: Path) -> None:
     with locked(path, "work", 0):
         pass
     assert lock.end(path) is None
+
+
+def test_one_that_is_removed_while_somebody_waits_is_no_lock_any_more(tmp_path: Path) -> None:
+    """As by uninstall, between two looks of who waits: both would have one, of two files of one name."""
+    path = tmp_path / "change.lock"
+    first = locked(str(path), "the first", 0)
+    first.__enter__()
+
+    def meanwhile(_holder: str) -> None:
+        first.__exit__(None, None, None)
+        path.unlink(missing_ok=True)
+
+    with locked(str(path), "who waited", 5, meanwhile, 0), pytest.raises(HeldError), locked(str(path), "a third", 0):
+        pass
