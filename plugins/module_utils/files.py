@@ -8,7 +8,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Optional
 
 
 def sync_directory(path: str) -> None:
@@ -23,12 +23,23 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def write_beside(path: str, text: str, mode: int = 0o644, sync: bool = True) -> None:
-    """Give a file this text: whole or not at all, also when the power fails (not without ``sync``). Raises OSError."""
+def write_beside(
+    path: str, text: str, mode: int = 0o644, sync: bool = True, owner: Optional[os.stat_result] = None
+) -> None:
+    """Give a file this text: whole or not at all, also when the power fails (not without ``sync``). Raises OSError.
+
+    The ``owner`` is that of what was statted. Nothing is written or given away through a link that is in the way, which
+    may be of whoever the directory is.
+    """
     partial = f"{path}.partial"
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if owner:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.fchmod(descriptor, mode)
             file.write(text)
             if sync:
                 file.flush()

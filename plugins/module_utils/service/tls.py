@@ -174,9 +174,7 @@ def prepare(name: str, directory: str, renewed: bool, instances: str = INSTANCES
         late = str(error)
     owner = os.stat(directory)
     for file, text in ((PEM, pem), (CONFIGURATION, configuration(unit, directory))):
-        path = os.path.join(directory, file)
-        write_beside(path, text, mode=0o400, sync=False)  # in memory
-        os.chown(path, owner.st_uid, owner.st_gid)
+        write_beside(os.path.join(directory, file), text, mode=0o400, sync=False, owner=owner)  # in memory
     return late
 
 

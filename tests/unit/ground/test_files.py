@@ -54,3 +54,12 @@ def test_a_disk_that_fails_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="Input/output error"):
         files.sync_directory(str(tmp_path))
+
+
+def test_nothing_is_written_or_given_away_through_a_link_in_the_way(tmp_path: Path) -> None:
+    """Whoever a directory is may put it there, as HAProxy where root writes its certificate."""
+    (tmp_path / "passwd").write_text("root\n")
+    (tmp_path / "own.partial").symlink_to("passwd")
+    files.write_beside(str(tmp_path / "own"), "text", mode=0o400, owner=tmp_path.stat())
+    assert (tmp_path / "passwd").read_text() == "root\n"
+    assert ((tmp_path / "own").read_text(), (tmp_path / "own").is_symlink()) == ("text", False)
