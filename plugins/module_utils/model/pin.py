@@ -15,22 +15,27 @@ from collections.abc import Collection
 
 from ..files import make_directory, sync_directory, write_json
 from .document import Manifest
+from .store import read_manifest
 
 PINNED = ".pinned"
 # A store that cannot have links, or is read only, has nothing replaced by us either.
 UNLINKABLE = (errno.EPERM, errno.EROFS, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK)
 
 
+class PinError(Exception):
+    """Another model has come under the name; the text is one sentence."""
+
+
 def pinned_path(directory: str, manifest: Manifest) -> str:
     """Where the files of the model in a directory of the store are pinned."""
-    digest = hashlib.sha256("".join(entry["sha256"] for entry in manifest["files"]).encode()).hexdigest()
+    digest = hashlib.sha256("".join(_hashes(manifest)).encode()).hexdigest()
     store, name = os.path.split(os.path.normpath(directory))
     return os.path.join(store, PINNED, f"{name}-{digest[:12]}")
 
 
 def pin(directory: str, manifest: Manifest) -> str:
     """Pin the model that is in a directory of the store, and return where: there, or where it is, in a store that
-    cannot have links. Raises OSError."""
+    cannot have links. Raises OSError, and PinError where the model there is another one by now."""
     path = pinned_path(directory, manifest)
     partial = f"{path}.partial"
     try:
@@ -42,15 +47,24 @@ def pin(directory: str, manifest: Manifest) -> str:
         make_directory(partial)
         for name in _names(manifest):
             os.link(os.path.join(directory, name), os.path.join(partial, name), follow_symlinks=False)
+        _see_same(directory, manifest)
         write_json(os.path.join(partial, "manifest.json"), manifest)
         os.rename(partial, path)
         sync_directory(os.path.dirname(path))
-    except OSError as error:
+    except (OSError, PinError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if error.errno in UNLINKABLE:
+        if isinstance(error, OSError) and error.errno in UNLINKABLE:
             return directory
         raise
     return path
+
+
+def _see_same(directory: str, manifest: Manifest) -> None:
+    """A fetch gives the name to another model at any moment, its manifest with it: what was linked before this is of
+    the one that is meant."""
+    there = read_manifest(directory)
+    if not there or _hashes(there) != _hashes(manifest):
+        raise PinError(f"{directory} has another model since it was looked at: run the same command again.")
 
 
 def _mend(directory: str, path: str, manifest: Manifest) -> None:
@@ -62,8 +76,13 @@ def _mend(directory: str, path: str, manifest: Manifest) -> None:
             if os.path.lexists(partial):
                 os.unlink(partial)
             os.link(wanted, partial, follow_symlinks=False)
+            _see_same(directory, manifest)
             os.replace(partial, pinned)
             sync_directory(path)
+
+
+def _hashes(manifest: Manifest) -> list[str]:
+    return [entry["sha256"] for entry in manifest["files"]]
 
 
 def _names(manifest: Manifest) -> list[str]:
@@ -89,7 +108,9 @@ def unpin(store: str, needed: Collection[str]) -> list[str]:
     if not os.path.isdir(top):
         return []
     paths = [os.path.join(top, name) for name in sorted(os.listdir(top))]
-    removed = [path for path in paths if path not in needed]
+    # A store may have several paths, by links.
+    stay = set(map(os.path.realpath, needed))
+    removed = [path for path in paths if os.path.realpath(path) not in stay]
     for path in removed:
         shutil.rmtree(path)
     if len(removed) == len(paths):
