@@ -80,7 +80,8 @@ def forget() -> None:
     directory = os.path.dirname(RECORD)
     os.unlink(RECORD)
     sync_directory(directory)
-    if not os.listdir(directory):
+    # A link and a mount point are somebody's.
+    if not os.listdir(directory) and not os.path.islink(directory) and not os.path.ismount(directory):
         os.rmdir(directory)
 
 

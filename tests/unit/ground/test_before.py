@@ -102,3 +102,11 @@ def test_the_record_has_packages_and_accounts_and_takes_its_directory_along(mach
     (machine / "var/llamatower/measured").touch()
     forget()
     assert [path.name for path in (machine / "var/llamatower").iterdir()] == ["measured"]
+
+
+def test_a_directory_that_is_a_link_stays_as_somebody_made_it(machine: Path) -> None:
+    (machine / "data").mkdir()
+    (machine / "var/llamatower").symlink_to(machine / "data")
+    run(machine)
+    forget()
+    assert (machine / "var/llamatower").is_symlink() and list((machine / "data").iterdir()) == []
