@@ -8,7 +8,7 @@ nobody needs any more is given back when one has proven itself. In between, the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -104,7 +104,7 @@ def grow_pool(deployment: Deployment, make_room: Callable[[], object], path: str
     write_at_boot(at_boot({**_reserved_at_boot(), page_bytes: pages}))
 
 
-def trim_pools(path: str = INSTANCES) -> None:
-    """Give back what no current deployment needs. Raises OSError."""
-    _give_back(SIZES.values(), current_deployments(path), path)
+def trim_pools(path: str = INSTANCES, but: Collection[str] = ()) -> None:
+    """Give back what no current deployment needs, those of these instances left out. Raises OSError."""
+    _give_back(SIZES.values(), current_deployments(path, but), path)
     write_at_boot(at_boot(_reserved_at_boot()))

@@ -18,6 +18,7 @@ from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
 from .deployment import INSTANCES, Instance, current_deployments, instance_of, instances
+from .pool import trim_pools
 from .switch import LOCK_SECONDS
 from .unit import RUNNING, call, front_of, reload_files, show, start_state, switch_of
 
@@ -93,6 +94,7 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
                 os.unlink(kept.format(each))
     _protect(name, path, system)
     reload_files(call)
+    trim_pools(path, but=[name])
     if os.path.isdir(instance.path):
         shutil.rmtree(instance.path)
         sync_directory(path)

@@ -45,7 +45,7 @@ class Tower:
         path = self.instances / name / "deployments/0123456789ab"
         path.mkdir(parents=True)
         named = [{"name": unit, "unit": f"llama-server@{unit}.service"} for unit in units]
-        document = {"schema_version": SCHEMA_VERSION, "instance": name, "needed_bytes": needed, "units": named}
+        document = {"schema_version": SCHEMA_VERSION, "instance": name, "needed_bytes": needed, "pool": None, "units": named}
         (path / "deployment.json").write_text(json.dumps(document))
         (path / "keys").write_text("secret\n")
         for link in ("current", "good"):
@@ -167,3 +167,14 @@ def test_an_instance_is_known_by_what_is_left_of_it(tower: Tower) -> None:
         "llama-server@main-node0.service",
         "llama-server@main-node1.service",
     ]
+
+
+def test_its_huge_pages_are_given_back_while_it_is_known(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[list[str], bool]] = []
+
+    def trim_pools(_path: str, but: list[str]) -> None:
+        given.append((but, (tower.instances / "drafts").exists()))
+
+    monkeypatch.setattr(uninstall, "trim_pools", trim_pools)
+    tower.remove("drafts")
+    assert given == [(["drafts"], True)]
