@@ -4,7 +4,7 @@
     /var/lib/llamatower/instances/INSTANCE/
       deployments/ID/deployment.json      what it is
       deployments/ID/keys                 the API keys that it takes
-      deployments/ID/proven               when it was proven; not there before
+      deployments/ID/proven               which proof that was, and by its time when; not there before
       current -> deployments/ID           what the units of the instance run
       wanted -> deployments/ID            what they are to run; only while the switch to it is not done
       good -> deployments/ID              the last that was proven
@@ -157,7 +157,15 @@ class Instance:
             names = [name for name in os.listdir(os.path.join(self.path, "deployments")) if NAME.fullmatch(name)]
         except OSError:
             return []
-        return sorted(names, key=lambda name: (-self.proven(name), name))
+        return sorted(names, key=lambda name: (-self.proof(name), -self.proven(name), name))
+
+    def proof(self, identity: str) -> int:
+        """Which proof its last one was, counted from 1: clocks are set back. 0 where it never was."""
+        try:
+            with open(os.path.join(self.directory(identity), "proven"), encoding="ascii") as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            return 0
 
     def proven(self, identity: str) -> float:
         """When a deployment was proven last, in seconds since 1970; 0.0 where it never was."""

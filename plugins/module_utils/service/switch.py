@@ -132,7 +132,8 @@ def attempt(instance: Instance, identity: str) -> Optional[Failure]:
         apply(instance, identity, deployment)
         failure = prove(instance, identity, deployment)
         if failure is None and instance.named("good") != identity:
-            write_beside(os.path.join(instance.directory(identity), "proven"), utc() + "\n")
+            proof = 1 + max(map(instance.proof, instance.deployments()))
+            write_beside(os.path.join(instance.directory(identity), "proven"), f"{proof}\n")
             instance.point("good", identity)
     except (UnitError, OSError) as error:
         return Failure(str(error), [])

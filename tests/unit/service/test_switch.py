@@ -219,6 +219,14 @@ def test_the_good_one_comes_back_also_where_nothing_can_be_written_any_more(
     assert (tower.state(), tower.runs) == ({"current": good, "good": good, "wanted": None}, good)
 
 
+def test_each_proof_has_its_number(tower: Tower) -> None:
+    good, second = str(tower.instance.named("good")), tower.add(some_deployment(2))
+    for wanted in (second, good):
+        switch.begin(tower.instance, wanted)
+        switch.switch(tower.instance)
+    assert (tower.instance.proof(second), tower.instance.proof(good)) == (2, 3)
+
+
 def test_one_that_was_wanted_before_is_not_what_comes_back(tower: Tower) -> None:
     """Cut off while it was switched to; then another one was wanted, and that was cut off between record and link."""
     good, second, third = tower.instance.named("good"), tower.add(some_deployment(2)), tower.add(some_deployment(3))
