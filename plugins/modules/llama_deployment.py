@@ -67,8 +67,8 @@ options:
     description: The longest answer, in tokens.
     type: int
     default: 48
-  group:
-    description: The group that may read deployments, which is the server's.
+  user:
+    description: The user that runs the server, whose group may read deployments.
     type: str
     default: llama
   keep:
@@ -134,15 +134,15 @@ journal:
   elements: str
 """
 
-import grp
 import json
+import pwd
 from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.limits import usable
 from ..module_utils.lock import HeldError, held_problem
-from ..module_utils.model.pin import pin, pinned_path
+from ..module_utils.model.pin import PinError, pin, pinned_path
 from ..module_utils.progress import Progress
 from ..module_utils.service.api_keys import key_problems
 from ..module_utils.service.deploy import Deploying, diff_of
@@ -157,12 +157,12 @@ def wanted(instance: Instance, params: dict[str, Any], check: bool) -> tuple[Dep
     """The deployment that is wanted, and the text of its keys. Pins its model."""
     if params["state"] == "rolled_back":
         keys = present_keys(instance)
-        return former(instance, params["deployment"], keys), keys
+        return former(instance, params["deployment"], keys, check), keys
     keys = keys_text(instance, params["keys"], params["rotate"])
     path, model = params["settings"]["model_path"], params["model"]
     directory = pinned_path(path, model) if check else pin(path, model)
     proof: Proof = {"prompt": params["prompt"], "max_tokens": params["max_tokens"]}
-    made = compose(instance, params["settings"], params["plan"], params["build"], model, directory, proof, keys)
+    made = compose(instance, params["settings"], params["plan"], params["build"], model, directory, proof, keys, check)
     # As it is read again, with text for keys that are numbers.
     return cast(Deployment, json.loads(json.dumps(made))), keys
 
@@ -176,10 +176,10 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
         found, diff = list(differences(instance, identity, deployment)), diff_of(instance, deployment)
         module.exit_json(changed=bool(found), deployment=identity, differences=found, removed=[], diff=diff)
     try:
-        group = grp.getgrnam(params["group"]).gr_gid
+        group = pwd.getpwnam(params["user"]).pw_gid
     except KeyError:
         raise DeploymentError(
-            f"There is no group {params['group']} on this tower: run ansible-playbook llamatower.tower.serve first."
+            f"There is no user {params['user']} on this tower: run ansible-playbook llamatower.tower.serve first."
         ) from None
     what, by = f"a deployment of {instance.name}", params["by"]
     with Progress(params["progress_path"], what, by) as progress:
@@ -215,7 +215,7 @@ def main() -> None:
             "rotate": {"type": "bool", "default": False},
             "prompt": {"type": "str", "default": "Question: Why does the sky look blue?\nAnswer:"},
             "max_tokens": {"type": "int", "default": 48, "no_log": False},
-            "group": {"type": "str", "default": "llama"},
+            "user": {"type": "str", "default": "llama"},
             "keep": {"type": "int", "default": 2},
             "reserve_bytes": {"type": "int", "default": 4294967296},
             "progress_path": {"type": "path", "required": True},
@@ -232,7 +232,7 @@ def main() -> None:
         module.exit_json(changed=True, deployment=None, differences=["nothing is installed yet"], removed=[])
     try:
         deploy(module, Instance(params["instance"]))
-    except (DeploymentError, UnitError, HeldError) as error:
+    except (DeploymentError, PinError, UnitError, HeldError) as error:
         module.fail_json(msg=held_problem(error) if isinstance(error, HeldError) else str(error))
     except OSError as error:
         module.fail_json(

@@ -189,7 +189,7 @@ def packed_module(service: Service, deployment: str) -> str:
         "state": "rolled_back",
         "instance": service.places.instance,
         "deployment": deployment,
-        "group": service.places.user,
+        "user": service.places.user,
         "progress_path": f"/run/llamatower/{service.places.instance}.json",
         "by": "racer",
     }

@@ -6,7 +6,6 @@ Nothing that runs is touched, and nothing that the current or the good deploymen
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import os
@@ -21,7 +20,7 @@ from ..model.document import Manifest
 from ..model.pin import store_of, unpin
 from ..tower_document import Tower
 from . import tls
-from .api_keys import key_file
+from .api_keys import key_file, read_keys
 from .client import LOOPBACK
 from .deployment import (
     INSTANCES,
@@ -53,23 +52,33 @@ def keys_text(instance: Instance, given: list[dict[str, Any]], rotate: bool) -> 
 def present_keys(instance: Instance) -> str:
     """The file of keys of the current deployment, or of the one that was wanted; "" where there is none."""
     for link in ("current", "wanted"):
-        identity = instance.named(link)
-        if identity:
-            with contextlib.suppress(OSError), open(instance.keys_path(identity), encoding="utf-8") as file:
-                return file.read()
+        found = keys_of(instance, instance.named(link) or "")
+        if found is not None:
+            return found
     return ""
 
 
-def keys_digest(instance: Instance, keys: str) -> str:
-    """What a deployment's name is made of instead of its keys: nobody can try out keys on it."""
+def keys_of(instance: Instance, identity: str) -> Optional[str]:
+    """The file of keys of a deployment; None where there is none that can be read."""
+    try:
+        with open(instance.keys_path(identity), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return None
+
+
+def keys_digest(instance: Instance, keys: str, check: bool = False) -> str:
+    """What a deployment's name is made of instead of its keys: nobody can try out keys on it. A ``check`` leaves
+    nothing behind."""
     path = os.path.join(instance.path, ".secret")
     try:
         with open(path, encoding="ascii") as file:
             secret = file.read().strip()
     except OSError:
         secret = secrets.token_hex(32)
-        make_directory(instance.path)
-        write_beside(path, secret + "\n", mode=0o600)
+        if not check:
+            make_directory(instance.path)
+            write_beside(path, secret + "\n", mode=0o600)
     return hmac.new(secret.encode(), keys.encode(), hashlib.sha256).hexdigest()
 
 
@@ -97,6 +106,7 @@ def compose(
     directory: str,
     proof: Proof,
     keys: str,
+    check: bool = False,
 ) -> Deployment:
     """The deployment of a plan; ``directory`` is where the model is pinned."""
     return {
@@ -124,7 +134,7 @@ def compose(
         "units": [_without_model(unit) for unit in plan["units"]],
         "proof": proof,
         "template": template_digest(),
-        "keys": keys_digest(instance, keys),
+        "keys": keys_digest(instance, keys, check),
     }
 
 
@@ -133,7 +143,7 @@ def _without_model(unit: PlannedUnit) -> PlannedUnit:
     return {**unit, "environment": environment}
 
 
-def former(instance: Instance, wanted: Optional[str], keys: str) -> Deployment:
+def former(instance: Instance, wanted: Optional[str], keys: str, check: bool = False) -> Deployment:
     """A deployment of before, with the keys that are valid now: the one of this name, else the last that was proven and
     is not the current one. Raises DeploymentError."""
     current = instance.named("current")
@@ -148,8 +158,13 @@ def former(instance: Instance, wanted: Optional[str], keys: str) -> Deployment:
     for path in (deployment["engine"]["directory"], deployment["model"]["directory"]):
         if not os.path.isdir(path):
             raise DeploymentError(f"Deployment {identity} needs {path}, which is not there any more: it has {known}.")
+    if not read_keys(keys):
+        raise DeploymentError(
+            f"{instance.name} has no API keys now that a deployment of before could take, and would serve everybody: "
+            "run ansible-playbook llamatower.tower.serve."
+        )
     # A key that was taken back stays so.
-    return {**deployment, "template": template_digest(), "keys": keys_digest(instance, keys)}
+    return {**deployment, "template": template_digest(), "keys": keys_digest(instance, keys, check)}
 
 
 def fitting(deployment: Deployment, keys: str, tower: Tower, reserve: int) -> tuple[Deployment, str]:
@@ -164,20 +179,23 @@ def write_down(instance: Instance, deployment: Deployment, keys: str, group: int
     """Write a deployment down, whole or not at all, and return its name. Raises OSError."""
     identity = identity_of(deployment)
     path = instance.directory(identity)
-    if instance.read(identity) == deployment:
+    if instance.read(identity) == deployment and keys_of(instance, identity) == keys:
         return identity
     partial = os.path.join(os.path.dirname(path), f".{identity}.partial")
-    for left in (path, partial):
-        shutil.rmtree(left, ignore_errors=True)
-    make_directory(os.path.dirname(path))
-    os.mkdir(partial)
-    write_json(os.path.join(partial, "deployment.json"), deployment, mode=0o640)
-    write_beside(os.path.join(partial, "keys"), keys, mode=0o640)
+    shutil.rmtree(partial, ignore_errors=True)
+    # What is there is mended in its place: it may be the current one.
+    place = path if os.path.isdir(path) else partial
+    if place == partial:
+        make_directory(os.path.dirname(path))
+        os.mkdir(partial)
+    write_json(os.path.join(place, "deployment.json"), deployment, mode=0o640)
+    write_beside(os.path.join(place, "keys"), keys, mode=0o640)
     for name in ("", "deployment.json", "keys"):
-        os.chown(os.path.join(partial, name), 0, group)
-    os.chmod(partial, 0o750)
-    os.rename(partial, path)
-    sync_directory(os.path.dirname(path))
+        os.chown(os.path.join(place, name), 0, group)
+    os.chmod(place, 0o750)
+    if place == partial:
+        os.rename(partial, path)
+        sync_directory(os.path.dirname(path))
     return identity
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils.service import launcher
 from plugins.module_utils.service.deployment import (
     MARK,
     Instance,
@@ -192,3 +193,17 @@ def test_a_process_says_which_deployment_it_runs(tmp_path: Path) -> None:
     (tmp_path / "8").mkdir()
     (tmp_path / "8/environ").write_bytes(b"PATH=/bin\0")
     assert [process_deployment(pid, str(tmp_path)) for pid in (7, 8, 9)] == ["0123456789ab", None, None]
+
+
+@pytest.mark.parametrize("keys", ["", "# ann\n", "#S3cret\n\n"])
+def test_no_server_is_started_with_a_file_of_keys_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: str
+) -> None:
+    """llama-server would make of it that nobody needs one."""
+    instance, deployment = made(tmp_path, "one node")
+    identity = put(instance, deployment, "current")
+    Path(instance.keys_path(identity)).write_text(keys)
+    monkeypatch.setattr(launcher, "current_unit", lambda name: current_unit(name, str(tmp_path / "instances")))
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it was started"))
+    assert launcher.main(["launcher", "main"]) == 1
+    assert "has no API key: run ansible-playbook llamatower.tower.serve." in capsys.readouterr().err

@@ -16,6 +16,7 @@ from plugins.module_utils.service.prepare import (
     former,
     keys_digest,
     keys_text,
+    present_keys,
     prune,
     write_down,
 )
@@ -78,6 +79,54 @@ def test_it_is_written_whole_for_root_and_the_group_only(tmp_path: Path, instanc
     assert (modes, instance.read(identity)) == ([0o750, 0o640, 0o640], deployment)
     assert (left / "keys").read_text() == KEYS
     assert os.listdir(left.parent) == [identity]
+
+
+def test_a_check_leaves_nothing_behind(instance: Instance) -> None:
+    """Of what it left, the next run would take the tower for one that was changed before."""
+    assert keys_digest(instance, KEYS, check=True) != keys_digest(instance, KEYS, check=True)
+    assert not os.path.exists(os.path.dirname(instance.path))
+
+
+def test_keys_that_are_broken_are_mended_in_their_place(tmp_path: Path, instance: Instance) -> None:
+    identity = served(tmp_path, instance, 1)
+    Path(instance.keys_path(identity)).write_text("")
+    assert write_down(instance, some(tmp_path, 1), KEYS, os.getgid()) == identity
+    assert Path(instance.keys_path(identity)).read_text() == KEYS
+    assert instance.proven(identity) == 1, "the rest stays"
+
+
+def test_nobody_goes_back_without_keys(tmp_path: Path, instance: Instance) -> None:
+    """The server of a deployment without keys would serve everybody until it is asked without one."""
+    served(tmp_path, instance, 1)
+    served(tmp_path, instance, 2)
+    instance.forget("current")
+    with pytest.raises(DeploymentError, match="main has no API keys now"):
+        former(instance, None, present_keys(instance))
+
+
+def test_the_last_that_served_is_the_last_whatever_the_clock_says(tmp_path: Path, instance: Instance) -> None:
+    """The first was proven while the clock was ahead, the third while it was not set."""
+    first, second, third, fourth = (served(tmp_path, instance, number) for number in (4, 2, 1, 3))
+    for number, identity in enumerate((first, second, third, fourth), 1):
+        proven = Path(instance.directory(identity), "proven")
+        moment = proven.stat().st_mtime
+        proven.write_text(f"{number}\n")
+        os.utime(proven, (moment, moment))
+    assert instance.deployments() == [fourth, third, second, first]
+    assert former(instance, None, KEYS)["context"] == 1
+    assert sorted(prune(instance, 2, str(tmp_path / "instances"))) == sorted([first, second])
+
+
+def test_a_store_that_is_reached_by_two_paths_loses_nothing(tmp_path: Path, instance: Instance) -> None:
+    """One instance came while the store's directory was a link, another one since the variable names its target."""
+    served(tmp_path, instance, 1)
+    (tmp_path / "link").symlink_to("store")
+    other, found = Instance("other", str(tmp_path / "instances")), some(tmp_path, 2)
+    found = {**found, "instance": "other", "model": {"name": "m", "directory": f"{tmp_path}/link/.pinned/m-2"}}
+    other.point("current", write_down(other, found, KEYS, os.getgid()))
+    for each in (instance, other):
+        prune(each, 1, str(tmp_path / "instances"))
+    assert sorted(os.listdir(tmp_path / "store/.pinned")) == ["m-1", "m-2"]
 
 
 def test_one_goes_back_to_the_last_that_served_or_to_one_by_name(tmp_path: Path, instance: Instance) -> None:
