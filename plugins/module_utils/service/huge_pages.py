@@ -19,7 +19,7 @@ from ..text import size
 from ..tower_document import Tower
 from .document import PoolInstance, PoolPlan, PoolSettings
 from .memory_budget import memory_budget, serving, weighed
-from .numa_policy import bindable_nodes, launch, memory_nodes
+from .numa_policy import bindable_nodes, given_weights, launch, memory_nodes
 
 SIZES = {"2M": 2**21, "1G": 2**30}
 # Pages by node, by bytes of a page.
@@ -184,7 +184,7 @@ def _policy(instance: PoolInstance) -> str:
 def _instance_pages(tower: Tower, settings: PoolSettings, instance: PoolInstance, needed: int) -> dict[int, int]:
     """The pages of each node that an instance takes of the pool."""
     policy = _policy(instance)
-    weights = {int(node): int(weight) for node, weight in (instance["numa_weights"] or {}).items()}
+    weights = given_weights(instance["numa_weights"])
     return pool_pages(needed, SIZES[settings["size"]], tower, policy, instance["numa_node"], weights)
 
 

@@ -22,7 +22,8 @@ With one memory node all of them are the same, and nothing is added to the comma
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
 
 from ..sysfs import format_cpu_list, kernel_before, read_int
 from ..text import size
@@ -136,6 +137,12 @@ def _interleave_problem(tower: Tower, needed_bytes: int) -> Optional[str]:
         f"{size(smallest['memory_bytes'])}: use the policy weighted, with llama_service_numa_weights by the memory "
         "of the nodes, or another."
     )
+
+
+def given_weights(given: Optional[Mapping[Any, Any]]) -> dict[int, int]:
+    """Weights as a variable has them, with text for numbers maybe; what is no number is left out, and refused."""
+    pairs = ((str(node), str(weight)) for node, weight in (given or {}).items())
+    return {int(node): int(weight) for node, weight in pairs if node.isdecimal() and weight.isdecimal()}
 
 
 def weights_problem(weights: dict[int, int], tower: Tower) -> Optional[str]:

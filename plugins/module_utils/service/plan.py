@@ -20,6 +20,7 @@ from .memory_budget import anonymous_problem, memory_budget, memory_problem, pag
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
     ANONYMOUS,
+    OWNERS,
     backend_port,
     combination_problem,
     environment,
@@ -39,6 +40,8 @@ LEAST_SHARE = 0.25
 # What a start takes besides reading the model: starting the server, the first pass over the weights and the check. The
 # wait before an automatic one comes on top (supervise.extend_start).
 START_SECONDS = 600
+# The kernel's own first one for who is not root (net.ipv4.ip_unprivileged_port_start).
+UNPRIVILEGED_PORT = 1024
 
 
 class Place(NamedTuple):
@@ -48,9 +51,28 @@ class Place(NamedTuple):
     node: Optional[int]
 
 
+def _ports_problem(units: list[PlannedUnit], settings: Settings) -> Optional[str]:
+    """One sentence where an instance cannot listen on all of its ports, else None."""
+    ports = [unit["port"] for unit in units]
+    own = [int(unit["environment"]["LLAMA_ARG_PORT"]) for unit in units]
+    if not all(0 < port < 65536 for port in ports):
+        return f"llama_service_port is {settings['port']}, and a port is a number from 1 to 65535: give it another."
+    if settings["tls"] and not {*own}.isdisjoint(ports):
+        return (
+            "Behind TLS a server would listen on the port of another one's clients: give llama_service_tls_backend_port "
+            "more room."
+        )
+    if not settings["tls"] and min(ports) < UNPRIVILEGED_PORT:
+        return (
+            f"llama_service_port is {settings['port']}, and the server's user may listen from {UNPRIVILEGED_PORT} on: "
+            "give it another, or HTTPS (llama_service_tls_certificate), which may."
+        )
+    return None
+
+
 def start_seconds(model_bytes: int, bytes_per_second: float) -> int:
     """How long a start may take: reading the model at the slowest rate that is waited for, and what comes with it."""
-    return START_SECONDS + int(model_bytes / bytes_per_second)
+    return START_SECONDS + int(model_bytes / max(1, bytes_per_second))
 
 
 def choose_load_mode(policy: str, huge_pages: str, needed: int, tower: Tower) -> tuple[str, str]:
@@ -263,8 +285,11 @@ def make_plan(
         _unit(place, port, settings, tower, chosen, threads, file)
         for port, place in enumerate(places, settings["port"])
     ]
+    problems.append(_ports_problem(units, settings))
+    # What is refused is not set: nobody reads a port there that is none.
+    extra = {name: word for name, word in extra_settings(settings["extra"]).items() if name not in OWNERS}
     for unit in units:
-        unit["environment"].update({**loading, **extra_settings(settings["extra"])})
+        unit["environment"].update({**loading, **extra})
     problems.append(_unknown_problem(units[0]["environment"], options, server_help))
     return {
         **chosen,

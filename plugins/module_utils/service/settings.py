@@ -12,6 +12,7 @@ import re
 from typing import Any, Optional
 
 from .document import Choice, Settings
+from .numa_policy import given_weights
 
 # Weights in anonymous memory: the memory policy places them whatever the page cache holds, and they can be huge pages.
 ANONYMOUS = ("dio", "none", "mlock")
@@ -51,6 +52,8 @@ OWNERS = {
     "LLAMA_ARG_SSL_KEY_FILE": "llama_service_tls_key",
 }
 FREE = frozenset({"LLAMA_ARG_CACHE_RAM", "LLAMA_ARG_ENDPOINT_SLOTS", "LLAMA_ARG_TIMEOUT"})
+# The numbers that memory_budget reads; the server takes the digits at the beginning of whatever is given.
+COUNTED = frozenset({"LLAMA_ARG_CACHE_RAM", "LLAMA_ARG_BATCH", "LLAMA_ARG_UBATCH"})
 # What the unit does not see: it has ProtectHome and PrivateTmp.
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 # Seconds after which the server drops a connection whose client sends or takes nothing while it should. Its own default
@@ -58,6 +61,8 @@ HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 # a prompt and a generation may take hours (llama.cpp, server-http.cpp; 3,000 tokens came whole after more than it).
 # Shorter than supervise asks for an answer.
 CLIENT_SECONDS = 20
+# Addresses and names; it stands in the configuration of HAProxy, too.
+HOST = re.compile(r"[0-9A-Za-z.:_%-]+")
 # So far above its clients' port a server listens behind TLS, unless told otherwise.
 BACKEND_PORTS = 10000
 
@@ -164,6 +169,8 @@ def _extra_problem(name: str, value: Any) -> Optional[str]:
         return "llama_service_extra has LLAMA_ARG_API_PREFIX, and the checks of the service ask without one: remove it."
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         return f"llama_service_extra has the name {name!r}, which is none of an environment: see llama-server --help."
+    if name in COUNTED and not re.fullmatch(r"-?\d+", str(value)):
+        return f"{name} in llama_service_extra is {value!r}, and the memory budget counts it: write a whole number."
     if value is None or (isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value)):
         return f"The value of {name} in llama_service_extra is empty or has more than one line: write it in one."
     return None
@@ -180,14 +187,28 @@ def _hidden_problem(variable: str, path: Optional[str]) -> Optional[str]:
 
 def setting_problems(settings: Settings) -> list[str]:
     """What can be said of the settings before anything is known of tower, build and model; a sentence for each."""
+    # Below these the engine does something else (a negative number of checkpoints is no limit), or nothing is counted.
     problems = [
-        f"{name} is {value}: it must be at least 1."
-        for name, value in (
-            ("llama_service_context", settings["context"]),
-            ("llama_service_parallel", settings["parallel"]),
+        f"{name} is {value}: it must be at least {least}."
+        for name, value, least in (
+            ("llama_service_context", settings["context"], 1),
+            ("llama_service_parallel", settings["parallel"], 1),
+            ("llama_service_context_checkpoints", settings["checkpoints"], 0),
+            ("llama_service_threads", settings["threads"], 1),
+            ("llama_service_threads_batch", settings["threads_batch"], 1),
+            ("llama_service_pool_bytes", settings["pool_bytes"], 1),
+            ("llama_service_memory_reserve_bytes", settings["reserve_bytes"], 0),
+            ("llama_service_slowest_load_bytes_per_second", settings["bytes_per_second"], 1),
+            ("llama_service_placement_tolerance", settings["tolerance"], 0),
         )
-        if value < 1
+        if value is not None and not value >= least
     ]
+    if len(given_weights(settings["numa_weights"])) < len(settings["numa_weights"] or {}):
+        problems.append("llama_service_numa_weights has what is no number: write it as {0: 3, 1: 2}, by node.")
+    if not HOST.fullmatch(settings["host"]):
+        problems.append(
+            f"llama_service_host is {settings['host']!r}: an address, or a name of this tower, is one word."
+        )
     found = [_extra_problem(str(name), value) for name, value in settings["extra"].items()]
     found += [
         _hidden_problem("llama_service_model_dir", settings["model_path"]),

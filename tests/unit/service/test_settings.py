@@ -109,3 +109,42 @@ def test_the_server_is_given_no_certificate_of_its_own() -> None:
     """It would read one at its start only; and whoever names one in llama_service_extra is told which variable does."""
     (problem,) = setting_problems(settings(extra={"LLAMA_ARG_SSL_CERT_FILE": "/etc/ssl/tower.pem"}))
     assert "which llama_service_tls_certificate decides" in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        # A negative number of checkpoints is no limit to the engine, and was counted as none.
+        ({"checkpoints": -1}, "llama_service_context_checkpoints is -1: it must be at least 0."),
+        ({"reserve_bytes": -(10**12)}, "llama_service_memory_reserve_bytes is -1000000000000: it must be at least 0."),
+        ({"bytes_per_second": 0}, "llama_service_slowest_load_bytes_per_second is 0: it must be at least 1."),
+        ({"tolerance": float("nan")}, "llama_service_placement_tolerance is nan: it must be at least 0."),
+        ({"threads": 0}, "llama_service_threads is 0: it must be at least 1."),
+        ({"threads_batch": -4}, "llama_service_threads_batch is -4: it must be at least 1."),
+        ({"pool_bytes": -5}, "llama_service_pool_bytes is -5: it must be at least 1."),
+        ({"port": 0}, "llama_service_port is 0, and a port is a number from 1 to 65535: give it another."),
+        ({"port": 65535, "numa_policy": "per_node"}, "llama_service_port is 65535, and a port is a number from 1"),
+        ({"port": 443}, "llama_service_port is 443, and the server's user may listen from 1024 on"),
+        (
+            {"numa_policy": "per_node", "tls": True, "tls_backend_port": 8081},
+            "Behind TLS a server would listen on the port of another one's clients",
+        ),
+        ({"host": "0.0.0.0 ssl"}, "llama_service_host is '0.0.0.0 ssl'"),
+        ({"numa_weights": {"first": 2}}, "llama_service_numa_weights has what is no number"),
+        ({"extra": {"LLAMA_ARG_UBATCH": "4096k"}}, "LLAMA_ARG_UBATCH in llama_service_extra is '4096k'"),
+        ({"extra": {"LLAMA_ARG_CACHE_RAM": "-1.0"}}, "LLAMA_ARG_CACHE_RAM in llama_service_extra is '-1.0'"),
+    ],
+    ids=str,
+)
+def test_what_the_server_would_take_otherwise_than_it_is_counted_is_refused(
+    changes: dict[str, Any], problem: str
+) -> None:
+    (found,) = make_plan(settings(**changes), tower(), None, None)["problems"]
+    assert found.startswith(problem)
+
+
+def test_https_may_listen_on_its_own_port_and_a_refused_port_is_read_by_nobody() -> None:
+    assert make_plan(settings(port=443, tls=True), tower(), None, None)["problems"] == []
+    found = make_plan(settings(extra={"LLAMA_ARG_PORT": "many"}), tower(), None, None)
+    assert "which llama_service_port decides" in found["problems"][0]
+    assert found["units"][0]["environment"]["LLAMA_ARG_PORT"] == "8080"
