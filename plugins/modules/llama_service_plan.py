@@ -110,6 +110,7 @@ options:
       huge_page_bytes:
         description: Bytes of a page of the pool.
         type: int
+        choices: [2097152, 1073741824]
         required: true
       pool_bytes:
         description: Bytes of the pool; null is the memory budget.
@@ -209,8 +210,8 @@ instances:
       description: The manifest of the installed model, with the keys of RV(llamatower.tower.model_store_info#module:models[].manifest), or its entry of O(models); empty without one.
       returned: always
       type: dict
-    growth_bytes:
-      description: How much more memory it takes than by its current deployment; negative for less.
+    turn:
+      description: Which is switched when, from 0 - in an order in which each finds its room and its port beside the others.
       returned: always
       type: int
     plan:
@@ -354,7 +355,7 @@ SETTINGS = {
     "numa_weights": {"type": "dict"},
     "load_mode": {"type": "str", "choices": ["auto", "dio", "none", "mlock", "mmap", "mmap+mlock"], "required": True},
     "huge_pages": {"type": "str", "choices": ["thp", "hugetlb", "none"], "required": True},
-    "huge_page_bytes": {"type": "int", "required": True},
+    "huge_page_bytes": {"type": "int", "choices": [2**21, 2**30], "required": True},
     "pool_bytes": {"type": "int"},
     "reserve_bytes": {"type": "int", "required": True},
     "bytes_per_second": {"type": "int", "required": True},

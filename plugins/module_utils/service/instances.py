@@ -18,15 +18,17 @@ from ..text import size
 from ..tower_document import Tower
 from .access import clients_address
 from .client import EVERY_ADDRESS, LOOPBACK
-from .deployment import NAME, OF_NODE, Deployment, Instance, current_deployments
+from .deployment import NAME, OF_NODE, Deployment, current_deployments
 from .document import Plan, PlannedUnit, ServerResult, ServiceResult, Settings
-from .numa_policy import bindable_nodes, kernel_weights, memory_nodes
+from .numa_policy import bindable_nodes, given_weights, kernel_weights, memory_nodes
 from .plan import make_plan
 
 # Keys of llama_service_instances that the settings have another name for. The keys of clients are no setting.
 RENAMED = {"name": "instance", "context_checkpoints": "checkpoints", "placement_tolerance": "tolerance"}
 NO_SETTING = ("api_keys",)
 TLS = ("tls_certificate", "tls_key")
+# The path of the socket of its HAProxy has 107 bytes, of which other words and a number of a node take 57.
+LONGEST_NAME = 50
 
 
 class Share(NamedTuple):
@@ -70,6 +72,7 @@ def instance_settings(declared: Sequence[Mapping[str, Any]], defaults: Mapping[s
     found = []
     for entry in declared:
         own = {RENAMED.get(key, key): value for key, value in entry.items() if key not in NO_SETTING}
+        own["instance"] = str(own.get("instance", ""))  # a number is a name, too
         settings = {**defaults, **own, "model": own.get("model") or defaults["model"]}
         # A key is no setting, and where it is from changes no server.
         given = [settings.pop(name) for name in TLS if name in settings]
@@ -87,7 +90,7 @@ def instance_certificates(
     """What llama_certificate is given for each instance that has HTTPS, by name."""
     given = [{"tls_certificate": certificate, "tls_key": key, **entry} for entry in declared]
     return {
-        entry["name"]: {"certificate": entry["tls_certificate"], "key": entry["tls_key"]}
+        str(entry["name"]): {"certificate": entry["tls_certificate"], "key": entry["tls_key"]}
         for entry in given
         if any(entry[name] for name in TLS)
     }
@@ -128,6 +131,11 @@ def name_problems(names: Sequence[str]) -> list[str]:
     """Why instances cannot be called so, one sentence each."""
     problems = [] if names else ["llama_service_instances names no instance: give it one, as [{name: main}]."]
     for name in dict.fromkeys(names):
+        if len(name) > LONGEST_NAME:
+            problems.append(
+                f"llama_service_instances has a name of {len(name)} characters, {name[:20]}…: a name has at most "
+                f"{LONGEST_NAME}."
+            )
         if not NAME.fullmatch(name) or OF_NODE.search(name):
             problems.append(
                 f"llama_service_instances has the name {name!r}: a name has letters, digits and . _ - only, begins "
@@ -174,7 +182,7 @@ def decide(
 
     def make(settings: Settings) -> Plan:
         own = of[settings["instance"]]
-        given = {int(node): int(weight) for node, weight in (settings["numa_weights"] or {}).items()}
+        given = given_weights(settings["numa_weights"])
         whole: Settings = {**settings, "weights": {**kernel_weights(tower), **(given or measured)}}
         plan = make_plan(whole, tower, own.build, own.model, own.tuned, own.server_help, numactl_help)
         return {**plan, "problems": [*filter(None, [own.undeclared]), *plan["problems"]]}
@@ -202,21 +210,15 @@ def _free_node(
     return next((node for node in free if node in stays), free[0] if free else None)
 
 
-def growth_bytes(name: str, plan: Plan, path: str) -> int:
-    """How much more memory an instance takes by this plan than by its current deployment. Those that become smaller are
-    switched first: the others then find the room."""
-    current = Instance(name, path).current()
-    return share_of(name, plan).bytes - (share_of(name, current).bytes if current else 0)
-
-
 def together(found: Sequence[Mapping[str, Any]], tower: Tower, path: str) -> dict[str, Any]:
     """What llama_service_plan returns of all instances, each of which has a ``name``, ``settings`` and a ``plan``."""
     others = current_deployments(path, but=[entry["name"] for entry in found])
     reserve = max((entry["settings"]["reserve_bytes"] for entry in found), default=0)
     planned = [(entry["name"], entry["plan"]) for entry in found]
+    order, stuck = switch_order(planned, current_deployments(path), tower, reserve)
     return {
-        "instances": [{**entry, "growth_bytes": growth_bytes(entry["name"], entry["plan"], path)} for entry in found],
-        "problems": together_problems(planned, others, tower, reserve),
+        "instances": [{**entry, "turn": order.index(entry["name"])} for entry in found],
+        "problems": together_problems(planned, others, tower, reserve) or stuck,
         "undeclared": [other["instance"] for other in others],
     }
 
@@ -239,11 +241,41 @@ def together_problems(
     return [*wrong, *alone, *clashes(shares), *_memory_problems(shares, tower, reserve)]
 
 
+def switch_order(
+    planned: Sequence[tuple[str, Plan]], deployed: Sequence[Deployment], tower: Tower, reserve: int
+) -> tuple[list[str], list[str]]:
+    """The instances in an order in which each can be switched beside the others as they are then, those that become
+    smaller first; and a sentence where there is none, as where two exchange their ports."""
+    now = {each["instance"]: share_of(each["instance"], each) for each in deployed}
+    left = [share_of(name, plan) for name, plan in planned]
+    left.sort(key=lambda share: share.bytes - (now[share.name].bytes if share.name in now else 0))
+    order: list[str] = []
+    while left:
+        refusals = [_beside(share, [now[name] for name in now if name != share.name], tower, reserve) for share in left]
+        first = next((number for number, refusal in enumerate(refusals) if not refusal), None)
+        if first is None:
+            names = [share.name for share in left]
+            return [*order, *names], [
+                f"None of the instances {', '.join(names)} can be switched while the others are as they are now, so that "
+                f"this takes two runs, the first to another port, node or size: {refusals[0][0]}"
+            ]
+        share = left.pop(first)
+        now[share.name] = share
+        order.append(share.name)
+    return order, []
+
+
 def beside_problems(wanted: Deployment, others: Sequence[Deployment], tower: Tower, reserve: int) -> list[str]:
     """Why a deployment cannot be switched to beside the others as they are now, one sentence each: one of before may
     be larger than what there was room for since."""
-    shares = [share_of(each["instance"], each) for each in (wanted, *others)]
-    return [*clashes(shares), *_memory_problems(shares, tower, reserve)]
+    own, *shares = (share_of(each["instance"], each) for each in (wanted, *others))
+    return _beside(own, shares, tower, reserve)
+
+
+def _beside(share: Share, others: Sequence[Share], tower: Tower, reserve: int) -> list[str]:
+    # Weights are set before each start: while several instances change theirs, they may differ.
+    ports = [problem for problem in (_port_problem(share, other) for other in others) if problem]
+    return [*ports, *_memory_problems([share, *others], tower, reserve)]
 
 
 def clashes(shares: Sequence[Share]) -> Iterator[str]:

@@ -12,11 +12,11 @@ import pytest
 from plugins.module_utils.service.deployment import SCHEMA_VERSION, current_deployments
 from plugins.module_utils.service.instances import (
     beside_problems,
-    growth_bytes,
     instance_certificates,
     instance_settings,
     name_problems,
     plans,
+    switch_order,
     together_problems,
 )
 from plugins.module_utils.service.plan import make_plan
@@ -262,6 +262,69 @@ def test_what_is_deployed_is_read_from_the_tower(tmp_path: Path) -> None:
         (place / "deployment.json").write_text(json.dumps(deployed(gigabytes, instance=name)))
         (tmp_path / name / "current").symlink_to("deployments/a1")
     assert [other["instance"] for other in current_deployments(str(tmp_path), but=["main", "new"])] == ["old"]
-    bigger = plan(130)[1]
-    assert growth_bytes("main", bigger, str(tmp_path)) == bigger["needed_bytes"] - plan(100)[1]["needed_bytes"]
-    assert growth_bytes("new", bigger, str(tmp_path)) == bigger["needed_bytes"]
+
+
+def order(*planned: tuple[str, Any], now: Any) -> tuple[list[str], list[str]]:
+    return switch_order(planned, now, tower(), RESERVE)
+
+
+def test_those_that_become_smaller_are_switched_first() -> None:
+    now = [deployed(250), deployed(100, **SECOND)]
+    assert order(plan(100), plan(250, **SECOND), now=now) == (["main", "small"], [])
+    assert order(plan(60, **SECOND), plan(280), now=now) == (["small", "main"], [])
+
+
+def test_one_waits_for_the_port_that_another_leaves() -> None:
+    now = [deployed(50, port=8080), deployed(50, **SECOND)]
+    assert problems(plan(50, port=8081), plan(50, instance="small", port=8082)) == []
+    found = order(plan(50, port=8081), plan(50, instance="small", port=8082), now=now)
+    assert found == (["small", "main"], [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        ({"port": 8080}, {"port": 8081}, "both listen on port 8081"),
+        (
+            {"port": 8080, "numa_policy": "bind", "numa_node": 0},
+            {"port": 8081, "numa_policy": "bind", "numa_node": 1},
+            "do not fit memory node 1 together",
+        ),
+    ],
+    ids=["ports", "nodes"],
+)
+def test_two_that_exchange_what_they_have_are_refused_before_one_is_touched(
+    one: dict[str, Any], other: dict[str, Any], why: str
+) -> None:
+    """Each would be refused beside the other as it is now, after validate had let both through."""
+    if why.startswith("both"):
+        wanted = [plan(150, **other), plan(150, instance="small", **one)]
+    else:
+        wanted = [plan(150, **{**other, "port": 8080}), plan(150, instance="small", **{**one, "port": 8081})]
+    now = [deployed(150, **one), deployed(150, instance="small", **other)]
+    assert problems(*wanted) == []
+    names, (problem,) = order(*wanted, now=now)
+    assert sorted(names) == ["main", "small"]
+    assert problem.startswith("None of the instances main, small can be switched while the others are as they are now")
+    assert why in problem
+
+
+def test_several_that_are_weighted_can_all_be_given_other_weights() -> None:
+    """As after a benchmark, which measures them a little otherwise each time."""
+    weighted: dict[str, Any] = {"numa_policy": "weighted", "weights": {0: 3, 1: 2}}
+    now = [deployed(50, **weighted), deployed(50, **SECOND, **weighted)]
+    weighted = {"numa_policy": "weighted", "weights": {0: 2, 1: 1}}
+    assert order(plan(50, **weighted), plan(50, **SECOND, **weighted), now=now) == (["main", "small"], [])
+    assert beside_problems(deployed(50, **weighted), now[1:], tower(), RESERVE) == []
+
+
+def test_a_name_that_is_a_number_is_the_same_everywhere() -> None:
+    declared: list[dict[str, Any]] = [{"name": 1, "tls_key": "k"}]
+    (found,) = instance_settings(declared, {"model": "m"})
+    assert found["instance"] == "1" and list(instance_certificates(declared, "c", None)) == ["1"]
+
+
+def test_a_name_has_room_in_the_names_of_units_and_sockets() -> None:
+    assert name_problems(["x" * 50]) == []
+    (problem,) = name_problems(["x" * 51])
+    assert problem == f"llama_service_instances has a name of 51 characters, {'x' * 20}…: a name has at most 50."
