@@ -40,7 +40,8 @@ ON_TOWER = frozenset(
         "model_store_dir",
     }
 )
-DIRECTORY = re.compile(r"/[^\x00-\x1f\x7f]+")
+# What is a pattern would be another place where files are looked for.
+DIRECTORY = re.compile(r"/[^\x00-\x1f\x7f*?\[\]\\]+")
 # Of a URL, or of what is one without its scheme.
 USER_INFO = re.compile(r"(?:^|://)[^/?#]*@")
 
@@ -105,7 +106,7 @@ def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) 
         elif name in ON_TOWER and value is not None and not DIRECTORY.fullmatch(str(value)):
             problems[name] = (
                 f"{name} is {value!r}, which is no directory for everybody on the tower: name it by its whole path, "
-                "which begins with / and is one line."
+                "which begins with / and is one line without * ? [ ] and \\."
             )
     return problems
 

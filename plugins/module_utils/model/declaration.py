@@ -20,6 +20,8 @@ SOURCES: dict[str, tuple[set[str], set[str]]] = {
     "url": ({"url", "sha256"}, set()),
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Of a directory's name, in which what it is pinned by follows.
+LONGEST_NAME = 200
 TOKEN = re.compile(r"[!-~]+")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # What the store keeps beside a model's files.
@@ -41,6 +43,10 @@ def declaration_problems(models: Sequence[Mapping[str, Any]]) -> list[str]:
                 f"A model has the name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first."
             )
             continue
+        if len(name) > LONGEST_NAME:
+            problems.append(
+                f"A model has a name of {len(name)} characters, {name[:20]}…: give it one of at most {LONGEST_NAME}."
+            )
         if names.count(name) > 1:
             problems.append(f"Two models have the name {name}: give each its own.")
             names = [other for other in names if other != name]

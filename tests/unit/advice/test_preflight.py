@@ -129,7 +129,9 @@ def test_a_name_like_no_other_is_told_where_the_names_are() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ON_TOWER))
-@pytest.mark.parametrize("path", ["/srv/a\nb", "/srv/a\x1bb", "models", "~/models", "/"])
+@pytest.mark.parametrize(
+    "path", ["/srv/a\nb", "/srv/a\x1bb", "models", "~/models", "/", "/srv/llm[12]", "/srv/*", r"/srv/\1"]
+)
 def test_a_directory_that_is_another_for_each_program_is_refused(name: str, path: str) -> None:
     problem = variable_problems({name: path}, {name: {"type": "path"}})[name]
     assert problem.startswith(f"{name} is {path!r}, which is no directory for everybody on the tower: name it")

@@ -120,3 +120,11 @@ def test_a_piece_of_a_file_is_told_from_a_shard(end: str) -> None:
 def test_all_shards_are_known_from_one() -> None:
     assert shards_of("a-00002-of-00003.gguf") == [f"a-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
     assert shards_of("a.gguf") == ["a.gguf"]
+
+
+def test_a_name_has_room_for_what_the_store_adds_to_it() -> None:
+    """A model with a name of 240 characters was fetched, and could not be pinned."""
+    fine, long = ({"name": "m" * count, "path": "/a.gguf"} for count in (200, 201))
+    assert declaration_problems([fine]) == []
+    (problem,) = declaration_problems([long])
+    assert problem.startswith("A model has a name of 201 characters, mmmmmmmmmmmmmmmmmmmm…")
