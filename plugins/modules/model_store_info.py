@@ -83,6 +83,12 @@ models:
           returned: success
     intact: {description: SHA-256 of its files that are there unchanged., type: list, elements: str, returned: success}
     partial_bytes: {description: Bytes of an unfinished fetch., type: int, returned: success}
+stored:
+  description: The names of all models that are there, declared or not.
+  returned: success
+  type: list
+  elements: str
+  sample: [glm-4.6]
 timer:
   description: The timer that verifies the models every month.
   returned: success
@@ -103,6 +109,7 @@ from ..module_utils.disks import disk_of
 from ..module_utils.model.declaration import declaration_problems
 from ..module_utils.model.lock import LockError, entries, locked_entry
 from ..module_utils.model.store import find, store_warning
+from ..module_utils.model.verify import manifests
 
 TIMER = "/etc/systemd/system/llama-models-verify.timer"
 
@@ -132,6 +139,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         models=found,
+        stored=list(manifests(store)),
         timer={"present": os.path.exists(TIMER)},
         free_bytes=disk["free_bytes"],
     )
