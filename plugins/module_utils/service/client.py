@@ -70,7 +70,9 @@ def request(
         with opener.open(urllib.request.Request(url, data, headers), timeout=timeout) as answer:
             return json.loads(answer.read())
     except (ValueError, http.client.HTTPException) as error:
-        raise ServerError(f"What answers at {url} is no llama-server: {clean(error) or type(error).__name__}.") from error
+        raise ServerError(
+            f"What answers at {url} is no llama-server: {clean(error) or type(error).__name__}."
+        ) from error
 
 
 def healthy(url: str, timeout: float = SHORT_SECONDS, loading: bool = False) -> bool:

@@ -87,7 +87,9 @@ def test_the_first_key_of_a_file_is_sent(tmp_path: Path) -> None:
     assert read_key(str(path)) is read_key(None) is None
 
 
-@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n<html>", b"HTTP/1.0 200 OK\r\n\r\n\xc4"])
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n<html>", b"HTTP/1.0 200 OK\r\n\r\n\xc4"]
+)
 def test_what_is_no_such_server_is_said_to_be_none(said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

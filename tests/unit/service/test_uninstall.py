@@ -45,7 +45,13 @@ class Tower:
         path = self.instances / name / "deployments/0123456789ab"
         path.mkdir(parents=True)
         named = [{"name": unit, "unit": f"llama-server@{unit}.service"} for unit in units]
-        document = {"schema_version": SCHEMA_VERSION, "instance": name, "needed_bytes": needed, "pool": None, "units": named}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "instance": name,
+            "needed_bytes": needed,
+            "pool": None,
+            "units": named,
+        }
         (path / "deployment.json").write_text(json.dumps(document))
         (path / "keys").write_text("secret\n")
         for link in ("current", "good"):

@@ -160,4 +160,6 @@ def test_a_reload_whose_connection_is_reset_while_the_machine_boots_is_asked_for
 
 
 def test_what_a_journal_has_of_half_a_character_is_read_all_the_same() -> None:
-    assert call(["printf", "kv 21: tokenizer.ggml.merges = [\\304...\\n"]) == "kv 21: tokenizer.ggml.merges = [\ufffd...\n"
+    assert (
+        call(["printf", "kv 21: tokenizer.ggml.merges = [\\304...\\n"]) == "kv 21: tokenizer.ggml.merges = [\ufffd...\n"
+    )
