@@ -255,10 +255,11 @@ def switch_order(
         first = next((number for number, refusal in enumerate(refusals) if not refusal), None)
         if first is None:
             names = [share.name for share in left]
-            return [*order, *names], [
-                f"None of the instances {', '.join(names)} can be switched while the others are as they are now, so that "
-                f"this takes two runs, the first to another port, node or size: {refusals[0][0]}"
-            ]
+            problem = (
+                f"None of the instances {', '.join(names)} can be switched while the others are as they are now, so "
+                f"that this takes two runs, the first to another port, node or size: {refusals[0][0]}"
+            )
+            return [*order, *names], [problem]
         share = left.pop(first)
         now[share.name] = share
         order.append(share.name)

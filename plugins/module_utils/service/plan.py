@@ -59,8 +59,8 @@ def _ports_problem(units: list[PlannedUnit], settings: Settings) -> Optional[str
         return f"llama_service_port is {settings['port']}, and a port is a number from 1 to 65535: give it another."
     if settings["tls"] and not {*own}.isdisjoint(ports):
         return (
-            "Behind TLS a server would listen on the port of another one's clients: give llama_service_tls_backend_port "
-            "more room."
+            "Behind TLS a server would listen on the port of another one's clients: give "
+            "llama_service_tls_backend_port more room."
         )
     if not settings["tls"] and min(ports) < UNPRIVILEGED_PORT:
         return (
