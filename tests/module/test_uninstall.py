@@ -66,16 +66,20 @@ def test_a_tower_without_its_own_name_as_consent_is_passed_over(tmp_path: Path) 
 def test_a_check_run_needs_no_consent_and_lists_what_would_go(tmp_path: Path) -> None:
     kept, gone = tmp_path / "tower1", tmp_path / "tower12"
     for place in (kept, gone):
-        for name in ("models/glm/manifest.json", "models/glm/glm.gguf", "models/notes", "engine/releases/a/program"):
+        # A manifest of somebody else's makes no model of what it is in.
+        others = ("models/manifest.json", "models/notes", "models/webapp/manifest.json")
+        for name in ("models/glm/manifest.json", "models/glm/glm.gguf", *others, "engine/releases/a/program"):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_bytes(bytes(1_000_000))
+        (place / "models/glm/manifest.json").write_text('{"schema_version": 1}'.ljust(1_000_000))
     checked = run(tmp_path, "--check", "--diff")
     assert checked.status == 0, checked.output
     listed = {line[1:] for line in checked.output.splitlines() if line.startswith(f"-{tmp_path}")}
     assert listed >= {f"{place}/{name}" for place in (kept, gone) for name in ("engine/releases", "engine")}
     assert [line for line in listed if "models" in line] == [f"{gone}/models/glm"]
     assert checked.says(f"tower1 keeps models, 2 MB in {kept}/models, until uninstall_models is true"), checked.output
-    assert checked.says(f"tower12 keeps what is not of llamatower: {gone}/models/notes"), checked.output
+    for name in others:
+        assert checked.says(f"{gone}/{name.removesuffix('/manifest.json')}"), checked.output
     assert (gone / "models/glm/glm.gguf").exists() and (gone / "engine/releases/a/program").exists()
 
 
