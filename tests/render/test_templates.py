@@ -75,6 +75,7 @@ def decided(case: str, variables: dict[str, Any], facts: Any) -> dict[str, Any]:
         "llama_service_model": "a-model",
         "llama_service_model_dir": "/var/lib/llama-models",
         "llama_service_huge_pages": variables["hugepages_mode"],
+        "llama_service_pool_bytes": variables["hugepages_bytes"],
     }
     names = {key: re.search(r"llama_service_\w+", text) for key, text in variables["__llama_service_defaults"].items()}
     defaults = {key: given[name.group()] for key, name in names.items() if name}
