@@ -121,8 +121,12 @@ def test_a_store_that_is_reached_by_two_paths_loses_nothing(tmp_path: Path, inst
     """One instance came while the store's directory was a link, another one since the variable names its target."""
     served(tmp_path, instance, 1)
     (tmp_path / "link").symlink_to("store")
-    other, found = Instance("other", str(tmp_path / "instances")), some(tmp_path, 2)
-    found = {**found, "instance": "other", "model": {"name": "m", "directory": f"{tmp_path}/link/.pinned/m-2"}}
+    other = Instance("other", str(tmp_path / "instances"))
+    found: Any = {
+        **some(tmp_path, 2),
+        "instance": "other",
+        "model": {"name": "m", "directory": f"{tmp_path}/link/.pinned/m-2"},
+    }
     other.point("current", write_down(other, found, KEYS, os.getgid()))
     for each in (instance, other):
         prune(each, 1, str(tmp_path / "instances"))
