@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Filters that render the report as HTML and Markdown; each is described in the file of its name beside this one."""
+"""Filters that render reports as HTML, Markdown and text; each is described in the file of its name beside this one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..module_utils.report import page as report_page
 from ..module_utils.report.document import Report, reports_of
 from ..module_utils.report.markdown import tower_markdown
 from ..module_utils.report.plan_page import plan_view
+from ..module_utils.report.terminal import fleet_text as towers_text
 from ..module_utils.text import printable_data
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -44,6 +45,10 @@ def fleet_page(documents: list[Any], hosts: list[str], read: list[str], generate
     return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known), hosts, read, generated))
 
 
+def fleet_text(documents: list[Any], read: list[str], directory: str) -> str:
+    return towers_text(reports_of(documents, read), directory)
+
+
 def forecast_page(document: PlanDocument) -> str:
     return _render("plan.html", plan_view(document))
 
@@ -54,6 +59,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "fleet_page": fleet_page,
+            "fleet_text": fleet_text,
             "forecast_page": forecast_page,
             "tower_markdown": tower_markdown,
             "tower_page": tower_page,

@@ -98,6 +98,13 @@ def test_the_page_has_the_date_of_what_it_shows_of_each(reported: Reported) -> N
     assert "not read" not in serves + reported.row("down")
 
 
+def test_the_run_shows_of_each_that_was_read_what_to_know_of_it(reported: Reported) -> None:
+    ends = dict(re.findall(r"^(\w+)\nVERDICT +(.*)$", reported.text, re.MULTILINE))
+    assert ends.keys() == {"down", "serves"}, reported.text
+    assert reported.document("serves")["verdict"]["sentence"].startswith(ends["serves"])
+    assert re.search(rf"^PAGE +{re.escape(str(reported.directory))}/serves.html$", reported.text, re.MULTILINE)
+
+
 def test_a_host_that_left_the_inventory_is_not_shown(reported: Reported) -> None:
     assert (reported.directory / "gone.json").exists()
     assert reported.row("gone") == ""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The report of one tower for a terminal."""
+"""The report of one tower for a terminal, and what to know of each tower at the end of a run."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 
 from ..advice.bandwidth_steps import explanation, steps
 from ..build.document import BuildManifest
@@ -11,7 +12,7 @@ from ..forecast.roofline import sensitivity_text
 from ..memory.bandwidth import channels_in_use
 from ..model.document import Manifest
 from ..service.document import ServiceResult
-from ..text import LABEL, WIDTH, clean, moment, printable, rate, size, wrapped
+from ..text import LABEL, WIDTH, clean, file_name, moment, printable, rate, size, wrapped
 from .advice_text import advice_lines
 from .document import Report, ReportForecast, cpu_name, machine_name
 from .page import apart, huge_page_share
@@ -130,3 +131,33 @@ def report_text(document: Report, board: str = "") -> str:
     lines += _advice(document)
     # A terminal must not obey what a machine calls itself or its parts, wherever that stands.
     return "\n".join(printable(line).rstrip() for line in lines)
+
+
+def next_step(document: Report) -> str:
+    """What to do first: what is wrong, or brings most; of a tower without either, to measure and to tune it."""
+    for entry in document["advice"]:
+        if entry["gain"] != 0.0:
+            worth = f" {entry['worth']}" if entry["worth"] else ""
+            return f"{entry['fix'] or entry['message']}{worth}"
+    if not document["benchmarks"]:
+        return "ansible-playbook llamatower.tower.bench (measures it, to know when it becomes slower)"
+    if not document["tuning"]:
+        return "ansible-playbook llamatower.tower.tune (finds its fastest settings)"
+    return "Nothing to mend was found."
+
+
+def fleet_text(reports: Iterable[Report], directory: str) -> str:
+    """The end of a run: whether each tower is fast, where and with which key to ask it, its page, and what to do next.
+
+    Lines that are there to be copied are as long as they must be.
+    """
+    lines: list[str] = []
+    for report in reports:
+        use = use_it(report)
+        url, keys = (f"{use['url']} ({use['reached']})", use["keys"]) if use else ("no server answered", "-")
+        lines += ["", *textwrap.wrap(clean(report["host"]), WIDTH)]
+        lines += wrapped("VERDICT", report["verdict"]["sentence"])
+        lines += [f"{'URL':<{LABEL}}{url}", f"{'KEYS':<{LABEL}}{keys}"]
+        lines.append(f"{'PAGE':<{LABEL}}{clean(directory)}/{file_name(report['host'])}.html")
+        lines += wrapped("NEXT", next_step(report))
+    return "\n".join(lines)

@@ -12,7 +12,7 @@ import yaml
 
 from plugins.module_utils.advice.document import Advice
 from plugins.module_utils.report.document import Parts, build_report
-from plugins.module_utils.report.terminal import report_text
+from plugins.module_utils.report.terminal import fleet_text, next_step, report_text
 from plugins.module_utils.text import size
 
 REPO = Path(__file__).resolve().parents[3]
@@ -288,3 +288,35 @@ def test_what_advice_brings_stands_below_it() -> None:
     advised = [entry | {"code": "ccd-links"} for entry in CHANNELS["advice"][:1]]
     text = report_text(report(memory_channels=BOARD | {"advice": advised}, model=DENSE))
     assert "tokens/s (+45 %)" in text, text
+
+
+def test_a_run_ends_with_five_lines_of_a_tower() -> None:
+    server = {"instance": "main", "name": "main", "url": "http://127.0.0.1:8080"}
+    document = report(memory_channels=BOARD, model=DENSE, service=SERVICE | {"servers": [server]})
+    labels = ("VERDICT", "URL", "KEYS", "PAGE", "NEXT")
+    lines = fleet_text([document], "/home/me/reports").splitlines()
+    assert lines[:2] == ["", document["host"]]
+    assert [line.split()[0] for line in lines[2:] if line[0] != " "] == [*labels]
+    assert "URL        http://127.0.0.1:8080 (from the tower alone)" in lines
+    assert "KEYS       /var/lib/llamatower/instances/main/current/keys" in lines
+    assert f"PAGE       /home/me/reports/{document['host']}.html" in lines
+    assert document["verdict"]["sentence"] in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "ansible-playbook llamatower.tower.bench (measures it, to know when it becomes slower)"),
+        ({"benchmarks": [1]}, "ansible-playbook llamatower.tower.tune (finds its fastest settings)"),
+        ({"benchmarks": [1], "tuning": {"winner": 1}}, "Nothing to mend was found."),
+        ({"advice": [{"gain": 0.0, "fix": "No.", "worth": "less"}]}, "ansible-playbook llamatower.tower.bench (meas"),
+        (
+            {"advice": [{"gain": 1.0, "fix": "Do it.", "worth": "+1.00 tokens/s (+9 %)"}]},
+            "Do it. +1.00 tokens/s (+9 %)",
+        ),
+        ({"advice": [{"gain": None, "fix": None, "message": "It is so.", "worth": None}]}, "It is so."),
+    ],
+)
+def test_the_next_step_is_what_brings_most(changes: dict[str, Any], said: str) -> None:
+    document: Any = {"advice": [], "benchmarks": [], "tuning": None} | changes
+    assert next_step(document).startswith(said)
