@@ -12,9 +12,10 @@ import jinja2
 
 from ..module_utils.advice.fleet import fleet_differences
 from ..module_utils.forecast.document import PlanDocument
-from ..module_utils.report import page as report_page
 from ..module_utils.report.document import Report, reports_of
+from ..module_utils.report.fleet_page import fleet_view
 from ..module_utils.report.markdown import tower_markdown
+from ..module_utils.report.page import tower_view
 from ..module_utils.report.plan_page import plan_view
 from ..module_utils.report.terminal import fleet_text as towers_text
 from ..module_utils.text import printable_data
@@ -37,12 +38,12 @@ def _render(name: str, view: Mapping[str, object]) -> str:
 
 
 def tower_page(document: Report) -> str:
-    return _render("tower.html", report_page.tower_view(document))
+    return _render("tower.html", tower_view(document))
 
 
-def fleet_page(documents: list[Any], hosts: list[str], read: list[str], generated: str) -> str:
+def fleet_page(documents: list[Any], hosts: list[str], read: list[str], generated: str, plan: bool = False) -> str:
     known = reports_of(documents, hosts)
-    return _render("fleet.html", report_page.fleet_view(known, fleet_differences(known), hosts, read, generated))
+    return _render("fleet.html", fleet_view(known, fleet_differences(known), hosts, read, generated, plan))
 
 
 def fleet_text(documents: list[Any], read: list[str], directory: str) -> str:

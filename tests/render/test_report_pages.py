@@ -171,6 +171,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     # Something else that lies there is no tower.
     directory.mkdir()
     (directory / "plan.json").write_text('{"schema_version": 1}')
+    (directory / "plan.html").write_text("<!DOCTYPE html>")
     hosts = {}
     for number, each in enumerate(documents):
         source = base / f"{number}.json"
@@ -202,7 +203,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     return Reports(directory, run.stdout)
 
 
-@pytest.mark.parametrize("width", [390, 1100])
+@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["tower1", "tower2", "container", "hostile", "index"])
 def test_a_page_asks_for_nothing_complains_of_nothing_and_fits(
     pages: Reports, browser: Browser, name: str, width: int
@@ -346,6 +347,43 @@ def test_the_odd_one_out_is_named(pages: Reports, browser: Browser) -> None:
     )
     assert sorted(links) == sorted(f"{name}.html" for name in NAMES.values())
     assert all((pages.directory / link).exists() for link in links)
+
+
+def test_the_most_severe_comes_first_with_a_word_and_a_mark(pages: Reports, browser: Browser) -> None:
+    browser.open(pages / "index.html", 1100)
+    states = browser.run("[...document.querySelectorAll('.state')].map(each => each.textContent)")
+    order = ["✕ problem", "? not read", "! advice", "✓ good"]
+    assert states == sorted(states, key=order.index)
+    assert {"✕ problem", "? not read", "! advice"} <= {*states}
+
+
+def test_the_page_of_all_towers_leads_to_the_plan(pages: Reports, browser: Browser) -> None:
+    browser.open(pages / "index.html", 1100)
+    assert browser.run("document.querySelectorAll('a[href=\"plan.html\"]').length") == 1
+
+
+@pytest.mark.parametrize("name", ["tower1", "index"])
+def test_what_is_to_be_hit_is_large_enough_for_a_finger(pages: Reports, browser: Browser, name: str) -> None:
+    browser.open(pages / f"{name}.html", 390)
+    heights = browser.run(
+        "[...document.querySelectorAll('a, summary')]"
+        ".map(each => [each.textContent, each.getBoundingClientRect().width, each.getBoundingClientRect().height])"
+    )
+    assert heights
+    assert [each for each in heights if each[1] < 24 or each[2] < 24] == []
+
+
+def test_the_even_share_is_drawn_beside_what_each_node_holds(pages: Reports, browser: Browser) -> None:
+    browser.open(pages / "tower1.html", 1100)
+    assert browser.run("[...document.querySelectorAll('.bar .even')].map(mark => mark.style.left)") == ["100%", "100%"]
+
+
+def test_what_the_board_shows_is_there_as_text(pages: Reports, browser: Browser) -> None:
+    browser.open(pages / "tower1.html", 1100)
+    text = browser.run("document.querySelector('.board + .facts').textContent")
+    assert (
+        "11 of 12 channels in use, 176 GiB, 422 GB/s, node 1, 4 dies with cores, 49.9 to 66.0 GB/s through" in text
+    ), text
 
 
 def test_each_tower_of_the_inventory_has_the_date_of_what_is_shown(pages: Reports, browser: Browser) -> None:

@@ -11,6 +11,7 @@ import re
 from typing import Any, Optional, TypedDict
 
 from ..advice.document import NamedTower
+from ..memory.bandwidth import channel_gb_s, running_speed
 from ..memory.cpus import GMI_GB_S, ccd_links
 from ..memory.document import Dimm, Socket
 from ..memory.drawing import short_name
@@ -72,7 +73,8 @@ class Chips(TypedDict):
 
 
 class SocketPicture(Chips):
-    """A socket; the names of its channels stand at ``label_y``, ``said`` is its channels in words."""
+    """A socket; the names of its channels stand at ``label_y``, ``said`` is its channels in words, and ``facts`` the
+    same with what they hold and give, which memory nodes that is, and what the links of its dies let through."""
 
     socket: int
     cpu: str
@@ -82,6 +84,7 @@ class SocketPicture(Chips):
     channels: list[Channel]
     label_y: float
     said: str
+    facts: str
 
 
 class BoardPicture(TypedDict):
@@ -143,8 +146,33 @@ def _socket(document: NamedTower, socket: Socket, dimms: list[Dimm], top: float)
         "channels": channels,
         "label_y": y + CPU_HEIGHT + 13,
         "said": _said(socket),
+        "facts": ", ".join([_said(socket), *_facts(document, socket, dimms, chips)]),
         **chips,
     }
+
+
+def _facts(document: NamedTower, socket: Socket, dimms: list[Dimm], chips: Chips) -> list[str]:
+    """What a socket's memory is, in words."""
+    tower, memory = document["tower"], document["memory_channels"]
+    held = sum(dimm["size_bytes"] or 0 for dimm in dimms if dimm["populated"])
+    facts = [f"{held / 2**30:.0f} GiB"] if held else []
+    # The slowest DIMM of all sets the pace of all.
+    speed, used = running_speed((memory["dimms"] if memory else None) or []), socket["channels_populated"]
+    facts += [rate(used * channel_gb_s(speed))] if speed and used else []
+    each, sockets = tower["nodes_per_socket"] or 0, tower["sockets"] or 0
+    # The kernel counts the nodes of a socket after those of the socket before; a guest's are its host's invention.
+    if each and len(tower["nodes"]) == each * sockets and socket["socket"] < sockets and not tower.get("hypervisor"):
+        names = [str(tower["nodes"][socket["socket"] * each + number]["node"]) for number in range(each)]
+        facts.append(f"node{'s' if each > 1 else ''} {', '.join(names)}")
+    count, many = len(chips["dies"]), len(chips["dies"]) > 1
+    if count and chips["link"]:
+        facts += [
+            f"{count} die{'s' if many else ''} with cores",
+            f"{chips['link']} through the link of {'each' if many else 'it'}",
+        ]
+    elif count:
+        facts.append(f"{count} L3 cache{'s' if many else ''}")
+    return facts
 
 
 def _said(socket: Socket) -> str:

@@ -13,12 +13,11 @@ from collections import Counter
 from typing import Optional
 
 from ..advice.bandwidth_steps import KINDS, served_speed, steps
-from ..advice.document import OddTower
 from ..benchmark.terminal import arm_text
 from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
 from ..service.document import PlacementInfo
-from ..service.placement import imbalance
+from ..service.placement import HUGE_SHARE, imbalance
 from ..text import clean, file_name, moment, number, rate, size
 from ..tower_document import Node, Tower
 from .benchmark_history import history, nice
@@ -29,8 +28,6 @@ from .view import (
     BandwidthView,
     Dimms,
     Figure,
-    FleetRow,
-    FleetView,
     ForecastView,
     NodeBar,
     NodeView,
@@ -40,29 +37,50 @@ from .view import (
     TowerView,
 )
 
+# From here on steps are drawn on an axis of powers of ten.
+HUNDREDFOLD = 100
+# Beginnings of the policies that are not to spread memory evenly.
+UNEVEN = ("bind", "prefer", "weighted")
+
 
 def bandwidth(document: Report) -> Optional[BandwidthView]:
     """None where nothing is known."""
     found = steps(document)
-    longest = max((step["high"] or 0.0 for step in found), default=0.0)
-    if not longest:
+    figures = [end for step in found for end in (step["low"], step["high"]) if end]
+    if not figures:
         return None
-    tick = nice(longest / 4)
-    axis = tick * math.ceil(longest / tick - 1e-9)
+    # A step of a hundredth would be a bar that nobody sees.
+    powers = max(figures) > HUNDREDFOLD * min(figures)
+    low, marks = _powers(min(figures), max(figures)) if powers else (0.0, _even_marks(max(figures)))
+
+    def at(value: float) -> float:
+        part = math.log(value / low, marks[-1] / low) if powers else value / marks[-1]
+        return round(100 * part, 2)
+
     bars: list[StepBar] = []
     before = 0.0
     for step in found:
-        start, end = (round(100 * (value or 0.0) / axis, 2) for value in (step["low"], step["high"]))
+        start, end = (at(value) if value else 0.0 for value in (step["low"], step["high"]))
         bars.append({**step, "start": start, "end": end, "lost": before})
         before = end if step["kind"] else before
     return {
         "steps": bars,
         "kinds": [(kind, text) for kind, text in KINDS.items() if any(step["kind"] == kind for step in found)],
-        "ticks": [
-            {"at": round(100 * tick * mark / axis, 2), "text": number(tick * mark)}
-            for mark in range(round(axis / tick) + 1)
-        ],
+        "ticks": [{"at": at(mark) if mark else 0.0, "text": f"{mark:,.10g}"} for mark in marks],
+        "powers": powers,
     }
+
+
+def _even_marks(most: float) -> list[float]:
+    """The marks of an axis from nothing to at least this, equally far apart."""
+    tick = nice(most / 4)
+    return [tick * mark for mark in range(math.ceil(most / tick - 1e-9) + 1)]
+
+
+def _powers(least: float, most: float) -> tuple[float, list[float]]:
+    """Where an axis begins whose marks are ten times the one before each, and its marks."""
+    first, last = math.floor(math.log10(least) - 0.1), math.ceil(math.log10(most) - 1e-9)
+    return 10.0**first, [10.0**power for power in range(first, last + 1)]
 
 
 def _placed(document: Report) -> Optional[PlacementInfo]:
@@ -76,18 +94,31 @@ def _held(document: Report) -> dict[str, int]:
 
 
 def placement(document: Report) -> list[NodeBar]:
-    """The memory of the service on each node, as parts of the largest."""
-    nodes = _held(document)
-    largest, total = max(nodes.values(), default=0), sum(nodes.values())
+    """The memory of the service on each node, as parts of the largest, with the even share where it should be even."""
+    held, service, placed = _held(document), document["service"], _placed(document)
+    total, largest = sum(held.values()), max(held.values(), default=0)
+    if not total:
+        return []
+    nodes = {str(node): 0 for node in (service.get("nodes") if service else None) or []} | held
+    spread = len(nodes) > 1 and not any(
+        name.startswith(UNEVEN) for name in (placed["policies"] if placed else None) or {}
+    )
+    even = total / len(nodes)
     return [
         {
             "node": node,
             "said": size(count),
-            "share": f"{count / total:.1%}" if total else "",
-            "bar": round(100 * count / largest, 2) if largest else 0,
+            "share": f"{count / total:.1%}{f', {_against_even(count, even)}' if spread else ''}",
+            "bar": round(100 * count / largest, 2),
+            "even": round(100 * even / largest, 2) if spread else None,
         }
         for node, count in sorted(nodes.items(), key=lambda item: int(item[0]))
     ]
+
+
+def _against_even(count: int, even: float) -> str:
+    part = f"{abs(count - even) / even:.1%}"
+    return "even" if part == "0.0%" else f"{part} {'more' if count > even else 'less'} than even"
 
 
 def forecast(document: Report) -> Optional[ForecastView]:
@@ -263,112 +294,50 @@ def _bandwidths(document: Report) -> Optional[Bandwidth]:
     return document["memory_channels"]["bandwidth"] if document["memory_channels"] else None
 
 
-def _populated(document: Report) -> Optional[str]:
+def populated_text(document: Report) -> Optional[str]:
     """What the DIMMs give, as text."""
     known = _bandwidths(document)
     return rate(known["populated_gb_s"]) if known and known["populated_gb_s"] else None
 
 
 def figures(document: Report) -> list[Figure]:
-    """The four numbers to see first."""
+    """The four numbers to see first, each against what it could be."""
     speed, _when = served_speed(document)
-    model, known, populated = document["model"], _bandwidths(document), _populated(document)
+    judged, model, known = document["verdict"], document["model"], _bandwidths(document)
     used, total = channels_in_use(document["memory_channels"])
-    reachable = known["reachable_gb_s"] if known else None
+    reachable, populated = (known["reachable_gb_s"], known["populated_gb_s"]) if known else (None, None)
+    whole = known["theoretical_gb_s"] if known else None
     reached, _, unit = rate(*reachable).rpartition(" ") if reachable else ("unknown", "", "")
+    held = f"of {number(judged['allowed'])} that its memory allows" if judged["allowed"] else ""
     limits = {"channels": "limited by the channels", "ccd-links": "limited by the dies' links"}
+    given = f"of {rate(populated)} that the DIMMs give" if populated and reachable else ""
     return [
         {
             "name": "Speed",
             "value": number(speed) if speed else "none",
             "unit": "tokens/s" if speed else "",
-            "against": clean(model["name"] if model else "no model"),
+            "against": ", ".join(filter(None, [held, clean(model["name"] if model else "no model")])),
         },
         {
             "name": "Memory channels",
             "value": "unknown" if used is None or total is None else str(used),
             "unit": "" if used is None or total is None else f"of {total}",
-            "against": f"{populated} with these DIMMs" if populated else "",
+            "against": f"{rate(populated)}{f' of {rate(whole)}' if whole else ''} with these DIMMs"
+            if populated
+            else "",
         },
         {
             "name": "Reachable",
             "value": reached,
             "unit": unit,
-            "against": limits.get(known["limited_by"], "") if known else "",
+            "against": ", ".join(filter(None, [given, limits.get(known["limited_by"], "") if known else ""])),
         },
         {
             "name": "In huge pages",
             "value": huge_page_share(document) or "none",
             "unit": "",
-            "against": f"nodes {apart(document)} apart" if apart(document) else "nothing is loaded",
+            "against": f"of at least {HUGE_SHARE:.0%}; nodes {apart(document)} apart"
+            if apart(document)
+            else "nothing is loaded",
         },
     ]
-
-
-def _unread(host: str) -> FleetRow:
-    """The row of a tower of which nothing is known."""
-    return {
-        "host": clean(host),
-        "machine": "",
-        "cpu": "",
-        "generated": "",
-        "verdict": "There is no report of it yet.",
-        "page": "",
-        "old": True,
-        "odd": False,
-        "channels": "unknown",
-        "populated": "unknown",
-        "read": "not measured",
-        "model": "unknown",
-        "speed": "none",
-        "bar": 0,
-        "problems": 0,
-    }
-
-
-def fleet_view(
-    documents: list[Report], odd: list[OddTower], hosts: list[str], read: list[str], generated: str
-) -> FleetView:
-    """All that the page of the fleet shows: a row a tower, and who is not like the others.
-
-    ``hosts`` are the towers of the inventory, ``read`` those that were read in this run, and ``generated`` is now.
-    """
-    different = {entry["host"] for entry in odd}
-    speeds = {document["host"]: served_speed(document)[0] or 0.0 for document in documents}
-    fastest = max(speeds.values(), default=0.0)
-    rows = [_unread(host) for host in set(hosts) - speeds.keys()]
-    for document in documents:
-        host, (used, total) = document["host"], channels_in_use(document["memory_channels"])
-        counted = used is not None and total is not None
-        measured = {step["code"]: step["said"] for step in steps(document)}
-        rows.append(
-            {
-                **title(document),
-                "generated": moment(document["generated"]),
-                "page": f"{file_name(host)}.html",
-                "old": host not in read,
-                "odd": host in different,
-                "channels": f"{used} of {total}" if counted else "unknown",
-                "populated": _populated(document) or "unknown",
-                "read": measured.get("read") or "not measured",
-                "model": clean(document["model"]["name"] if document["model"] else "none"),
-                "speed": number(speeds[host]) if speeds[host] else "none",
-                "bar": round(100 * speeds[host] / fastest, 1) if fastest else 0,
-                "problems": sum(1 for entry in document["advice"] if entry["severity"] == "problem"),
-            }
-        )
-    return {
-        "rows": sorted(rows, key=lambda row: natural(row["host"])),
-        "generated": generated,
-        "old": sum(1 for row in rows if row["old"]),
-        "problems": sum(1 for row in rows if row["problems"]),
-        "odd": [
-            {
-                "host": clean(entry["host"]),
-                "page": f"{file_name(entry['host'])}.html",
-                "message": clean(entry["message"]),
-                "differences": entry["differences"],
-            }
-            for entry in odd
-        ],
-    }

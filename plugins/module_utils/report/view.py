@@ -7,7 +7,7 @@ their axis. None is what is not known, and empty text is what there is no need t
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ..advice.document import Advice, BandwidthStep, Difference
 from ..build.document import BuildManifest
@@ -78,11 +78,13 @@ class Tick(TypedDict):
 
 
 class BandwidthView(TypedDict):
-    """The steps, their axis, and the kinds of bars among them: each with its words."""
+    """The steps, their axis, and the kinds of bars among them: each with its words; ``powers`` is whether each mark of
+    the axis is ten times the one before."""
 
     steps: list[StepBar]
     kinds: list[tuple[str, str]]
     ticks: list[Tick]
+    powers: bool
 
 
 class ChangeView(TypedDict):
@@ -106,12 +108,14 @@ class ForecastView(TypedDict):
 
 
 class NodeBar(TypedDict):
-    """The memory of the service on a node, and its part of the whole; the bar is a part of the largest."""
+    """The memory of the service on a node, and its part of the whole; the bar and where the ``even`` share is are parts
+    of the largest, which is None where memory is not to be spread evenly."""
 
     node: str
     said: str
     share: str
     bar: float
+    even: float | None
 
 
 class ServerRow(TypedDict):
@@ -171,6 +175,10 @@ class TowerView(Title):
     distribution: str | None
 
 
+# How a tower is, in a word; the most severe first.
+FleetState = Literal["problem", "not read", "advice", "good"]
+
+
 class FleetRow(Title):
     """A tower in the table of all.
 
@@ -179,6 +187,7 @@ class FleetRow(Title):
     """
 
     page: str
+    state: FleetState
     old: bool
     odd: bool
     channels: str
@@ -201,10 +210,11 @@ class OddRow(TypedDict):
 
 class FleetView(TypedDict):
     """The page of the fleet, ``generated`` when, UTC; ``problems`` is how many towers have one, ``old`` how many were
-    not read in this run."""
+    not read in this run, ``plan`` whether the page of a plan lies beside it."""
 
     rows: list[FleetRow]
     generated: str
+    plan: bool
     problems: int
     old: int
     odd: list[OddRow]

@@ -31,7 +31,8 @@ def document(cpu: dict[str, Any] | None = None, **changes: Any) -> Any:
         "l3_domains": 5,
     }
     memory = {"sockets": [{**socket, **changes}], "dimms": dimms, "bandwidth": None}
-    return {"tower": {"cpu": cpu or {"model": "CPU"}}, "memory_channels": memory}
+    tower = {"cpu": cpu or {"model": "CPU"}, "nodes": [{"node": 0}, {"node": 2}], "nodes_per_socket": 2, "sockets": 1}
+    return {"tower": tower, "memory_channels": memory}
 
 
 def only_socket(found: Any) -> dict[str, Any]:
@@ -46,6 +47,15 @@ def test_slots_of_an_empty_channel_are_empty_and_others_spare() -> None:
     seen = [(channel["name"], [slot["state"] for slot in channel["slots"]]) for channel in socket["channels"]]
     assert seen == [("A", ["empty", "empty"]), ("B", ["populated", "spare"])]
     assert socket["said"] == "1 of 2 channels in use"
+
+
+def test_the_memory_of_a_socket_is_told_in_words() -> None:
+    assert only_socket(document())["facts"] == ("1 of 2 channels in use, 16 GiB, 38.4 GB/s, nodes 0, 2, 5 L3 caches")
+    links = only_socket(document(GENOA, l3_domains=4))["facts"]
+    assert links.endswith("nodes 0, 2, 4 dies with cores, 49.9 to 66.0 GB/s through the link of each")
+    unknown = document(channels_populated=None, l3_domains=None)
+    unknown["tower"] |= {"hypervisor": True}
+    assert only_socket(unknown)["facts"] == "1 to 1 channels in use, 16 GiB"
 
 
 def test_a_slot_says_what_is_in_it() -> None:
