@@ -8,12 +8,20 @@ from typing import Any
 
 import yaml
 
-from plugins.module_utils.forecast.catalog import choose_models, from_tower
+from plugins.module_utils.forecast.catalog import from_tower
+from plugins.module_utils.forecast.names import choose_model
+from plugins.module_utils.forecast.purchase import DEFAULTS
 
 CATALOG = Path(__file__).resolve().parents[1] / "catalog"
 MODELS: list[Any] = yaml.safe_load((CATALOG / "models.yml").read_text(encoding="utf-8"))["models"]
-MACHINES: list[Any] = yaml.safe_load((CATALOG / "hardware.yml").read_text(encoding="utf-8"))["machines"]
-OPTIONS: Any = {"context": 8192, "kv_type": "f16", "policy": "interleave", "price_kwh": 0.30}
+HARDWARE: Any = yaml.safe_load((CATALOG / "hardware.yml").read_text(encoding="utf-8"))
+MACHINES: list[Any] = HARDWARE["machines"]
+MEMORY: Any = {**HARDWARE["memory"], "date": str(HARDWARE["memory"]["date"])}
+OPTIONS: Any = {**DEFAULTS}
+TODAY = "2026-11-30"
+# What ansible-playbook gives where nothing is asked for: options, and names.
+ASKED: Any = {**DEFAULTS, "budget": "", "memory_price": "", "memory": HARDWARE["memory"], "today": TODAY}
+UNNAMED: Any = {"model": "", "models": [], "machine": "", "machines": []}
 
 
 def machine(name: str) -> Any:
@@ -44,7 +52,7 @@ def run(**medians: float) -> Any:
 
 
 def model(name: str) -> Any:
-    return choose_models(MODELS, [name])[0]
+    return choose_model(name, MODELS)
 
 
 def tower(host: str, runs: list[Any] | None = None, guest: bool = False) -> Any:

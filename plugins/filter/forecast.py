@@ -8,51 +8,47 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.forecast.catalog import (
-    PlanError,
-    check_catalog,
-    choose_machines,
-    choose_models,
-    from_source,
-    from_tower,
-)
+from ..module_utils.forecast.catalog import PlanError, from_source, from_tower
 from ..module_utils.forecast.document import MachineEntry, PlanDocument
-from ..module_utils.forecast.purchase import options_of, purchase_plan
+from ..module_utils.forecast.purchase import purchase_plan
+from ..module_utils.forecast.question import question
 from ..module_utils.forecast.thread_figures import thread_figures
-from ..module_utils.model.document import ModelEntry, ResolvedModel
+from ..module_utils.model.document import ResolvedModel
 from ..module_utils.report.plan_text import plan_text
 
 
 def forecast_problem(models: Any, machines: Any, names: dict[str, Any], options: dict[str, Any]) -> str | None:
     try:
-        options_of(options)
-        check_catalog(models, machines)
-        choose_models(models, names["models"])
-        choose_machines(machines, names["machines"])
+        question(models, machines, names, options)
     except PlanError as error:
         return str(error)
     return None
 
 
 def forecast_plan(
-    models: list[ModelEntry],
-    machines: list[MachineEntry],
+    models: Any,
+    machines: Any,
     names: dict[str, Any],
     sources: list[ResolvedModel],
     towers: list[dict[str, Any]],
     options: dict[str, Any],
 ) -> PlanDocument:
     try:
-        asked = options_of(options)
-        check_catalog(models, machines)
-        # Who names models or towers of their own wants those, and of the catalog only what they name.
-        chosen = [] if sources and not names["models"] else choose_models(models, names["models"])
-        boxes = [] if towers and not names["machines"] else choose_machines(machines, names["machines"])
+        asked = question(models, machines, names, options)
     except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
-    figures = thread_figures(models, machines) if not sources and not towers else []
+    # Who names models or towers of their own wants those, and of the catalog only what they name.
+    chosen = [] if sources and asked.models is models else asked.models
+    boxes = [] if towers and asked.machines is machines else asked.machines
     own: list[MachineEntry] = [from_tower(**tower) for tower in towers]
-    document = purchase_plan([*map(from_source, sources), *chosen], [*own, *boxes], asked, figures)
+    document = purchase_plan(
+        [*map(from_source, sources), *chosen],
+        [*own, *boxes],
+        asked.options,
+        asked.memory,
+        str(options["today"]),
+        thread_figures(models, machines, asked.memory) if not sources and not towers else [],
+    )
     # Plain data: what Ansible hands over may be its own kinds of text.
     plain: PlanDocument = json.loads(json.dumps(document))
     return plain

@@ -61,9 +61,24 @@ def test_the_whole_catalog_is_answered_where_the_user_stands_without_a_clone_or_
     assert [len(entry["answers"]) for entry in found["models"]] == [len(MACHINES)] * len(MODELS)
     assert found["thread_figures"]
     page = (reports / "plan.html").read_text()
-    assert all(entry["name"] in page and entry["name"] in done.stdout for entry in MODELS)
+    assert all(entry["name"] in page for entry in MODELS)
+    assert found["recommendation"]["machine"] in done.stdout
+    # What is between the name of the last task and the recap is the plan.
+    said = done.stdout.partition("Show the plan]")[2].partition("PLAY RECAP")[0].splitlines()[1:]
+    assert all(len(line) <= 80 for line in said if str(reports) not in line), "\n".join(said)
+    assert f"All of it: {reports}/plan.html" in said
     assert "http:" not in page and "https:" not in page
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
+
+
+def test_a_question_is_asked_as_people_write_it(tmp_path: Path) -> None:
+    given = ["-e", 'plan_model="Llama 3.1 405B"', "-e", "plan_budget=20k", "-e", "plan_users=4"]
+    own = ["-e", 'plan_machine="2x EPYC 9354, 24x32GB DDR5-4800, $9,000"']
+    found = document(tmp_path, plan(tmp_path, *given, *own))
+    answers = [(said["model"], said["machine"], said["cost_usd"]) for said in found["models"][0]["answers"]]
+    assert answers == [("llama-3.1-405b", "2x EPYC 9354", 9000)]
+    assert (found["options"]["budget"], found["options"]["users"]) == (20000, 4)
+    assert found["recommendation"]["choice"] == "only"
 
 
 def test_files_and_models_of_the_hub_are_planned_with_the_interpreter_of_the_inventory(tmp_path: Path) -> None:
@@ -108,7 +123,12 @@ def test_a_playbook_that_is_not_ours_uses_the_role(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("plan_modles=glm-4.6", "plan_modles: this playbook has no such variable; it has plan_models, plan_machines, "),
+        ("plan_modles=glm-4.6", "plan_modles: this playbook has no such variable; it has plan_model, plan_machine, "),
+        (
+            '{"plan_model": "lama 405", "plan_machine": "2x EPYC 9999, 3 kg", "plan_budget": "lots"}',
+            "plan_budget is 'lots': it has to be dollars, a number above 0, as 6000. There is no model lama 405 in the "
+            "catalog: the nearest are llama-3.1-405b, ",
+        ),
         ('{"plan_machines": ["tower9"]}', "There is no machine tower9 in the catalog"),
         ("plan_context=32k", "plan_context is '32k': it has to be a whole number of tokens"),
         ("plan_policy=interlave", "plan_policy is 'interlave': it has to be one of interleave, "),

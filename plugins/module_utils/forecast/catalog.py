@@ -8,8 +8,8 @@ sentence that names it, not a figure that looks right.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Callable, NamedTuple, TypeVar, Union
+import re
+from typing import Any, Callable, NamedTuple
 
 from ..benchmark.document import SCHEMA_VERSION as RUN_VERSION
 from ..memory.cpus import cpu_memory
@@ -18,11 +18,7 @@ from ..model.document import ModelEntry, ResolvedModel
 from ..text import clean
 from ..tower import cpu_signature
 from ..tower_document import Tower
-from .document import MachineEntry, TowerEntry
-
-Entry = TypeVar("Entry", ModelEntry, MachineEntry)
-# A list, or one text with commas.
-Names = Union[list[str], str, None]
+from .document import TowerEntry
 
 # Bits a weight of whole files of large models. Q6_K: 210 bytes for 256 weights; the mixtures as bartowski's files of
 # Llama 3.1 70B have them (size x 8 / 70.55e9).
@@ -80,13 +76,19 @@ MTS = _count(800, 20_000)
 
 
 def _priced(value: Any) -> bool:
-    return isinstance(value, dict) and "price_usd" in value and PRICE.holds(value["price_usd"])
+    known = isinstance(value, dict) and "price_usd" in value and PRICE.holds(value["price_usd"])
+    return known and ("gb" not in value or _whole(value["gb"], 1, 2**20))
 
 
 PARTS = Field(
-    "a list of parts, each with a price_usd, a number from 0 on or null",
+    "a list of parts, each with a price_usd, a number from 0 on or null, and a gb above 0 where it is memory",
     lambda value: isinstance(value, list) and all(map(_priced, value)),
 )
+MEMORY_PRICE = {
+    "usd_per_gb": _amount(),
+    "date": Field("a day, as 2026-01-31", lambda value: re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)) is not None),
+    "source": TEXT,
+}
 HOST = Field(
     "price_usd and watts, each a number from 0 on (the price may be null)",
     lambda value: _priced(value) and _number(value.get("watts")) and value["watts"] >= 0,
@@ -176,46 +178,31 @@ def model_problems(entry: dict[str, Any], what: str) -> list[str]:
     return found
 
 
-def check_catalog(models: Any, machines: Any) -> None:
-    """Raise PlanError where an entry of the catalog cannot be used."""
+def memory_problems(memory: Any) -> list[str]:
+    """What is wrong with the price of memory in the catalog; it may be missing."""
+    if memory is None:
+        return []
+    if not isinstance(memory, dict):
+        return ["The memory in the catalog has to be usd_per_gb, date and source."]
+    return _problems(memory, MEMORY_PRICE, "the memory in the catalog")
+
+
+def catalog_problems(models: Any, machines: Any, memory: Any = None) -> list[str]:
+    """A sentence for each thing in the catalog that cannot be used."""
     found: list[str] = []
     for entries, name, problems in (
         (models, "model", model_problems),
         (machines, "machine", machine_problems),
     ):
         if not isinstance(entries, list):
-            raise PlanError(f"The catalog has no list of {name}s: see {name}s in the catalog of this project.")
+            found.append(f"The catalog has no list of {name}s: see {name}s in the catalog of this project.")
+            continue
         for number, entry in enumerate(entries, 1):
             if not isinstance(entry, dict) or not TEXT.holds(entry.get("name")):
                 found.append(f"Entry {number} of the {name}s in the catalog has no name: give it one.")
             else:
                 found += problems(entry, f"the {name} {entry['name']}")
-    if found:
-        raise PlanError(" ".join(f"{text[:1].upper()}{text[1:]}" for text in found[:8]))
-
-
-def _entries(entries: Sequence[Entry], names: Names, what: str, kinds: bool) -> Iterator[tuple[Entry, str]]:
-    """Each named entry, and the type that its name asks for where it may."""
-    for name in [str(name).strip() for name in (names if isinstance(names, list) else str(names).split(","))]:
-        base, _colon, kind = name.partition(":") if kinds else (name, "", "")
-        entry = next((entry for entry in entries if entry["name"] == base), None)
-        if entry is None:
-            known = ", ".join(str(entry["name"]) for entry in entries)
-            raise PlanError(f"There is no {what} {base} in the catalog: name one of {known}.")
-        yield entry, kind
-
-
-def choose_models(entries: list[ModelEntry], names: Names) -> list[ModelEntry]:
-    """The models of these names, in their order; all of them for no name. ``NAME:TYPE`` is a model in another type. One
-    name, or several with commas between them, is what ``-e plan_models=NAME`` gives."""
-    if not names:
-        return entries
-    return [quantized(entry, kind) if kind else entry for entry, kind in _entries(entries, names, "model", True)]
-
-
-def choose_machines(entries: list[MachineEntry], names: Names) -> list[MachineEntry]:
-    """The machines of these names, in the same way; a machine has no type."""
-    return [entry for entry, _kind in _entries(entries, names, "machine", False)] if names else entries
+    return [f"{text[:1].upper()}{text[1:]}" for text in [*found, *memory_problems(memory)]]
 
 
 def quantized(entry: ModelEntry, kind: str) -> ModelEntry:

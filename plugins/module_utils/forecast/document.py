@@ -115,10 +115,21 @@ class _Priced(TypedDict):
 
 
 class Part(_Priced, total=False):
-    """A part of a machine: what it is, and when and where it had its price."""
+    """A part of a machine: what it is, and when and where it had its price. ``gb``: it is memory of so many GB, and
+    costs what :class:`MemoryPrice` says; ``own``: the price is that of who asks."""
 
     part: str
     date: Any  # as YAML reads it
+    source: str
+    gb: int
+    own: bool
+
+
+class MemoryPrice(TypedDict):
+    """What a gigabyte of registered DDR5 costs: ``memory`` in catalog/hardware.yml, or plan_memory_price."""
+
+    usd_per_gb: float
+    date: str
     source: str
 
 
@@ -149,17 +160,15 @@ class CpuEntry(_Cpu, total=False):
     """A machine of catalog/hardware.yml that decodes on its CPUs.
 
     ``cpu`` is the brand that Linux shows; cores, dies, channels in use and bytes are of all sockets together; ``told``
-    is what the source of the prices says that they add up to.
+    is what the source of the prices says that they add up to; ``least``: the whole costs more than its parts here.
     """
 
     dies: int | None
     told: Part
+    least: bool
 
 
-class GpuEntry(_Machine):
-    """GPUs: memory, bandwidth, price and watts of one; ``usable`` is the part of its memory that weights and cache may
-    take, and ``count`` how many there are (None: as many as the model needs)."""
-
+class _Gpu(_Machine):
     kind: Literal["gpu"]
     memory_bytes: int
     usable: float
@@ -168,6 +177,13 @@ class GpuEntry(_Machine):
     watts: float
     price_usd: float | None
     host: Host
+
+
+class GpuEntry(_Gpu, total=False):
+    """GPUs: memory, bandwidth, price and watts of one; ``usable`` is the part of its memory that weights and cache may
+    take, ``count`` how many there are (None: as many as the model needs), ``price`` when and where the price was."""
+
+    price: dict[str, Any]  # told, date and source, as YAML reads them
 
 
 class DiskEntry(_Machine):
@@ -196,13 +212,17 @@ MachineEntry = Union[CpuEntry, GpuEntry, DiskEntry, TowerEntry]
 
 
 class Options(TypedDict):
-    """What every answer of a plan is for: tokens of context, the type of the KV cache, one of numa_policy.POLICIES, and
-    dollars for a kilowatt-hour."""
+    """What every answer of a plan is for: tokens of context of each user, the type of the KV cache, one of
+    numa_policy.POLICIES, dollars for a kilowatt-hour, who asks at the same time, the years over which the machine is
+    paid, and the dollars that it may cost (None: any)."""
 
     context: int
     kv_type: str
     policy: str
     price_kwh: float
+    users: int
+    years: float
+    budget: float | None
 
 
 # Why there is no speed: the memory is too small, the header of the model does not tell what a token reads, the board of
@@ -212,10 +232,12 @@ Reason = Literal["memory", "model", "guest", "channels"]
 
 class Answer(TypedDict):
     """One machine for one model. Where it does not fit, ``reason`` is the code and ``why`` the sentence with the
-    figures, and all figures but those of the purchase are None.
+    figures, ``missing_bytes`` the memory that it lacks, and all figures but those of the purchase are None.
 
-    ``context`` is the longest that fits, ``count`` the GPUs it takes; ``limited_by`` is one of :class:`Ceiling`, or
-    gpu-memory or disk; the cost is of the whole purchase, and ``cost_per_token_s`` that over the expected speed.
+    ``context`` is the longest that fits, of each user; ``count`` the GPUs it takes; ``limited_by`` is one of
+    :class:`Ceiling`, or gpu-memory or disk. ``cost_usd`` is of the whole purchase, or of what is known of it where the
+    whole is more (``cost_least``), and ``cost_date`` the day of its oldest price; ``cost_per_token_s`` is that over the
+    expected speed. ``usd_per_million_tokens`` is energy, and the machine over the years of the options.
     """
 
     model: str
@@ -223,29 +245,56 @@ class Answer(TypedDict):
     title: str
     fits: bool
     reason: Reason | None
+    missing_bytes: int | None
     count: int
     context: int | None
     tokens_per_second: Speed | None
+    threads: int | None
     limited_by: str | None
     why: str | None
     ideal: float | None
     prefill_tokens_per_second: tuple[float, float] | None
     sensitivity: list[Change]
     cost_usd: float | None
+    cost_least: bool
+    cost_date: str | None
     cost_per_token_s: float | None
     watts: float | None
     joules_per_token: float | None
     energy_usd_per_million_tokens: float | None
+    usd_per_million_tokens: float | None
     remarks: list[str]
 
 
 class PlannedModel(TypedDict):
-    """A model and every machine's answer, the best first."""
+    """A model and every machine's answer, the best first; ``parameters`` are its weights, None where nobody counted
+    them. ``beside_bytes`` are what a tower keeps beside the weights for all users, ``beside_one_bytes`` for one."""
 
     name: str
     bytes: int
     active_bytes: int
+    parameters: int | None
+    beside_bytes: int
+    beside_one_bytes: int
     answers: list[Answer]
+
+
+# Why a pair of model and machine is the one: it is the only one; of one model the machine that costs least for a token
+# a second, or that is fastest; of several models that of most weights that is decoded as fast as one reads, or the most
+# weights for a dollar; nothing is so fast (fastest); nothing that fits costs so little (the cheapest is told), or has a
+# known price (unpriced); or nothing fits (the nearest is told).
+Choice = Literal[
+    "only", "cheapest-token", "fastest", "largest", "most-weights", "over-budget", "unpriced", "nothing-fits"
+]
+
+
+class Recommendation(TypedDict):
+    """The pair to take, by names, why, and of how many machines or pairs it was taken."""
+
+    choice: Choice
+    model: str
+    machine: str
+    of: int
 
 
 class ThreadFigure(TypedDict):
@@ -258,9 +307,13 @@ class ThreadFigure(TypedDict):
 
 
 class PlanDocument(TypedDict):
-    """Which machine for which model: what llamatower.tower.plan writes to plan.json."""
+    """Which machine for which model: what llamatower.tower.plan writes to plan.json. ``date`` is its day, ``memory``
+    the price that the memory of all machines has; ``recommendation`` is None where there are no models or machines."""
 
     schema_version: int
+    date: str
     options: Options
+    memory: MemoryPrice | None
+    recommendation: Recommendation | None
     models: list[PlannedModel]
     thread_figures: list[ThreadFigure]

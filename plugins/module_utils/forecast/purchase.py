@@ -8,11 +8,11 @@ tokens a second, US dollars, watts, joules.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from ..memory.cpus import ccd_links, cpu_memory
 from ..model.document import ModelEntry
-from ..model.kv_cache import TYPES, kv_bytes, longest
+from ..model.kv_cache import kv_bytes, longest
 from ..service.memory_budget import (
     DEFAULT_CHECKPOINTS,
     DEFAULT_RESERVE,
@@ -21,9 +21,7 @@ from ..service.memory_budget import (
     managed_bytes,
     memory_budget,
 )
-from ..service.numa_policy import POLICIES
 from ..text import clean, rate, size
-from .catalog import PlanError
 from .cores import Range, core_of
 from .document import (
     Answer,
@@ -32,15 +30,29 @@ from .document import (
     DiskEntry,
     GpuEntry,
     MachineEntry,
+    MemoryPrice,
     Options,
     PlanDocument,
+    PlannedModel,
     Speed,
     ThreadFigure,
     TowerEntry,
 )
+from .prices import cost_of, is_least, oldest, price_remarks, priced
+from .recommend import recommendation
 from .roofline import ALONE, Machine, Model, Use, calibrated, fits_alone, forecast, machine_of, model_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+DEFAULTS: Options = {
+    "context": 8192,
+    "kv_type": "f16",
+    "policy": "interleave",
+    "price_kwh": 0.30,
+    "users": 1,
+    "years": 3.0,
+    "budget": None,
+}
+YEAR = 365.25 * 86400
 # The part of a GPU's bandwidth that decoding reaches. Mac Studio M3 Ultra: 0.55 (Llama 3.1 405B), 0.69 (70B); RTX 4090:
 # 0.83 (DeepSeek R1 14B), all from github.com/geerlingguy/ai-benchmarks.
 GPU_SHARE = (0.55, 0.83)
@@ -61,35 +73,11 @@ class Fit(NamedTuple):
     why: str
     watts: Optional[float]
     gpus: int = 1
+    threads: Optional[int] = None
     ideal: Optional[float] = None
     prefill: Optional[Range] = None
     sensitivity: tuple[Change, ...] = ()
     alone: bool = False
-
-
-def options_of(raw: dict[str, Any]) -> Options:
-    """What is asked, also from the command line, where numbers are text."""
-    numbers: dict[str, Any] = {}
-    for key, kind, needed in (
-        ("context", int, "a whole number of tokens from 0 on, as 32768"),
-        ("price_kwh", float, "dollars for a kilowatt-hour, a number from 0 on, as 0.30"),
-    ):
-        try:
-            numbers[key] = kind(str(raw[key]))
-            usable = math.isfinite(numbers[key]) and numbers[key] >= 0
-        except (ValueError, OverflowError):
-            usable = False
-        if not usable:
-            raise PlanError(f"plan_{key} is {repr(raw[key])[:80]}: it has to be {needed}.")
-    for key, known in (("kv_type", tuple(TYPES)), ("policy", POLICIES)):
-        if raw[key] not in known:
-            raise PlanError(f"plan_{key} is {repr(raw[key])[:80]}: it has to be one of {', '.join(known)}.")
-    return {
-        "context": numbers["context"],
-        "kv_type": raw["kv_type"],
-        "policy": raw["policy"],
-        "price_kwh": numbers["price_kwh"],
-    }
 
 
 def hardware(entry: CpuEntry | TowerEntry) -> Optional[tuple[Machine, float]]:
@@ -115,30 +103,17 @@ def hardware(entry: CpuEntry | TowerEntry) -> Optional[tuple[Machine, float]]:
     return machine, 1.0
 
 
-def cost_of(entry: MachineEntry, count: int = 1) -> Optional[float]:
-    """What the machine costs, or so many of its GPUs with what they are plugged into; None where a price is unknown."""
-    if entry["kind"] == "tower":
-        return None
-    if entry["kind"] == "gpu":
-        # What GPUs are plugged into costs more, but nothing is known of it: the sum is then a least one.
-        return float(count * entry["price_usd"] + (entry["host"]["price_usd"] or 0)) if entry["price_usd"] else None
-    prices = [part["price_usd"] for part in entry["parts"]]
-    known = [price for price in prices if price is not None]
-    return float(sum(known)) if prices and len(known) == len(prices) else None
-
-
 def _remarks(entry: MachineEntry, cost: Optional[float]) -> list[str]:
-    remarks = []
+    remarks = price_remarks(entry, cost)
     if entry["kind"] == "cpu":
         told = entry["told"]["price_usd"] if entry.get("told") else None
-        if told and cost and told != cost:
+        now = any("gb" in part for part in entry["parts"])
+        if told and cost and told != cost and not now:
             remarks.append(f"Its source says {told:,} dollars, and its parts add up to {cost:,.0f}.")
         if not entry.get("dies") and ccd_links(None, None, entry["cpu"]):
             remarks.append(
                 "How many dies its CPU has is not established: where their links are the limit, it is slower."
             )
-    if entry["kind"] == "gpu" and entry["host"]["price_usd"] is None:
-        remarks.append("What the GPUs are plugged into is not in the cost.")
     return remarks
 
 
@@ -199,6 +174,7 @@ def _cpu(entry: CpuEntry | TowerEntry, model: ModelEntry, weights: Model, use: U
         limited_by=said["limited_by"],
         why=said["why"],
         watts=entry["watts"] if entry["kind"] == "cpu" else None,
+        threads=said["threads"],
         ideal=said["ideal"],
         prefill=said["prefill_tokens_per_second"],
         sensitivity=tuple(said["sensitivity"]),
@@ -214,12 +190,17 @@ def _fit(entry: MachineEntry, model: ModelEntry, weights: Model, use: Use, cache
     return _cpu(entry, model, weights, use)
 
 
-def _beside(entry: MachineEntry, model: ModelEntry, context: int, kv_type: str) -> int:
-    """Bytes that a context takes beside the weights: of GPUs the KV cache, of a tower the budget of its server."""
-    if entry["kind"] in ("gpu", "disk"):
-        return kv_bytes(model["kv"], context, kv_type)
-    served = Serving(context, kv_type=kv_type, checkpoints=DEFAULT_CHECKPOINTS)
+def beside(entry: Optional[MachineEntry], model: ModelEntry, context: int, options: Options, users: int) -> int:
+    """Bytes that so many users with such a context take beside the weights: of GPUs and disks their KV caches, of a
+    tower (None: any) the budget of its server, whose slots they are."""
+    if entry is not None and entry["kind"] in ("gpu", "disk"):
+        return users * kv_bytes(model["kv"], context, options["kv_type"])
+    served = Serving(users * context, parallel=users, kv_type=options["kv_type"], checkpoints=DEFAULT_CHECKPOINTS)
     return memory_budget(entry_weighed(model), served)["total"] - model["bytes"]
+
+
+def _context(model: ModelEntry, options: Options) -> int:
+    return min(options["context"], model["context"] or options["context"])
 
 
 def _blank(entry: MachineEntry, model: ModelEntry) -> Answer:
@@ -229,38 +210,36 @@ def _blank(entry: MachineEntry, model: ModelEntry) -> Answer:
         "title": clean(entry["title"]),
         "fits": False,
         "reason": None,
+        "missing_bytes": None,
         "count": 1,
         "context": None,
         "tokens_per_second": None,
+        "threads": None,
         "limited_by": None,
         "why": None,
         "ideal": None,
         "prefill_tokens_per_second": None,
         "sensitivity": [],
         "cost_usd": None,
+        "cost_least": is_least(entry),
+        "cost_date": oldest(entry),
         "cost_per_token_s": None,
         "watts": None,
         "joules_per_token": None,
         "energy_usd_per_million_tokens": None,
+        "usd_per_million_tokens": None,
         "remarks": [],
     }
 
 
-def answer(
-    entry: MachineEntry,
-    model: ModelEntry,
-    context: int = 8192,
-    kv_type: str = "f16",
-    policy: str = "interleave",
-    price_kwh: float = 0.30,
-) -> Answer:
+def answer(entry: MachineEntry, model: ModelEntry, options: Options = DEFAULTS) -> Answer:
     """One machine for one model, at a context of at most what the model was made for."""
-    context = min(context, model["context"] or context)
-    cache = _beside(entry, model, context, kv_type)
+    context = _context(model, options)
+    needed = beside(entry, model, context, options, options["users"])
     said, weights = _blank(entry, model), model_of(model)
     if weights is None:
         return {**said, "reason": "model", "why": "the header of the model does not tell what a token reads"}
-    fit = _fit(entry, model, weights, Use(policy, None, context, kv_type), cache)
+    fit = _fit(entry, model, weights, Use(options["policy"], None, context, options["kv_type"]), needed)
     if fit is None:
         if entry["kind"] == "tower" and entry["guest"]:
             why = "it is a virtual machine, and what its board shows is made up by its host"
@@ -270,16 +249,28 @@ def answer(
     cost = cost_of(entry, fit.gpus)
     remarks = [*_remarks(entry, cost), *([ALONE_REMARK] if fit.alone else [])]
     said = {**said, "count": fit.gpus, "cost_usd": cost, "remarks": remarks}
-    if fit.room is not None and fit.room < cache:
-        needed = f"{size(model['bytes'])} of weights and {size(cache)} beside them for {context} tokens"
-        return {**said, "reason": "memory", "why": f"{needed} are {size(cache - fit.room)} too much for it"}
-    speed, most = fit.speed["expected"], model["context"] or context
-    joules = fit.watts / speed if fit.watts else None
+    if fit.room is not None and fit.room < needed:
+        each = f"{context} tokens" if options["users"] == 1 else f"{options['users']} times {context} tokens"
+        what = f"{size(model['bytes'])} of weights and {size(needed)} beside them for {each}"
+        missing = needed - fit.room
+        why = f"{what} are {size(missing)} too much for it"
+        return {**said, "reason": "memory", "missing_bytes": missing, "why": why}
+    return _fitting(entry, model, options, fit, said)
+
+
+def _fitting(entry: MachineEntry, model: ModelEntry, options: Options, fit: Fit, said: Answer) -> Answer:
+    """The answer of a machine that has the room."""
+    speed, most = fit.speed["expected"], model["context"] or options["context"]
+    cost, joules = said["cost_usd"], fit.watts / speed if fit.watts else None
+    # A kilowatt-hour is 3.6e6 joules.
+    energy = joules / 3.6 * options["price_kwh"] if joules else None
+    machine = cost * 1e6 / (options["years"] * YEAR * speed) if cost else None
     return {
         **said,
         "fits": True,
-        "context": most if fit.room is None else _longest(entry, model, fit.room, most, kv_type),
+        "context": most if fit.room is None else _longest(entry, model, fit.room, most, options),
         "tokens_per_second": fit.speed,
+        "threads": fit.threads,
         "limited_by": fit.limited_by,
         "why": clean(fit.why),
         "ideal": fit.ideal,
@@ -288,48 +279,63 @@ def answer(
         "cost_per_token_s": cost / speed if cost else None,
         "watts": fit.watts,
         "joules_per_token": joules,
-        # A kilowatt-hour is 3.6e6 joules.
-        "energy_usd_per_million_tokens": joules / 3.6 * price_kwh if joules else None,
+        "energy_usd_per_million_tokens": energy,
+        "usd_per_million_tokens": None if energy is None or machine is None else energy + machine,
     }
 
 
-def _longest(entry: MachineEntry, model: ModelEntry, room: int, most: int, kv_type: str) -> Optional[int]:
+def _longest(entry: MachineEntry, model: ModelEntry, room: int, most: int, options: Options) -> Optional[int]:
     """The longest context that fits into the room beside the weights; None where the model does not tell."""
     if not model["kv"]:
         return None
-    return longest(lambda context: _beside(entry, model, context, kv_type), room, most)
+    return longest(lambda context: beside(entry, model, context, options, options["users"]), room, most)
 
 
-def rank(answers: list[Answer]) -> list[Answer]:
-    """The best first: what fits by its cost for a token a second, then what fits at unknown cost by its speed."""
+def rank(answers: list[Answer], budget: Optional[float] = None) -> list[Answer]:
+    """The best first: what fits by its cost for a token a second, then what fits at unknown cost by its speed, then
+    what does not, by what it lacks. With a budget first what fits into it, the fastest first."""
 
-    def key(said: Answer) -> tuple[bool, bool, float]:
-        if not said["tokens_per_second"]:
-            return True, True, 0.0
-        cost = said["cost_per_token_s"]
-        return False, cost is None, cost or -said["tokens_per_second"]["expected"]
+    def key(said: Answer) -> tuple[int, float]:
+        speed, cost, each = said["tokens_per_second"], said["cost_usd"], said["cost_per_token_s"]
+        if not speed:
+            return 4, said["missing_bytes"] or float("inf")
+        if budget is not None and cost is not None and cost <= budget:
+            return 0, -speed["expected"]
+        return (3, -speed["expected"]) if each is None else (1, each)
 
     return sorted(answers, key=key)
+
+
+def _planned(model: ModelEntry, machines: list[MachineEntry], options: Options) -> PlannedModel:
+    context = _context(model, options)
+    all_users, one = (beside(None, model, context, options, users) for users in (options["users"], 1))
+    return {
+        "name": clean(model["name"]),
+        "bytes": model["bytes"],
+        "active_bytes": model["active_bytes"],
+        "parameters": model["parameters"],
+        "beside_bytes": all_users,
+        "beside_one_bytes": one,
+        "answers": rank([answer(machine, model, options) for machine in machines], options["budget"]),
+    }
 
 
 def purchase_plan(
     models: list[ModelEntry],
     machines: list[MachineEntry],
     options: Options,
+    memory: Optional[MemoryPrice] = None,
+    today: str = "",
     figures: Optional[list[ThreadFigure]] = None,
 ) -> PlanDocument:
     """The whole document; ``figures`` is what :func:`thread_figures` makes."""
+    planned = [_planned(model, [priced(machine, memory) for machine in machines], options) for model in models]
     return {
         "schema_version": SCHEMA_VERSION,
+        "date": today,
         "options": options,
-        "models": [
-            {
-                "name": clean(model["name"]),
-                "bytes": model["bytes"],
-                "active_bytes": model["active_bytes"],
-                "answers": rank([answer(machine, model, **options) for machine in machines]),
-            }
-            for model in models
-        ],
+        "memory": memory,
+        "recommendation": recommendation(planned, options["budget"]),
+        "models": planned,
         "thread_figures": figures or [],
     }

@@ -10,8 +10,9 @@ from ..model.document import ModelEntry
 from ..model.kv_cache import kv_bytes
 from ..text import rate, size
 from .catalog import BITS
-from .document import CpuEntry, DiskEntry, GpuEntry, MachineEntry, ThreadFigure
-from .purchase import answer, cost_of, gpus_needed
+from .document import CpuEntry, DiskEntry, GpuEntry, MachineEntry, MemoryPrice, ThreadFigure
+from .prices import cost_of, priced
+from .purchase import answer, gpus_needed
 
 # Its weights: 400e9 of six bits.
 TOLD_BYTES = 6 / 8 * 400e9
@@ -29,12 +30,16 @@ class Subjects(NamedTuple):
     datacenter_gpus: GpuEntry
 
 
-def thread_figures(models: list[ModelEntry], machines: list[MachineEntry]) -> list[ThreadFigure]:
-    """Each figure that it gave. Of a catalog that lacks what they are made of, as one's own may, there are none."""
+def thread_figures(
+    models: list[ModelEntry], machines: list[MachineEntry], memory: Optional[MemoryPrice] = None
+) -> list[ThreadFigure]:
+    """Each figure that it gave, and with a price of memory what its build costs now. Of a catalog that lacks what they
+    are made of, as one's own may, there are none."""
     subjects = _subjects(models, machines)
     if subjects is None:
         return []
-    return [*_reading(subjects), *_bandwidths(subjects), *_gpus(subjects), *_costs(subjects), _speed(subjects)]
+    costs = [*_costs(subjects), *_now(subjects, memory)]
+    return [*_reading(subjects), *_bandwidths(subjects), *_gpus(subjects), *costs, _speed(subjects)]
 
 
 def _subjects(models: list[ModelEntry], machines: list[MachineEntry]) -> Optional[Subjects]:
@@ -141,6 +146,21 @@ def _costs(subjects: Subjects) -> list[ThreadFigure]:
         "say": "Six such modules fill six channels: 12 or 24 smaller ones are what the bandwidth needs.",
     }
     return [*rows, memory]
+
+
+def _now(subjects: Subjects, memory: Optional[MemoryPrice]) -> list[ThreadFigure]:
+    """The build with its memory at the price that all machines of the plan have."""
+    if memory is None:
+        return []
+    told, cost = subjects.sample["told"]["price_usd"] or 0.0, cost_of(priced(subjects.sample, memory)) or 0.0
+    return [
+        {
+            "what": "the same with memory at the price of this plan",
+            "told": f"${told:,}",
+            "found": f"${cost:,.0f}",
+            "say": f"Memory is ${memory['usd_per_gb']:.2f} a GB ({memory['date']}); the other parts are the thread's.",
+        }
+    ]
 
 
 def _speed(subjects: Subjects) -> ThreadFigure:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.forecast import purchase
-from plugins.module_utils.forecast.catalog import PlanError
-from plugins.module_utils.forecast.purchase import options_of, rank
+from plugins.module_utils.forecast.prices import priced
+from plugins.module_utils.forecast.purchase import rank
 from plugins.module_utils.service.memory_budget import DEFAULT_RESERVE, Serving, Weighed, memory_budget
-from tests.forecast_inputs import MACHINES, OPTIONS, machine, memory_channels, model, run, tower
+from tests.forecast_inputs import MACHINES, MEMORY, OPTIONS, machine, memory_channels, model, run, tower
 
 
 def answer(entry: Any, weights: Any, **asked: Any) -> Any:
     """As the JSON has it."""
-    return purchase.answer(entry, weights, **asked)
+    return purchase.answer(entry, weights, {**OPTIONS, **asked})
 
 
 def test_what_does_not_fit_says_by_how_much() -> None:
@@ -117,28 +117,34 @@ def test_the_board_of_a_guest_is_no_ground_for_a_forecast() -> None:
     assert said["reason"] == "guest" and said["why"].startswith("it is a virtual machine")
 
 
-def test_numbers_of_the_command_line_are_text() -> None:
-    assert options_of(OPTIONS | {"context": "32768", "price_kwh": "0.15"}) == OPTIONS | {
-        "context": 32768,
-        "price_kwh": 0.15,
-    }
+def test_a_million_tokens_cost_energy_and_the_machine_over_its_years() -> None:
+    entry, large = machine("epyc-9124-2s"), model("llama-3.1-405b")
+    three, six = (answer(entry, large, years=years) for years in (3, 6))
+    energy, speed = three["energy_usd_per_million_tokens"], three["tokens_per_second"]["expected"]
+    assert six["energy_usd_per_million_tokens"] == energy
+    # Decoding day and night for three years it makes so many tokens.
+    tokens = speed * 3 * 365.25 * 86400
+    assert three["usd_per_million_tokens"] == pytest.approx(energy + 5700 / tokens * 1e6)
+    assert six["usd_per_million_tokens"] - energy == pytest.approx((three["usd_per_million_tokens"] - energy) / 2)
 
 
-@pytest.mark.parametrize(
-    ("changed", "sentence"),
-    [
-        ({"context": "32k"}, "plan_context is '32k': it has to be a whole number of tokens"),
-        ({"context": -1}, "plan_context is -1"),
-        ({"context": None}, "plan_context is None"),
-        ({"context": "9" * 400}, "plan_context is '999"),
-        ({"price_kwh": "0,30"}, "plan_price_kwh is '0,30': it has to be dollars for a kilowatt-hour"),
-        ({"price_kwh": -0.1}, "plan_price_kwh is -0.1"),
-        ({"price_kwh": "nan"}, "plan_price_kwh is 'nan'"),
-        ({"kv_type": "q9"}, "plan_kv_type is 'q9': it has to be one of f32, f16"),
-        ({"policy": "interlave"}, "plan_policy is 'interlave': it has to be one of interleave, "),
-    ],
-)
-def test_an_option_that_cannot_be_used_is_named(changed: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(PlanError) as error:
-        options_of(OPTIONS | changed)
-    assert str(error.value).startswith(sentence)
+def test_several_users_take_a_slot_and_a_context_each() -> None:
+    entry, large = machine("epyc-9124-2s"), model("llama-3.1-405b")
+    one, four = (
+        memory_budget(Weighed(large["bytes"], large["kv"], None), served)["total"]
+        for served in (Serving(8192, checkpoints=8), Serving(4 * 8192, parallel=4, checkpoints=8))
+    )
+    planned = purchase.purchase_plan([large], [entry], {**OPTIONS, "users": 4})["models"][0]
+    assert (planned["beside_one_bytes"], planned["beside_bytes"]) == (one - large["bytes"], four - large["bytes"])
+    room = entry | {"memory_bytes": math.ceil((four + DEFAULT_RESERVE) / 0.98)}
+    assert answer(room, large, users=4)["context"] == pytest.approx(8192, abs=256)
+    refused = answer(room, large, users=5)
+    assert (refused["reason"], refused["missing_bytes"] > 4 * 10**9) == ("memory", True)
+    assert "for 5 times 8192 tokens" in refused["why"]
+
+
+def test_with_a_budget_the_fastest_within_it_is_first() -> None:
+    ranked = rank([answer(priced(entry, MEMORY), model("glm-4.6")) for entry in MACHINES], 11_000)
+    within = [said["cost_usd"] is not None and said["cost_usd"] <= 11_000 for said in ranked if said["fits"]]
+    speeds = [said["tokens_per_second"]["expected"] for said in ranked[: sum(within)]]
+    assert within == sorted(within, reverse=True) and speeds == sorted(speeds, reverse=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from plugins.module_utils.forecast.thread_figures import thread_figures
-from tests.forecast_inputs import MACHINES, MODELS
+from tests.forecast_inputs import MACHINES, MEMORY, MODELS
 
 # What the thread says, what comes out here, and whether something is said to it.
 FIGURES = {
@@ -40,6 +40,15 @@ def test_the_sample_build_lands_at_one_to_two_tokens_for_its_dies() -> None:
     low, high = (float(word) for word in found["found"].split()[:3:2])
     assert 0.9 <= low < 1.0 < high <= 2.0
     assert found["say"].startswith("Not the 2.8 ") and "ccd-links" in found["say"]
+
+
+def test_the_price_of_the_same_build_now_is_beside_that_of_the_thread() -> None:
+    rows = thread_figures(MODELS, MACHINES, MEMORY)
+    now = next(row for row in rows if row["what"] == "the same with memory at the price of this plan")
+    # 3,600 dollars of other parts, and 384 GB.
+    assert (now["told"], now["found"]) == ("$5,700", f"${3600 + round(384 * MEMORY['usd_per_gb']):,}")
+    assert MEMORY["date"] in now["say"]
+    assert [row for row in rows if row is not now] == thread_figures(MODELS, MACHINES)
 
 
 def test_a_catalog_of_ones_own_has_no_figures_of_the_thread() -> None:
