@@ -108,9 +108,7 @@ def test_every_machine_is_a_row_or_named_with_the_reason_and_every_figure_of_the
 ) -> None:
     browser.open(page, 1280)
     rows = browser.run("[...document.querySelectorAll('table.rows tbody')].map(body => body.rows.length)")
-    others = browser.run(
-        "[...document.querySelectorAll('details + details')].map(each => each.children.length)"
-    )
+    others = browser.run("[...document.querySelectorAll('details + details')].map(each => each.children.length)")
     count = len(MACHINES) + 1
     assert [row + other - 1 for row, other in zip(rows, others, strict=False)] == [count, count]
     assert rows[2] == len(thread_figures(MODELS, MACHINES, MEMORY))
