@@ -30,15 +30,15 @@ PARTS = (
     (r"^Xeon\(R\) ", "Xeon(R) Silver "),
     (r"$", "P"),
 )
-DIMMS = re.compile(r"(?:(\d+)\s*[x*\u00d7]\s*)?(\d+)\s*(G|GB|GiB|T|TB|TiB)\b(.*)", re.I)
+DIMMS = re.compile(r"(?:([1-9]\d{0,3})\s*[x*\u00d7]\s*)?([1-9]\d{0,5})\s*(G|GB|GiB|T|TB|TiB)\b(.*)", re.I)
 SPEED = re.compile(r"(?:DDR\d|PC\d)?[\s-]*(\d{4,5})?\s*(?:MT/s|MHz)?[\s-]*(?:ECC|R-?DIMMs?|L?R?DIMMs?|UDIMMs?)*", re.I)
 FIGURES = {
-    "cores": re.compile(r"(\d+)[\s-]*cores?(?: each)?", re.I),
-    "channels": re.compile(r"(\d+)[\s-]*channels?", re.I),
-    "dies": re.compile(r"(\d+)[\s-]*(?:dies?|CCDs?)(?: each)?", re.I),
-    "watts": re.compile(r"(\d+)\s*(?:W|watts?)", re.I),
+    "cores": re.compile(r"([1-9]\d{0,4})[\s-]*cores?(?: each)?", re.I),
+    "channels": re.compile(r"([1-9]\d{0,4})[\s-]*channels?", re.I),
+    "dies": re.compile(r"([1-9]\d{0,4})[\s-]*(?:dies?|CCDs?)(?: each)?", re.I),
+    "watts": re.compile(r"([1-9]\d{0,4})\s*(?:W|watts?)", re.I),
 }
-CPU = re.compile(r"(?:(\d+)\s*[x*\u00d7]\s*|(one|single|two|dual|four|quad)\s+)?(.*\d.*)", re.I)
+CPU = re.compile(r"(?:([1-9]\d{0,3})\s*[x*\u00d7]\s*|(one|single|two|dual|four|quad)\s+)?(.*\d.*)", re.I)
 
 
 class Line(NamedTuple):
@@ -165,7 +165,8 @@ def own_machine(text: str) -> tuple[Optional[CpuEntry], list[str]]:
         "watts": line.figures.get("watts"),
         "parts": _parts(line),
     }
-    return entry, machine_problems({**entry}, f"the machine {entry['name']}")
+    problems = machine_problems({**entry}, f"the machine {entry['name']}")
+    return None if problems else entry, problems
 
 
 def _parts(line: Line) -> list[Part]:

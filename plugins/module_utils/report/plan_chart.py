@@ -43,7 +43,7 @@ class Scatter(TypedDict):
 
 def _steps(low: float, high: float) -> list[float]:
     """1, 2, 5 and their powers of ten around two numbers; of many, the powers alone."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     every = [step * 10.0**power for power in powers for step in (1, 2, 5)]
     inner = [value for value in every if low < value < high]
     found = [max(value for value in every if value <= low), *inner, min(value for value in every if value >= high)]
