@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from plugins.module_utils.forecast.prices import cost_of, dollars, is_old, oldest, price_remarks, priced
@@ -11,9 +13,9 @@ from tests.forecast_inputs import MACHINES, MEMORY, TODAY, machine, model
 
 
 def test_all_machines_have_their_memory_at_one_price() -> None:
-    double = {**MEMORY, "usd_per_gb": 2 * MEMORY["usd_per_gb"]}
+    double: Any = {**MEMORY, "usd_per_gb": 2 * MEMORY["usd_per_gb"]}
     for entry in MACHINES:
-        known = [cost_of(priced(entry, memory)) for memory in (MEMORY, double)]
+        known: list[Any] = [cost_of(priced(entry, memory)) for memory in (MEMORY, double)]
         if entry["kind"] != "cpu" or None in known:
             continue
         more = round(entry["memory_bytes"] / 2**30 * MEMORY["usd_per_gb"])
@@ -27,7 +29,7 @@ def test_what_was_sold_as_a_whole_costs_at_least_its_memory() -> None:
     assert cost_of(now) == round(768 * MEMORY["usd_per_gb"])
     assert price_remarks(now, cost_of(now))[0].startswith("It was sold for less than its memory alone costs now")
     assert answer(now, model("glm-4.6"))["cost_least"]
-    cheap = {**MEMORY, "usd_per_gb": 1.0}
+    cheap: Any = {**MEMORY, "usd_per_gb": 1.0}
     assert priced(whole, cheap) == whole
 
 

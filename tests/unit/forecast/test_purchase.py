@@ -17,7 +17,8 @@ from tests.forecast_inputs import MACHINES, MEMORY, OPTIONS, machine, memory_cha
 
 def answer(entry: Any, weights: Any, **asked: Any) -> Any:
     """As the JSON has it."""
-    return purchase.answer(entry, weights, {**OPTIONS, **asked})
+    options: Any = {**OPTIONS, **asked}
+    return purchase.answer(entry, weights, options)
 
 
 def test_what_does_not_fit_says_by_how_much() -> None:
@@ -134,7 +135,8 @@ def test_several_users_take_a_slot_and_a_context_each() -> None:
         memory_budget(Weighed(large["bytes"], large["kv"], None), served)["total"]
         for served in (Serving(8192, checkpoints=8), Serving(4 * 8192, parallel=4, checkpoints=8))
     )
-    planned = purchase.purchase_plan([large], [entry], {**OPTIONS, "users": 4})["models"][0]
+    four_users: Any = {**OPTIONS, "users": 4}
+    planned = purchase.purchase_plan([large], [entry], four_users)["models"][0]
     assert (planned["beside_one_bytes"], planned["beside_bytes"]) == (one - large["bytes"], four - large["bytes"])
     room = entry | {"memory_bytes": math.ceil((four + DEFAULT_RESERVE) / 0.98)}
     assert answer(room, large, users=4)["context"] == pytest.approx(8192, abs=256)
@@ -144,7 +146,7 @@ def test_several_users_take_a_slot_and_a_context_each() -> None:
 
 
 def test_with_a_budget_the_fastest_within_it_is_first() -> None:
-    ranked = rank([answer(priced(entry, MEMORY), model("glm-4.6")) for entry in MACHINES], 11_000)
+    ranked: Any = rank([answer(priced(entry, MEMORY), model("glm-4.6")) for entry in MACHINES], 11_000)
     within = [said["cost_usd"] is not None and said["cost_usd"] <= 11_000 for said in ranked if said["fits"]]
     speeds = [said["tokens_per_second"]["expected"] for said in ranked[: sum(within)]]
     assert within == sorted(within, reverse=True) and speeds == sorted(speeds, reverse=True)

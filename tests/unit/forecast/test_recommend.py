@@ -13,7 +13,8 @@ from tests.forecast_inputs import MACHINES, MEMORY, MODELS, OPTIONS, TODAY, mach
 
 
 def plan(models: list[Any], machines: list[Any], **options: Any) -> Any:
-    return purchase_plan(models, machines, {**OPTIONS, **options}, MEMORY, TODAY)
+    asked: Any = {**OPTIONS, **options}
+    return purchase_plan(models, machines, asked, MEMORY, TODAY)
 
 
 def chosen(document: Any) -> tuple[str, str, str]:

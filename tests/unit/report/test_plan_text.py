@@ -29,7 +29,8 @@ OWN: Any = own_machine("2x EPYC 9354, 24x32GB DDR5-4800")[0]
 
 
 def plan(models: list[Any], machines: list[Any], today: str = TODAY, **options: Any) -> Any:
-    return purchase_plan(models, machines, {**OPTIONS, **options}, MEMORY, today)
+    asked: Any = {**OPTIONS, **options}
+    return purchase_plan(models, machines, asked, MEMORY, today)
 
 
 def flowing(document: Any) -> str:
