@@ -91,14 +91,16 @@ def is_old(date: Optional[str], today: str) -> bool:
 
 def price_remarks(entry: MachineEntry, cost: Optional[float]) -> list[str]:
     """What is to be said of the price of a machine."""
+    remarks = []
     if entry["kind"] == "gpu" and entry["host"]["price_usd"] is None:
-        return ["What the GPUs are plugged into is not in the cost."]
-    if entry["kind"] != "cpu":
-        return []
-    if entry.get("least"):
-        return ["It was sold for less than its memory alone costs now, which is the cost here: the whole is more."]
-    unknown = [str(part.get("part")) for part in entry["parts"] if part["price_usd"] is None]
-    known = sum(part["price_usd"] or 0 for part in entry["parts"])
-    if cost is None and known:
-        return [f"The price of {' and of '.join(unknown)} is not known, of the rest it is ${whole(known)}."]
-    return []
+        remarks.append("What the GPUs are plugged into is not in the cost.")
+    if entry["kind"] == "cpu":
+        unknown = [str(part.get("part")) for part in entry["parts"] if part["price_usd"] is None]
+        known = sum(part["price_usd"] or 0 for part in entry["parts"])
+        if entry.get("least"):
+            remarks.append(
+                "It was sold for less than its memory alone costs now, which is the cost here: the whole is more."
+            )
+        if cost is None and known:
+            remarks.append(f"The price of {' and of '.join(unknown)} is not known, of the rest it is ${whole(known)}.")
+    return remarks
