@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""How many cores a CPU has by its number (product pages of AMD and Intel), for machines that are one line of text."""
+"""How many cores a CPU has by its number, for machines that are one line of text.
+
+From the makers' lists of products; 28 of them are checked against the counts of SMBIOS tables (linuxhw/DMI). Of a CPU
+that is not here the cores are asked for.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Optional
 
-# Letters behind a number of a Xeon, and the P of an EPYC for one socket, change no count.
+# The P of an EPYC for one socket, and most letters behind a number of a Xeon, change no count. T (for long life) does,
+# and H in the third generation: it is Cooper Lake, where Ice Lake has the numbers without it.
 # fmt: off
 CORES = {
     "EPYC": {
@@ -39,11 +44,13 @@ CORES = {
     },
     "Xeon": {
         8: "6434 4509 5515 6507",
+        10: "4310T 4410T",
         12: "4310 4410 4510 6505",
         16: "4314 6346 5416 6426 6444 4514 6526 6544 6511 6515 6517",
+        18: "5318H",
         20: "4316 4416",
-        24: "5318 5418 5412 6442 4516 6542 6520 6521 6527",
-        28: "6330 6348 5420 5520",
+        24: "6330H 6338T 6348H 5318 5418 5412 6442 4516 6542 6520 6521 6527",
+        28: "6330 6348 8380H 8380HL 5420 5520",
         32: "6338 8358 6430 6438 6448 6454 8462 6530 6538 6548 8562 6730 6731 6737",
         36: "6554 8452",
         40: "8380 8460",
@@ -78,7 +85,7 @@ def cores_of(brand: str) -> Optional[int]:
     family = family_of(brand)
     numbers = _numbers(family) if family else {}
     for word in re.findall(r"(?:w\d-)?\d\w{3,}", brand):
-        for name in (word, word.upper(), word.upper().rstrip("PX"), word[: len(word.rstrip("PYHNUSVTQXMCL"))]):
+        for name in (word, word.upper(), word.upper().rstrip("PX"), word[: len(word.rstrip("PYHNUSVQXMCL"))]):
             if name in numbers:
                 return numbers[name]
     return None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.forecast.catalog import catalog_problems
-from plugins.module_utils.forecast.cpu_cores import known_cpus
+from plugins.module_utils.forecast.cpu_cores import cores_of, known_cpus
 from plugins.module_utils.forecast.own_machine import brand_of, looks_like_one, own_machine
 from plugins.module_utils.forecast.prices import cost_of, priced
 from plugins.module_utils.forecast.purchase import answer
@@ -94,6 +94,25 @@ def test_all_that_is_wrong_with_a_line_is_said_at_once(text: str, sentences: lis
     entry, problems = own_machine(text)
     assert entry is None
     assert [said[: len(sentence)] for said, sentence in zip(problems, sentences, strict=True)] == sentences
+
+
+@pytest.mark.parametrize(
+    ("brand", "cores"),
+    [
+        ("AMD EPYC 7443P 24-Core Processor", 24),
+        ("Intel(R) Xeon(R) Gold 6330 CPU @ 2.00GHz", 28),
+        ("Intel(R) Xeon(R) Gold 6330H CPU @ 2.00GHz", 24),
+        ("Intel(R) Xeon(R) Gold 6330N", 28),
+        ("Intel(R) Xeon(R) Platinum 8380HL", 28),
+        ("Intel(R) Xeon(R) Platinum 8468H", 48),
+        ("Intel(R) Xeon(R) Silver 4410T", 10),
+        ("Intel(R) Xeon(R) Silver 4410Y", 12),
+        ("Intel(R) Xeon(R) Gold 6442T", None),
+        ("Intel(R) Xeon(R) 6740E", None),
+    ],
+)
+def test_a_letter_behind_a_number_counts_where_it_means_another_cpu(brand: str, cores: Any) -> None:
+    assert cores_of(brand) == cores
 
 
 def test_the_memory_of_every_cpu_in_the_table_is_known() -> None:
