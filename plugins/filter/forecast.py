@@ -6,20 +6,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.forecast.catalog import PlanError, from_source, from_tower
 from ..module_utils.forecast.document import MachineEntry, PlanDocument
 from ..module_utils.forecast.purchase import purchase_plan
-from ..module_utils.forecast.question import question
+from ..module_utils.forecast.question import Question, as_typed, question
 from ..module_utils.forecast.thread_figures import thread_figures
 from ..module_utils.model.document import ResolvedModel
 from ..module_utils.report.plan_text import plan_text
 
 
+def _asked(models: Any, machines: Any, names: dict[str, Any], options: dict[str, Any]) -> Question:
+    arguments = [str(argument) for argument in context.CLIARGS.get("extra_vars") or ()]
+    given = {key: as_typed(value, f"plan_{key}", arguments) for key, value in names.items()}
+    return question(models, machines, given, options)
+
+
 def forecast_problem(models: Any, machines: Any, names: dict[str, Any], options: dict[str, Any]) -> str | None:
     try:
-        question(models, machines, names, options)
+        _asked(models, machines, names, options)
     except PlanError as error:
         return str(error)
     return None
@@ -34,7 +41,7 @@ def forecast_plan(
     options: dict[str, Any],
 ) -> PlanDocument:
     try:
-        asked = question(models, machines, names, options)
+        asked = _asked(models, machines, names, options)
     except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
     # Who names models or towers of their own wants those, and of the catalog only what they name.

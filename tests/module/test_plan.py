@@ -72,8 +72,9 @@ def test_the_whole_catalog_is_answered_where_the_user_stands_without_a_clone_or_
 
 
 def test_a_question_is_asked_as_people_write_it(tmp_path: Path) -> None:
-    given = ["-e", 'plan_model="Llama 3.1 405B"', "-e", "plan_budget=20k", "-e", "plan_users=4"]
-    own = ["-e", 'plan_machine="2x EPYC 9354, 24x32GB DDR5-4800, $9,000"']
+    """The shell takes the quotes of plan_model="Llama 3.1 405B"."""
+    given = ["-e", "plan_model=Llama 3.1 405B", "-e", "plan_budget=20k", "-e", "plan_users=4"]
+    own = ["-e", "plan_machine=2x EPYC 9354, 24x32GB DDR5-4800, $9,000"]
     found = document(tmp_path, plan(tmp_path, *given, *own))
     answers = [(said["model"], said["machine"], said["cost_usd"]) for said in found["models"][0]["answers"]]
     assert answers == [("llama-3.1-405b", "2x EPYC 9354", 9000)]

@@ -7,6 +7,8 @@ Everything that is wrong with a question is told at once.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..model.document import ModelEntry
@@ -52,6 +54,16 @@ class Question(NamedTuple):
     machines: list[MachineEntry]
     options: Options
     memory: Optional[MemoryPrice]
+
+
+def as_typed(value: Any, name: str, arguments: Sequence[str]) -> Any:
+    """A text as it was given by ``-e NAME=VALUE``: the shell takes the quotes, and Ansible ends the value at its first
+    space."""
+    for argument in reversed(arguments):
+        found = re.search(rf"(?:^|\s){name}=(.+?)(?=\s+\w+=|\s*$)", argument)
+        if found and isinstance(value, str) and found[1].startswith(value):
+            return found[1]
+    return value
 
 
 def _number(raw: Any, number: Number) -> Optional[float]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.forecast.catalog import PlanError
-from plugins.module_utils.forecast.question import Question, question
+from plugins.module_utils.forecast.question import Question, as_typed, question
 from tests.forecast_inputs import ASKED, HARDWARE, MACHINES, MODELS, OPTIONS, TODAY, UNNAMED
 
 
@@ -20,6 +20,26 @@ def problem(names: dict[str, Any] | None = None, **options: Any) -> str:
     with pytest.raises(PlanError) as error:
         ask(names, **options)
     return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "arguments", "meant"),
+    [
+        ("Llama", ["plan_model=Llama 3.1 405B"], "Llama 3.1 405B"),
+        (
+            "Llama",
+            ["plan_budget=6000", "a=b plan_model=Llama 3.1 405B plan_users=4", "plan_models=x y"],
+            "Llama 3.1 405B",
+        ),
+        ("Kimi", ["plan_model=Llama 3.1 405B", "plan_model=Kimi K2.6"], "Kimi K2.6"),
+        ("Llama 3.1 405B", ['plan_model="Llama 3.1 405B" plan_budget=1'], "Llama 3.1 405B"),
+        ("Llama 3.1 405B", ['{"plan_model": "Llama 3.1 405B"}', "@file"], "Llama 3.1 405B"),
+        ("of a play", ["my_plan_model=other words"], "of a play"),
+        (["glm-4.6"], ["plan_model=Llama 3.1"], ["glm-4.6"]),
+    ],
+)
+def test_a_value_with_spaces_is_taken_as_it_was_typed(value: Any, arguments: list[str], meant: Any) -> None:
+    assert as_typed(value, "plan_model", arguments) == meant
 
 
 def test_without_names_everything_is_meant() -> None:
