@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.controller import play
 from tests.role_readmes import ROLES, specification
 
 REPO = Path(__file__).resolve().parents[2]
@@ -45,6 +47,29 @@ def test_a_run_without_a_tower_ends_with_one_sentence(playbook: str, inventory: 
     assert done.returncode != 0, done.stdout
     assert "The inventory has no host in the group towers" in done.stdout
     assert done.stdout.count("\nPLAY [") == 1, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "said"),
+    [
+        ("glm-4.6", [], "unsloth/GLM-4.6-GGUF"),
+        ("GLM 4.6", [], "The catalog has no model GLM 4.6: did you mean "),
+        ("glm-4.6", [{"name": "own", "repo": "acme/own"}], "acme/own"),
+        (None, [], "no models"),
+    ],
+)
+def test_a_model_of_the_catalog_is_taken_by_its_name_where_none_is_declared(
+    name: str | None, declared: list[dict[str, str]], said: str, tmp_path: Path
+) -> None:
+    variables = {"ansible_connection": "local", "model_store_models": declared}
+    (tmp_path / "hosts.json").write_text(json.dumps({"towers": {"hosts": {"tower1": variables}}}))
+    show = {"ansible.builtin.debug": {"msg": "{{ model_store_models | default([], true) or 'no models' }}"}}
+    plays: list[dict[str, Any]] = [{"import_playbook": f"{REPO}/playbooks/plays/has_towers.yml"}]
+    plays.append({"hosts": "towers", "gather_facts": False, "tasks": [show]})
+    (tmp_path / "play.yml").write_text(json.dumps(plays))
+    done = play(tmp_path / "hosts.json", tmp_path / "play.yml", *(["-e", f"model='{name}'"] if name else []))
+    print(done.stdout, done.stderr)
+    assert said in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("inventory", INVENTORIES)

@@ -93,12 +93,12 @@ def asked(found: Findings) -> Optional[Asked]:
     """None where the memory or the model is not known. Of a guest it is what is known of the real CPU and of the DIMMs
     that its host shows."""
     memory, tower, model = found["memory_channels"], found["tower"], found["model"]
-    machine = machine_of(memory, _cores(tower), cpu_signature(tower)) if memory else None
+    machine = machine_of(memory, decoding_cores(tower), cpu_signature(tower)) if memory else None
     weights = model_of({**(model.get("gguf") or {}), "bytes": model.get("bytes")}) if model else None
     return Asked(machine, weights, Use(_policy(found))) if machine and weights else None
 
 
-def _cores(tower: Tower) -> Optional[int]:
+def decoding_cores(tower: Tower) -> Optional[int]:
     """Cores that decode. How many a guest was given says nothing of the CPU, whose name may."""
     told = re.search(r"(\d+)-Core", tower["cpu"]["model"] or "")
     if tower.get("hypervisor"):
