@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,13 @@ import pytest
 
 from tests.controller import Tower, tiny_hub
 from tests.hub.hub import Hub
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the Pythons of towers compile of Ansible's modules is kept for the next task."""
+    os.environ["PYTHONPATH"] = str(repo / "tests/images/compiled")
+    os.environ["LLAMATOWER_TEST_COMPILED"] = str(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture
