@@ -36,6 +36,18 @@ class Run:
         """Whether the output, whose long lines Ansible breaks, has a text."""
         return bool(re.search(pattern, " ".join(self.output.split())))
 
+    def changes(self) -> list[str]:
+        """The tasks that changed something on the tower."""
+        found: list[str] = []
+        task = ""
+        for line in self.output.splitlines():
+            if started := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)", line):
+                task = started[1]
+            elif re.match(rf"changed: \[{re.escape(self.host)}\b", line) and task not in found:
+                found.append(task)
+        assert bool(found) == bool(self.recap("changed")), self.output
+        return found
+
     def recap(self, key: str) -> int:
         """A number of the recap line of the tower."""
         line = re.search(rf"^{re.escape(self.host)} .*\b{key}=(\d+)", self.output, re.MULTILINE)
