@@ -44,6 +44,7 @@ from plugins.module_utils.model.gguf import file_reader, read_header, summary
 from plugins.module_utils.model.uncached import drop
 from plugins.module_utils.service.client import healthy
 from plugins.module_utils.service.document import Arm, Unit
+from plugins.module_utils.service.settings import HEAP, THP
 from tests.benchmarks.benchmark_model import make
 from tests.engine import free_port
 
@@ -122,7 +123,7 @@ def environment(arm: Arm) -> tuple[dict[str, str], dict[str, str]]:
         "LLAMA_ARG_LOAD_MODE": arm["load_mode"],
         "LLAMA_ARG_FLASH_ATTN": "on" if arm["flash_attention"] else "off",
     }
-    return settings, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if arm["huge_pages"] == "thp" else {}
+    return settings, {"GLIBC_TUNABLES": THP if arm["huge_pages"] == "thp" else HEAP}
 
 
 def reading(probe: Path) -> float:

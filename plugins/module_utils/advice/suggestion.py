@@ -12,7 +12,7 @@ from ..limits import usable
 from ..memory.document import MemoryChannels
 from ..model.document import ModelEntry
 from ..service.document import Settings
-from ..service.memory_budget import entry_weighed, fits, memory_budget, page_bytes, serving
+from ..service.memory_budget import entry_weighed, fits, memory_budget, pool_page_bytes, serving
 from ..text import duration, rate, size
 from ..tower import cpu_signature
 from ..tower_document import Tower
@@ -34,7 +34,7 @@ class Choice(NamedTuple):
 
 def models_that_fit(catalog: list[ModelEntry], tower: Tower, settings: Settings) -> list[ModelEntry]:
     """The models of the catalog that fit the memory, the largest first."""
-    served = serving(settings, settings["flash_attention"], tower, page_bytes(settings))
+    served = serving(settings, settings["flash_attention"], tower, pool_page_bytes(settings))
     fitting = [model for model in catalog if fits(memory_budget(entry_weighed(model), served), settings, tower)]
     return sorted(fitting, key=lambda model: -model["bytes"])
 

@@ -20,6 +20,7 @@ from ..model.uncached import drop
 from ..service.document import Unit
 from ..service.memory_budget import available_bytes, second_copy_problem
 from ..service.numa_policy import WEIGHT, launch, memory_nodes, node_cores, policy_problem
+from ..service.settings import HEAP, THP
 from ..service.tuned import SCHEMA_VERSION
 from ..service.unit import cpu_seconds, huge_pages, stopped
 from ..sysfs import node_available, node_meminfo, read_int
@@ -295,8 +296,8 @@ class Tuner:
 
     def _measure(self, step: Step, measurements: list[Measurement]) -> list[Measurement]:
         policy, _mode, pages = step.load
-        tunables = {"thp": "glibc.malloc.hugetlb=1", "hugetlb": self.unit["environment"].get("GLIBC_TUNABLES", "")}
-        environment = {"GLIBC_TUNABLES": tunables[pages]} if pages in tunables else {}
+        tunables = {"thp": THP, "hugetlb": self.unit["environment"].get("GLIBC_TUNABLES", "")}
+        environment = {"GLIBC_TUNABLES": tunables.get(pages, HEAP)}
         known = [entry for entry in measurements if entry["tokens_per_second"] and not entry["prompt"]]
         best = max((max(entry["tokens_per_second"]) for entry in known), default=None)
         longest = 2 * GENERATED / best if best and single(step) and not step.prompt else None

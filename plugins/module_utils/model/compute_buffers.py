@@ -44,8 +44,9 @@ NODES: dict[str, tuple[int, int]] = {
     "hrm_text": (64, 80),
 }
 NODE_BYTES = 1600
-# DEFAULT_MMAP_THRESHOLD_MAX of glibc: a freed buffer that is smaller may stay in the heap.
-HEAP_LIMIT = 32 * 2**20
+# Smaller buffers are in the heap, where what is freed may stay (glibc's mmap_threshold, from service/settings.py). The
+# second is with a pool of huge pages, of which each buffer outside the heap has a whole one.
+HEAP_LIMIT, POOL_HEAP_LIMIT = 4 * 2**20, 32 * 2**20
 # Whose scores are changed before the softmax (llama_init_from_model): flash attention is off, whatever is asked for.
 WITHOUT_FLASH_ATTENTION = ("grok",)
 
@@ -106,6 +107,7 @@ def compute_bytes(
     flash_attention: bool = True,
     parallel: int = 1,
     ubatch: int = UBATCH,
+    heap_limit: int = HEAP_LIMIT,
 ) -> int:
     """Bytes of the compute buffer, of the scratch and the plan beside it, and of the logits.
 
@@ -123,5 +125,5 @@ def compute_bytes(
     nodes = max(geometry["nodes"], geometry["token_nodes"] * ubatch)
     # Logits are once in the buffer, and once for the server.
     # When the scratch grows, malloc keeps the smaller one before it, up to what it maps by itself.
-    kept = min(ubatch * scratch, HEAP_LIMIT)
+    kept = min(ubatch * scratch, heap_limit)
     return ubatch * (token + scratch) + kept + 8 * geometry["vocabulary"] * parallel + NODE_BYTES * nodes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Optional
 
-from ..model.compute_buffers import HEAP_LIMIT, compute_bytes
+from ..model.compute_buffers import HEAP_LIMIT, POOL_HEAP_LIMIT, compute_bytes
 from ..model.document import ComputeGeometry, KvGeometry, Manifest, ModelEntry, PlanEntry
 from ..model.kv_cache import TYPES, UBATCH, cells, checkpoint_bytes, kv_buffers
 from ..sysfs import parse_meminfo, read_text
@@ -28,8 +28,8 @@ KEPT_OF_MODULES = 0.02
 PROCESS_BYTES, THREAD_BYTES, TOKEN_BYTES = 18 * 2**20, 2**19, 350
 # Prompts and answers as text and as numbers, for each token of the context.
 TEXT_BYTES = 64
-# Buffers above the limit have pages of their own (settings.POOL). The heap that the others share begins and ends
-# within one, and so do the weights that are laid out anew for the CPU, which are in a buffer of their own.
+# Buffers above the limit have pages of their own (settings.HEAP, settings.POOL). The heap that the others share begins
+# and ends within one, and so do the weights that are laid out anew for the CPU, which are in a buffer of their own.
 SMALL_PAGE, HEAP_PAGES = 2**21, 4
 # What stays free for the system, and the context checkpoints of a request, where nobody has set llama_service_*: as of
 # a machine that is not bought yet. tests/render/test_variables.py holds them against the role.
@@ -63,7 +63,8 @@ class Weighed(NamedTuple):
 
 class Serving(NamedTuple):
     """What counts of how it is served: ``checkpoints`` are kept for each request at most, ``unified`` is one cache for
-    all requests, ``full_window`` one without windows, and ``page_bytes`` the size of the pages that buffers have."""
+    all requests, ``full_window`` one without windows, and ``pool_page_bytes`` the size of the pages that buffers have
+    where they come from a pool."""
 
     context: int
     parallel: int = 1
@@ -75,7 +76,7 @@ class Serving(NamedTuple):
     unified: bool = False
     full_window: bool = False
     threads: int = 1
-    page_bytes: int = SMALL_PAGE
+    pool_page_bytes: Optional[int] = None
 
 
 def weighed(model: Manifest | PlanEntry | None) -> Optional[Weighed]:
@@ -88,9 +89,9 @@ def entry_weighed(model: ModelEntry) -> Weighed:
     return Weighed(model["bytes"], model["kv"], model.get("compute"))
 
 
-def page_bytes(settings: Settings) -> int:
-    """The size of the pages that the buffers of a server have."""
-    return settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else SMALL_PAGE
+def pool_page_bytes(settings: Settings) -> Optional[int]:
+    """The size of the pages of the pool that the buffers of a server come from; None where they come from none."""
+    return settings["huge_page_bytes"] if settings["huge_pages"] == "hugetlb" else None
 
 
 def _number(extra: dict[str, Any], name: str, default: int) -> int:
@@ -105,7 +106,9 @@ def _true(extra: dict[str, Any], name: str) -> bool:
     return str(extra.get(name, "")).lower() in ("1", "true", "on", "enabled")
 
 
-def serving(settings: Served, flash_attention: Optional[bool], tower: Tower, page_bytes: int = SMALL_PAGE) -> Serving:
+def serving(
+    settings: Served, flash_attention: Optional[bool], tower: Tower, pool_page_bytes: Optional[int] = None
+) -> Serving:
     """What counts of the settings, those in llama_service_extra among them. Without a choice of flash attention the
     server takes it (LLAMA_ARG_FLASH_ATTN auto), on CPUs."""
     extra = settings["extra"]
@@ -123,7 +126,7 @@ def serving(settings: Served, flash_attention: Optional[bool], tower: Tower, pag
         unified=_true(extra, "LLAMA_ARG_KV_UNIFIED"),
         full_window=_true(extra, "LLAMA_ARG_SWA_FULL"),
         threads=tower["cpus"] or 1,
-        page_bytes=page_bytes,
+        pool_page_bytes=pool_page_bytes,
     )
 
 
@@ -160,16 +163,15 @@ def memory_budget(model: Optional[Weighed], served: Serving) -> MemoryBudget:
         own: KvGeometry = {**model.kv, "window_elements": kv["window_elements"]}
         checkpoint = checkpoint_bytes(own, context, served.kv_type, count)
     checkpoints = [checkpoint] * (served.checkpoints * served.parallel if checkpoint else 0)
-    compute = compute_bytes(model.compute, seen, served.flash_attention, served.parallel, served.ubatch)
+    page, limit = (served.pool_page_bytes, POOL_HEAP_LIMIT) if served.pool_page_bytes else (SMALL_PAGE, HEAP_LIMIT)
+    compute = compute_bytes(model.compute, seen, served.flash_attention, served.parallel, served.ubatch, limit)
     vocabulary = model.compute["vocabulary"] if model.compute else 2**18
     process = PROCESS_BYTES + THREAD_BYTES * served.threads + TOKEN_BYTES * vocabulary + TEXT_BYTES * served.context
     buffers = [*caches, *checkpoints, compute, model.bytes]
-    rounding = served.page_bytes * HEAP_PAGES + sum(
-        -buffer % served.page_bytes for buffer in buffers if buffer >= HEAP_LIMIT
-    )
-    if served.prompt_cache_bytes or any(each < HEAP_LIMIT for each in checkpoints):
+    rounding = page * HEAP_PAGES + sum(-buffer % page for buffer in buffers if buffer >= limit)
+    if served.prompt_cache_bytes or any(each < limit for each in checkpoints):
         # What comes and goes in the heap leaves gaps there.
-        rounding += HEAP_LIMIT
+        rounding += limit
     found: MemoryBudget = {
         "weights": model.bytes,
         "kv_cache": sum(caches),

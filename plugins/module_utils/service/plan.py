@@ -16,7 +16,7 @@ from ..tower_document import Tower
 from .client import reachable
 from .document import Choice, DeployedPool, Intent, Plan, PlannedUnit, Settings, Why, Winner
 from .huge_pages import pool_pages
-from .memory_budget import anonymous_problem, memory_budget, memory_problem, page_bytes, serving, weighed
+from .memory_budget import anonymous_problem, memory_budget, memory_problem, pool_page_bytes, serving, weighed
 from .numa_policy import bindable_nodes, launch, node_cores, policy_problem, weights_problem
 from .settings import (
     ANONYMOUS,
@@ -114,7 +114,7 @@ def _flash_attention(
     """
     if settings["flash_attention"] is not None or not tuned:
         return settings["flash_attention"]
-    budget = memory_budget(weighed(model), serving(settings, False, tower, page_bytes(settings)))
+    budget = memory_budget(weighed(model), serving(settings, False, tower, pool_page_bytes(settings)))
     without = settings["huge_pages"] != "hugetlb" and not memory_problem(model, settings, tower, budget)
     return tuned["flash_attention"] if tuned["flash_attention"] or without else None
 
@@ -260,7 +260,7 @@ def make_plan(
     files = model["files"] if model else []
     tuned = stored_winner(tuning, build["key"] if build else None, [entry["sha256"] for entry in files], tower)
     flash = _flash_attention(settings, tower, model, tuned)
-    budget = memory_budget(weighed(model), serving(settings, flash, tower, page_bytes(settings)))
+    budget = memory_budget(weighed(model), serving(settings, flash, tower, pool_page_bytes(settings)))
     chosen = _choices(settings, tower, budget["total"], tuned, flash)
     policy, mode = chosen["numa_policy"], chosen["load_mode"]
     places = _places(policy, settings, tower)

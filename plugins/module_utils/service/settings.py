@@ -11,6 +11,7 @@ import os
 import re
 from typing import Any, Optional
 
+from ..model.compute_buffers import HEAP_LIMIT, POOL_HEAP_LIMIT
 from .document import Choice, Settings
 from .numa_policy import given_weights
 
@@ -24,9 +25,14 @@ OLD_LOAD_MODES = {
     "mlock": ["LLAMA_ARG_NO_MMAP", "LLAMA_ARG_MLOCK"],
     "mmap+mlock": ["LLAMA_ARG_MMAP", "LLAMA_ARG_MLOCK"],
 }
+# A tensor that is read past the page cache is in a buffer of its size meanwhile. In the heap, such buffers of 13 MB
+# left gaps that the next ones did not fit, in some runs 24 MB and in some 110; outside, each is given back whole.
+HEAP = f"glibc.malloc.mmap_threshold={HEAP_LIMIT}"
+# glibc asks the kernel for huge pages in the buffers that hold the weights (madvise).
+THP = f"glibc.malloc.hugetlb=1:{HEAP}"
 # Buffers from a pool by the size of its pages. Small allocations share the pages of one heap: else each thread would
 # have a heap of at least a page, and each of 128 kB or more a page of its own, of 1 GB maybe.
-POOL = "{}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432"
+POOL = f"glibc.malloc.hugetlb={{}}:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold={POOL_HEAP_LIMIT}"
 # What a variable decides is not decided a second time: names of the server's environment, with those of the same thing
 # in other words (a model behind a URL is a model), and the variable. Only those in FREE are set and no variable's.
 OWNERS = {
@@ -139,10 +145,8 @@ def environment(settings: Settings, chosen: Choice, threads: int, file: str, por
         found["LLAMA_ARG_ENDPOINT_METRICS"] = "1"
     if chosen["flash_attention"] is not None:
         found["LLAMA_ARG_FLASH_ATTN"] = "on" if chosen["flash_attention"] else "off"
-    # glibc asks the kernel for huge pages in the buffers that hold the weights: 1 is madvise, a size is a pool.
-    tunable = {"thp": "1", "hugetlb": POOL.format(settings["huge_page_bytes"])}.get(chosen["huge_pages"])
-    if tunable:
-        found["GLIBC_TUNABLES"] = f"glibc.malloc.hugetlb={tunable}"
+    tunables = {"thp": THP, "hugetlb": POOL.format(settings["huge_page_bytes"])}
+    found["GLIBC_TUNABLES"] = tunables.get(chosen["huge_pages"], HEAP)
     return found
 
 

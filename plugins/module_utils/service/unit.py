@@ -159,8 +159,9 @@ def cpu_seconds(unit: str, run: Call = call) -> Optional[float]:
 
 def huge_pages(environment: dict[str, str]) -> str:
     """Which huge pages glibc asks for: ``thp``, ``hugetlb`` (a pool) or ``none``."""
-    tunable = environment.get("GLIBC_TUNABLES", "")
-    return {"": "none", "glibc.malloc.hugetlb=1": "thp"}.get(tunable, "hugetlb")
+    tunables = environment.get("GLIBC_TUNABLES", "").split(":")
+    chosen = [value for name, _, value in (each.partition("=") for each in tunables) if name == "glibc.malloc.hugetlb"]
+    return {"": "none", "1": "thp"}.get("".join(chosen), "hugetlb")
 
 
 @contextlib.contextmanager

@@ -129,10 +129,16 @@ def test_a_prompt_cache_without_a_limit_is_refused() -> None:
 
 def test_every_buffer_takes_whole_pages_of_a_pool() -> None:
     page = 2**30
-    found = memory_budget(Weighed(5 * page + 1, KV, COMPUTE), Serving(8192, page_bytes=page))
+    found = memory_budget(Weighed(5 * page + 1, KV, COMPUTE), Serving(8192, pool_page_bytes=page))
     in_pages = found["weights"] + found["kv_cache"] + found["compute"] + found["rounding"]
     # Six for the weights, four for the cache, one to compute in, and four for what begins and ends within one.
     assert in_pages == (6 + 4 + 1 + 4) * page
+
+
+def test_what_may_stay_in_the_heap_is_more_with_a_pool() -> None:
+    served = Serving(8192, flash_attention=False)
+    without, pooled = (memory_budget(weighed(MODEL), each) for each in (served, served._replace(pool_page_bytes=2**21)))
+    assert pooled["compute"] - without["compute"] == (32 - 4) * 2**20
 
 
 def test_what_is_not_known_is_not_refused() -> None:

@@ -52,7 +52,7 @@ def test_without_a_measurement_weights_are_interleaved_in_huge_pages_over_all_co
     assert instance["prefix"] == ["/usr/bin/numactl", "--interleave=0-1"]
     environment = instance["environment"]
     assert environment["LLAMA_ARG_MODEL"] == "/var/lib/llama-models/a-model/m-00001-of-00002.gguf"
-    assert environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304"
     assert environment["LLAMA_ARG_CORS_ORIGINS"] == "http://127.0.0.1:8080"
     assert not any("TOOLS" in name or "MCP" in name for name in environment)
     assert found["needed_bytes"] == found["budget"]["total"]
@@ -67,7 +67,7 @@ def test_what_was_measured_for_this_build_and_model_is_used() -> None:
     assert (found["numa_policy"], found["load_mode"], found["huge_pages"]) == ("bind", "mmap", "none")
     assert (found["threads"], found["threads_batch"], found["flash_attention"]) == (12, 32, True)
     assert found["units"][0]["environment"]["LLAMA_ARG_FLASH_ATTN"] == "on"
-    assert "GLIBC_TUNABLES" not in found["units"][0]["environment"]
+    assert "hugetlb" not in found["units"][0]["environment"]["GLIBC_TUNABLES"]
     assert found["units"][0]["intent"]["kernel_policy"] == "bind:0"
 
 
