@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,14 @@ from tests.integration.container_site import (
     INVENTORY,
     MODEL_FILE,
     Places,
+    Service,
     evidence,
     footprint,
     hub,
     playbook,
     resident_pages,
     server_environment,
+    stage,
     tower,
 )
 
@@ -227,3 +231,25 @@ class TestAgain:
         assert server_environment(bookworm, places.unit)["LLAMA_ARG_CTX_SIZE"] == "1024"
         assert playbook("playbooks/serve.yml", "--limit", "bookworm").code == 0
         assert playbook("playbooks/serve.yml", "--limit", "bookworm").changes() == []
+
+
+class TestOneIsOff:
+    def test_the_other_serves_and_the_page_says_of_when_it_is(self, tmp_path: Path) -> None:
+        assert playbook("playbooks/report.yml", report_dir=str(tmp_path)).code == 0
+        (tmp_path / "trixie.json").write_text(
+            json.dumps(json.loads((tmp_path / "trixie.json").read_text()) | {"generated": "2020-02-03T04:05:06Z"})
+        )
+        stage("cut", "trixie")
+        try:
+            run = playbook("site.yml", report_dir=str(tmp_path))
+        finally:
+            stage("boot", "trixie")
+        assert run.code != 0
+        assert run.finds("trixie does not answer, and what the pages show of it is as old as they say: ")
+        assert (run.recap("failed"), run.changes()) == (0, [])
+        rows = re.findall("<tr>.*?</tr>", (tmp_path / "index.html").read_text(), re.DOTALL)
+        found = {name: re.sub("<[^>]*>", " ", row) for row in rows for name in TOWERS if f"{name}.html" in row}
+        assert "2020-02-03 04:05" in found["trixie"] and "not read in the last run" in found["trixie"], found
+        generated = json.loads((tmp_path / "bookworm.json").read_text())["generated"]
+        assert generated[:16].replace("T", " ") in found["bookworm"] and "not read" not in found["bookworm"], found
+        assert Service("trixie").settled()
