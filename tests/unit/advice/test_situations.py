@@ -259,6 +259,15 @@ def test_a_measured_read_within_reach_is_what_the_machine_can(tmp_path: Path) ->
     assert slow["verdict"]["expected"] < fast["verdict"]["expected"]
 
 
+@pytest.mark.parametrize(("changes", "told"), [({}, True), (GUEST | {"cores": 1}, False)], ids=["tower", "guest"])
+def test_more_threads_are_advised_where_there_are_cpus_for_them(
+    tmp_path: Path, changes: dict[str, Any], told: bool
+) -> None:
+    parts = tower(tmp_path, **SAMPLE | changes)
+    advice = report(parts, service=service(1.0, threads=2), model=DENSE)["advice"]
+    assert ("threads" in [entry["code"] for entry in advice]) == told, advice
+
+
 def test_a_guest_whose_memory_is_not_known_has_a_speed_and_no_share() -> None:
     parts = {"tower": {"hypervisor": True, "cpu": {"model": "QEMU Virtual CPU"}}, "memory_channels": None}
     verdict = report(parts, service=service(2.1))["verdict"]
