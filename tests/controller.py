@@ -26,15 +26,18 @@ TOKEN = f"hf_{secrets.token_hex(8)}"
 SOURCE = {"repo": REPO, "revision": "main", "files": "Q6_K/*.gguf"}
 MODEL = {"name": "tiny", **SOURCE}
 
-PLAYBOOK = """
-- hosts: towers
+# The filter loads those of the collection once, as plays/has_towers.yml does for the playbooks.
+TOWERS = "{{ groups['towers'] | llamatower.tower.tower_names }}"
+
+PLAYBOOK = f"""
+- hosts: "{TOWERS}"
   gather_facts: false
   tasks:
     - ansible.builtin.import_role:
         name: llamatower.tower.model_store
     - ansible.builtin.copy:
-        content: "{{ model_store_plan | to_json }}"
-        dest: "{{ plan_file }}"
+        content: "{{{{ model_store_plan | to_json }}}}"
+        dest: "{{{{ plan_file }}}}"
         mode: "0600"
       check_mode: false
       changed_when: false

@@ -17,7 +17,7 @@ import pytest
 from plugins.module_utils.sysfs import format_cpu_list, parse_cpu_list
 from plugins.module_utils.text import file_name
 from tests.bmc.bmc import ATTRIBUTES, PASSWORD, USER, Bmc
-from tests.controller import play, recap
+from tests.controller import TOWERS, play, recap
 from tests.mounts import needs_mounts
 
 REPO = Path(__file__).resolve().parents[2]
@@ -256,7 +256,7 @@ def test_a_tower_that_does_not_come_back_ends_the_run_before_the_next_is_written
 
 # --- The role, on all towers at once, since one that fails ends a playbook that takes one after the other ---------
 
-PLAY = [{"hosts": "towers", "gather_facts": False, "roles": ["llamatower.tower.bios"]}]
+PLAY = [{"hosts": TOWERS, "gather_facts": False, "roles": ["llamatower.tower.bios"]}]
 
 
 # The first has been there and back above.

@@ -54,6 +54,8 @@ ONLY_CHECKED = {
     "tower_programs": "it would write to /usr/local",
     "wait_for_boot": "it would wait for a restart",
 }
+# The filter loads those of the collection once, as plays/has_towers.yml does for the playbooks.
+LOCALHOST = "{{ 'localhost' | llamatower.tower.tower_names }}"
 # Examples of roles that are run first; the others change the kernel, the packages or the services of a machine. The
 # forecast writes the plan that a filter shows.
 ROLES_THAT_RUN = ["forecast", "numa_advice"]
@@ -218,7 +220,7 @@ def results(place: Path) -> list[dict[str, Any]]:
                 tasks.append({"name": "Keep it", "ansible.builtin.set_fact": {known[-1]: kept}})
     content = f"{{{{ [{', '.join(known)}] | to_json }}}}"
     hand = {"ansible.builtin.copy": {"content": content, "dest": str(place / "results.json"), "mode": "0600"}}
-    play = {"name": "Run the examples", "hosts": "localhost", "connection": "local", "gather_facts": False}
+    play = {"name": "Run the examples", "hosts": LOCALHOST, "connection": "local", "gather_facts": False}
     plays = yaml.safe_dump([{**play, "tasks": [*tasks, {"name": "Hand them to the test", **hand}]}], sort_keys=False)
     playbooks = {role: (REPO / "roles" / role / "meta/example.yml").read_text() for role in ROLES_THAT_RUN}
     for name, text in {**playbooks, "examples": plays}.items():
