@@ -169,6 +169,6 @@ def test_what_is_to_be_said_of_the_machine_is_said() -> None:
 def test_where_nothing_fits_it_says_why() -> None:
     document = plan([model("llama-3.1-405b")], [machine("desktop-2ch")])
     assert flowing(document).startswith(
-        "Nothing here holds llama-3.1-405b. desktop-2ch: It is the nearest, and lacks 140.1 GB. 332.9 GB of weights"
+        "Nothing here holds llama-3.1-405b. desktop-2ch: It is the nearest, and lacks 140.0 GB. 332.9 GB of weights"
     )
-    assert "140.1 GB too much" in str(plan_view(document)["models"][0]["others"][0]["why"])
+    assert "140.0 GB too much" in str(plan_view(document)["models"][0]["others"][0]["why"])
