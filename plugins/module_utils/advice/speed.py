@@ -229,7 +229,7 @@ def _modeled(found: Findings, question: Asked, own: Forecast, expected: Speed) -
     gains["memory-speed"] = faster / as_is - 1
     gains["placement"] = told / expected["expected"] - 1
     # A guest may have been given fewer CPUs than the forecast of the real one takes threads.
-    gains["threads"] = best / told - 1 if (same.threads or 0) <= (found["tower"]["cpus"] or 0) else 0.0
+    gains["threads"] = best / told - 1 if (same.threads or 0) <= (found["tower"].get("cpus") or math.inf) else 0.0
     free = model._replace(type=None)
     if fastest["limited_by"] == "arithmetic":
         gains["arithmetic"] = speed(known, free, same)["expected"] / best - 1
