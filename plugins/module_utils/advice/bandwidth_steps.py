@@ -13,6 +13,7 @@ from typing import Optional
 from ..benchmark.document import Run
 from ..benchmark.history import latest
 from ..memory.bandwidth import channels_in_use
+from ..service.document import PlacementInfo
 from ..text import moment, rate, size
 from .document import BandwidthStep, Findings
 
@@ -61,6 +62,11 @@ def served_speed(document: Findings) -> tuple[Optional[float], str]:
             return speed, when
     completion = document["service"].get("completion") if document["service"] else None
     return completion.get("tokens_per_second") if completion else None, "in one short answer"
+
+
+def served_placement(document: Findings) -> Optional[PlacementInfo]:
+    """Where the memory of the service lies; None where none runs."""
+    return document["service"].get("placement") if document["service"] else None
 
 
 def steps(document: Findings) -> list[BandwidthStep]:

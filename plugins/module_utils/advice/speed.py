@@ -37,7 +37,7 @@ from ..service.placement import HUGE_SHARE
 from ..text import number, rate, size
 from ..tower import cpu_signature
 from ..tower_document import Tower
-from .bandwidth_steps import READ_WHOLE, runs_of_model, served_speed
+from .bandwidth_steps import READ_WHOLE, runs_of_model, served_placement, served_speed
 from .document import Advice, Cause, Findings
 
 # A tower is slower than its forecast where it has less than this of it: middles of forecasts are off by so much.
@@ -111,7 +111,7 @@ def _policy(found: Findings) -> str:
 
     Where the kernel has none, threads read what they touched first, and :func:`_uneven` sees how that went.
     """
-    placed = found["service"].get("placement") if found["service"] else None
+    placed = served_placement(found)
     name = next(iter((placed.get("policies") if placed else None) or {}), "interleave")
     return next((policy for policy in ("weighted", "interleave", "bind") if name.startswith(policy)), "distribute")
 
@@ -129,7 +129,7 @@ def _threads(found: Findings) -> Optional[int]:
 def _uneven(found: Findings, policy: str) -> float:
     """How many times its even share the fullest memory node holds, for which all threads wait."""
     service = found["service"]
-    placed = service.get("placement") if service else None
+    placed = served_placement(found)
     held = list(((placed["nodes"] if placed else None) or {}).values())
     nodes = max(len((service.get("nodes") if service else None) or []), len(held))
     if policy in (*ALONE, "weighted") or nodes < 2 or not sum(held):
@@ -263,7 +263,7 @@ def _cause(code: str, now: float, part: float, at_most: bool) -> Cause:
 
 def _shown(found: Findings, codes: Collection[str]) -> dict[str, float]:
     """What shows on the tower and can make it slower, and how many times at most."""
-    tower, placed = found["tower"], found["service"].get("placement") if found["service"] else None
+    tower, placed = found["tower"], served_placement(found)
     causes: dict[str, float] = {}
     if tower.get("hypervisor"):
         causes["guest"] = math.inf
@@ -307,7 +307,7 @@ def _because(code: str, found: Findings, question: Asked, own: Forecast) -> str:
         return next(each["why"] for each in own["ceilings"] if each["name"] == "arithmetic")
     if code == "limit":
         return _limit(tower)
-    placed = found["service"].get("placement") if found["service"] else None
+    placed = served_placement(found)
     total = (placed["bytes"] if placed else None) or 1
     fullest = max(((placed["nodes"] if placed else None) or {}).values(), default=0)
     clocks, waited = tower.get("frequency"), (tower.get("strain") or {"cpu_wait": None})["cpu_wait"] or 0.0

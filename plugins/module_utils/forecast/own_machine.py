@@ -16,9 +16,8 @@ from .catalog import machine_problems
 from .cpu_cores import cores_of, family_of, known_cpus
 from .document import CpuEntry, Part
 from .names import nearest
-from .prices import MONEY, dollars
+from .prices import GIB, MONEY, dollars
 
-GIB = 2**30
 COUNTS = {"one": 1, "single": 1, "two": 2, "dual": 2, "four": 4, "quad": 4}
 # What people leave out of a name, in the order in which it is tried: the family before a number, and parts within.
 FAMILIES = ("EPYC ", "Threadripper ", "Xeon(R) ", "Ryzen 9 ")

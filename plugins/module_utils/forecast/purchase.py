@@ -329,7 +329,8 @@ def purchase_plan(
     figures: Optional[list[ThreadFigure]] = None,
 ) -> PlanDocument:
     """The whole document; ``figures`` is what :func:`thread_figures` makes."""
-    planned = [_planned(model, [priced(machine, memory) for machine in machines], options) for model in models]
+    boxes = [priced(machine, memory) for machine in machines]
+    planned = [_planned(model, boxes, options) for model in models]
     return {
         "schema_version": SCHEMA_VERSION,
         "date": today,

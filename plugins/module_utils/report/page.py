@@ -12,11 +12,10 @@ import math
 from collections import Counter
 from typing import Optional
 
-from ..advice.bandwidth_steps import KINDS, served_speed, steps
+from ..advice.bandwidth_steps import KINDS, served_placement, served_speed, steps
 from ..benchmark.terminal import arm_text
 from ..memory.bandwidth import channels_in_use
 from ..memory.document import Bandwidth, Dimm
-from ..service.document import PlacementInfo
 from ..service.placement import HUGE_SHARE, imbalance
 from ..text import clean, file_name, moment, number, rate, size
 from ..tower_document import Node, Tower
@@ -83,19 +82,15 @@ def _powers(least: float, most: float) -> tuple[float, list[float]]:
     return 10.0**first, [10.0**power for power in range(first, last + 1)]
 
 
-def _placed(document: Report) -> Optional[PlacementInfo]:
-    return document["service"].get("placement") if document["service"] else None
-
-
 def _held(document: Report) -> dict[str, int]:
     """The bytes of the service on each node."""
-    placed = _placed(document)
+    placed = served_placement(document)
     return (placed["nodes"] if placed else None) or {}
 
 
 def placement(document: Report) -> list[NodeBar]:
     """The memory of the service on each node, as parts of the largest, with the even share where it should be even."""
-    held, service, placed = _held(document), document["service"], _placed(document)
+    held, service, placed = _held(document), document["service"], served_placement(document)
     total, largest = sum(held.values()), max(held.values(), default=0)
     if not total:
         return []
@@ -166,7 +161,7 @@ def apart(document: Report) -> Optional[str]:
 
 def huge_page_share(document: Report) -> Optional[str]:
     """The part of the service's memory that is in huge pages."""
-    placed = _placed(document)
+    placed = served_placement(document)
     return f"{(placed['huge_bytes'] or 0) / placed['bytes']:.0%}" if placed and placed["bytes"] else None
 
 
@@ -223,7 +218,7 @@ def declarations(document: Report) -> list[str]:
 def tower_view(document: Report) -> TowerView:
     """All that the page of one tower shows."""
     tower, memory, model = document["tower"], document["memory_channels"], document["model"]
-    service, placed = document["service"], _placed(document)
+    service, placed = document["service"], served_placement(document)
     return {
         **title(document),
         "file": file_name(document["host"]),

@@ -8,6 +8,8 @@ from typing import Optional, TypedDict
 
 from ..forecast.document import Answer
 from ..text import number, whole
+from .benchmark_history import Box
+from .view import Tick
 
 # A phone shows the box as large as it is here, so that its words stay legible.
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 260, 34, 344, 12, 220
@@ -24,20 +26,13 @@ class Dot(TypedDict):
     text: str
 
 
-class Tick(TypedDict):
-    """A line of the grid, and its figure."""
-
-    at: float
-    text: str
-
-
 class Scatter(TypedDict):
     """Dollars to the right, tokens a second upwards; ``said`` is the picture in words."""
 
     dots: list[Dot]
     across: list[Tick]
     up: list[Tick]
-    box: dict[str, int]
+    box: Box
     said: str
 
 

@@ -18,6 +18,7 @@ from .plan_text import (
     limit_text,
     money,
     named,
+    of_one_machine,
     options_text,
     recommendation_text,
     slots_text,
@@ -153,7 +154,7 @@ def _matrix(document: PlanDocument) -> tuple[list[str], list[MatrixRow]]:
 def plan_view(document: PlanDocument) -> PlanView:
     """What is recommended, with its pictures; the matrix; and a section a model."""
     found, shown = answer_of(document), [said for said in rows(document)[:MOST_ROWS] if said["fits"]]
-    by_model = len({said["machine"] for said in shown}) == 1 and len(shown) > 1
+    by_model = of_one_machine(shown)
     names = [said["model"] if by_model else named(said) for said in shown]
     machines, matrix = _matrix(document)
     memory, fastest = document["memory"], _fastest(shown)
@@ -176,12 +177,11 @@ def _model(model: PlannedModel, index: int, document: PlanDocument) -> ModelView
     fitting = [said for said in model["answers"] if said["fits"]]
     fastest, names = _fastest(fitting), [named(said) for said in fitting]
     best = fitting[0] if fitting else None
-    slots = slots_text(document, model) if document["options"]["users"] > 1 else ""
     first = f"First: {named(best)}, {_bar(best, '', 1)['speed']} tokens/s, {cost_text(best)}." if best else ""
     return {
         "name": model["name"],
         "anchor": _anchor(index),
-        "said": f"{weights_text(model)}. {slots}".strip(),
+        "said": f"{weights_text(model)}. {slots_text(document, model)}".strip(),
         "best": first or f"It fits none; {size(_least(model))} are missing at least.",
         "rows": [
             {

@@ -175,9 +175,14 @@ def _dates(document: PlanDocument, said: Answer) -> list[str]:
     return [f"Its oldest price is of {said['cost_date']}, more than a year ago: ask for one of today before you buy."]
 
 
+def of_one_machine(answers: list[Answer]) -> bool:
+    """Whether a table is of several models on one machine, and so names the models."""
+    return len({said["machine"] for said in answers}) == 1 and len(answers) > 1
+
+
 def _table(document: PlanDocument, answers: list[Answer]) -> list[str]:
     """Lines of at most :data:`WIDTH`: the first column has what the others leave."""
-    by_model = len({said["machine"] for said in answers}) == 1 and len(answers) > 1
+    by_model = of_one_machine(answers)
     cells = [[heading for heading, _cell in COLUMNS]]
     cells += [[cell(said, document) for _heading, cell in COLUMNS] for said in answers]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
@@ -209,8 +214,7 @@ def plan_text(document: PlanDocument) -> str:
     shown = answers[:MOST_ROWS]
     paragraphs: list[list[str]] = [[text for text in recommendation_text(document) if text]]
     if shown:
-        by_model = len({said["machine"] for said in answers}) == 1 and len(answers) > 1
-        paragraphs.append([_heading(document, shown[0], by_model)])
+        paragraphs.append([_heading(document, shown[0], of_one_machine(answers))])
     lines: list[str] = []
     for paragraph in paragraphs:
         for text in paragraph:
