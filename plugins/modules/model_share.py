@@ -32,7 +32,7 @@ options:
     type: dict
     required: true
   givers:
-    description: The names of those of them that have the model.
+    description: The names of all towers that have the model.
     type: list
     elements: str
     default: []

@@ -98,6 +98,12 @@ class Fleet:
         )
         return sum(json.loads(answer)["bytes_sent"].values())
 
+    def limit(self, rate: str) -> None:
+        """Have every tower send no more than that to the others, in the words of tc."""
+        for name in self.names:
+            run("tc", "-n", self.space(name), "qdisc", "add", "dev", "eth0", "root", "tbf",
+                "rate", rate, "burst", "256k", "latency", "50ms")  # fmt: skip
+
     def sent(self, name: str) -> int:
         """Bytes that left a tower, as its interface counts them."""
         links = json.loads(run("ip", "-n", self.space(name), "-s", "-j", "link", "show", "eth0"))

@@ -92,7 +92,7 @@ def wait_for(condition: Callable[[], Any], process: subprocess.Popen[bytes], log
     raise AssertionError(f"the play ended before that\n{log.read_text()}")
 
 
-def test_a_fleet_crosses_the_internet_once_and_the_seed_sends_less_than_twice(
+def test_a_fleet_crosses_the_internet_once_and_the_seed_sends_it_little_more_than_once(
     fleet: Fleet, contents: dict[str, bytes]
 ) -> None:
     size = sum(map(len, contents.values()))
@@ -102,7 +102,7 @@ def test_a_fleet_crosses_the_internet_once_and_the_seed_sends_less_than_twice(
     print(f"hub {fleet.hub_bytes() / size:.3f}, seed {(fleet.sent('tower1') - before) / size:.3f} of the model")
     assert_verified_copies(fleet, contents, log)
     assert fleet.hub_bytes() <= 1.05 * size
-    assert fleet.sent("tower1") - before < 2 * size
+    assert fleet.sent("tower1") - before <= 1.3 * size
     assert "swarm: 4 towers" in log
     code, log = play(fleet, contents)
     assert code == 0 and not re.search(r"changed=[1-9]", log), log
@@ -121,17 +121,15 @@ def test_two_towers_share_by_rsync(fleet: Fleet, contents: dict[str, bytes]) -> 
     assert fleet.sent("tower1") - before <= 1.1 * size
 
 
-@pytest.mark.parametrize("victim", ["tower3", "tower1"], ids=["receiver", "seed"])
+# Of two receivers, the other is left with what nobody passes on to it any more.
+@pytest.mark.parametrize(
+    ("fleet", "victim"), [(3, "tower3"), (4, "tower1")], ids=["receiver", "seed"], indirect=["fleet"]
+)
 def test_a_tower_killed_in_the_middle_has_a_verified_copy_after_the_next_run(
     fleet: Fleet, contents: dict[str, bytes], victim: str
 ) -> None:
     size = sum(map(len, contents.values()))
-    # So slow that there is a middle.
-    for tower in fleet.names:
-        subprocess.run(
-            ["tc", "-n", fleet.space(tower), "qdisc", "add", "dev", "eth0", "root", "tbf",
-             "rate", "80mbit", "burst", "256k", "latency", "50ms"], check=True,
-        )  # fmt: skip
+    fleet.limit("80mbit")  # so slow that there is a middle
     log = fleet.directory / "log"
     process = fleet.start(log, **variables(fleet, contents))
 

@@ -26,7 +26,7 @@ class ShareError(Exception):
 class Share(NamedTuple):
     """What is shared, and among whom.
 
-    ``peers`` are the other towers with their addresses, ``givers`` the names of those of them that have the model, and
+    ``peers`` are the other towers with their addresses, ``givers`` the names of all towers that have the model, and
     ``receive`` says that this one, at ``address``, lacks it. ``patience`` is how many seconds without a byte or a
     finished tower the rest is waited for.
     """
