@@ -206,13 +206,20 @@ def catalog_problems(models: Any, machines: Any, memory: Any = None) -> list[str
 
 
 def quantized(entry: ModelEntry, kind: str) -> ModelEntry:
-    """A model of the catalog in another type: its sizes follow the bits a weight.
+    """A model of the catalog in another type: as large as its ``types`` say, else its sizes follow the bits a weight.
 
     Rows that are no multiple of 256 fall back to a larger type in every type with blocks of 256 weights, so that from
     one of these to another the sizes keep their ratio: GLM-4.5-Air in Q4_K_M has 72 GB, and by the bits alone 64.
     """
+    if kind == entry.get("quantization"):
+        return entry
+    sizes = entry.get("types", {}).get(kind)
+    if sizes:
+        told: ModelEntry = {**entry, "bytes": sizes["bytes"], "active_bytes": sizes["active_bytes"]}
+        return {**told, "name": f"{entry['name']}:{kind}", "quantization": kind}
     if kind not in BITS:
-        raise PlanError(f"The type {kind} is not known: name one of {', '.join(BITS)}.")
+        known = ", ".join([*BITS, *(name for name in entry.get("types", {}) if name not in BITS)])
+        raise PlanError(f"The type {kind} is not known: name one of {known}.")
     files = str(entry.get("files"))
     if "MXFP4" in files.upper():
         raise PlanError(f"{entry['name']} is only made in MXFP4, and no other type makes it smaller: leave {kind} out.")

@@ -267,6 +267,19 @@ class Held(TypedDict):
     bytes: int
 
 
+class _TypeSizes(TypedDict):
+    bytes: int
+    active_bytes: int
+
+
+class TypeSizes(_TypeSizes, total=False):
+    """Sizes of a model in another type, with source and date of ``bytes`` where that is a published figure: what a
+    token reads of it is then an estimate."""
+
+    source: str
+    date: str
+
+
 class _Sized(TypedDict):
     name: str
     parameters: int
@@ -282,10 +295,14 @@ class ModelEntry(_Sized, total=False):
 
     ``bytes`` are all weights and ``active_bytes`` those that a token reads; ``context`` is what the model was made for;
     ``files`` is a pattern in the repository ``repo`` of the hub, and names the type where there is no ``quantization``.
-    Without ``compute`` what it is computed in is taken for that of the largest models.
+    Without ``compute`` what it is computed in is taken for that of the largest models. ``source`` and ``date`` are of
+    the configuration that its figures were made of, and ``types`` its sizes in other types.
     """
 
     experts: bool
+    source: str
+    date: str
+    types: dict[str, TypeSizes]
     compute: ComputeGeometry | None
     active_parameters: int
     quantization: str | None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils.forecast.catalog import PlanError, catalog_problems
+from plugins.module_utils.forecast.catalog import PlanError, catalog_problems, quantized
 from plugins.module_utils.forecast.names import choose_model
 from plugins.module_utils.forecast.purchase import answer
 from tests.forecast_inputs import HARDWARE, MACHINES, MODELS, machine, model
@@ -115,12 +115,32 @@ def test_a_type_that_a_model_cannot_have_is_named(name: str, what: str) -> None:
 def test_another_type_has_its_own_sizes() -> None:
     large, smaller = model("llama-3.3-70b"), model("llama-3.3-70b:Q4_K_M")
     assert smaller["bytes"] == pytest.approx(42.5e9, rel=0.01)  # the file on the hub has 42.52 GB
-    assert smaller["active_bytes"] / large["active_bytes"] == pytest.approx(smaller["bytes"] / large["bytes"])
+    assert smaller["active_bytes"] / large["active_bytes"] == pytest.approx(smaller["bytes"] / large["bytes"], rel=0.01)
+
+
+def test_a_type_by_hand_is_one_of_its_types() -> None:
+    entry = model("glm-4.6:UD-Q4_K_XL")
+    assert (entry["name"], entry["quantization"], entry["bytes"]) == (
+        "glm-4.6:UD-Q4_K_XL",
+        "UD-Q4_K_XL",
+        204_000_000_000,
+    )
+    assert model("kimi-k2.6:UD-Q4_K_XL") == model("kimi-k2.6")
+    with pytest.raises(PlanError, match="UD-Q4_K_XL"):
+        model("glm-4.6:UD-Q9")
+
+
+def test_without_types_of_its_own_a_model_is_as_large_as_its_bits_say() -> None:
+    entry: Any = {key: value for key, value in model("llama-3.3-70b").items() if key != "types"}
+    assert quantized(entry, "Q4_K_M")["bytes"] == pytest.approx(42.5e9, rel=0.01)
+    assert quantized(entry, "F16")["bytes"] == pytest.approx(entry["parameters"] * 2)
 
 
 def test_rows_that_fall_back_to_a_larger_type_do_so_in_another_type_too() -> None:
     # Expert matrices of 1408 columns: computed by tensor, Q4_K_M has 5.4 bits a weight, and not 4.82.
-    assert model("glm-4.5-air:Q4_K_M")["bytes"] == pytest.approx(72e9, rel=0.01)
-    assert model("glm-4.5-air:Q8_0")["bytes"] == pytest.approx(106.9e9 * 8.5 / 8)
+    air = model("glm-4.5-air:Q4_K_M")
+    assert air["bytes"] == pytest.approx(72e9, rel=0.01)
+    bare: Any = {key: value for key, value in model("glm-4.5-air").items() if key != "types"}
+    assert quantized(bare, "Q4_K_M")["bytes"] == pytest.approx(air["bytes"], rel=0.02)
     said = answer(machine("epyc-9124-2s"), model("glm-4.5-air:Q4_K_M"))
     assert "Q4_K_M" not in [entry["change"] for entry in said["sensitivity"]]
