@@ -45,7 +45,8 @@ def test_the_nearest_are_offered_for_a_slip() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("Mac Studio", "mac-studio-m3-ultra"), ("two EPYC 9354", "epyc-9354-2s"), ("3090", "gpu-24gb")]
+    ("text", "name"),
+    [("Mac Studio 512", "mac-studio-m3-ultra"), ("two EPYC 9354", "epyc-9354-2s"), ("3090", "gpu-24gb")],
 )
 def test_a_machine_is_also_known_by_what_it_is(text: str, name: str) -> None:
     assert [entry["name"] for entry in matching(text, MACHINES)] == [name]
