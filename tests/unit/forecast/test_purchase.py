@@ -25,7 +25,7 @@ def test_what_does_not_fit_says_by_how_much() -> None:
     said = answer(machine("desktop-2ch"), model("llama-3.1-405b"))
     assert (said["fits"], said["reason"]) == (False, "memory")
     assert (said["tokens_per_second"], said["joules_per_token"]) == (None, None)
-    assert said["why"] == ("332.9 GB of weights and 5.1 GB beside them for 8192 tokens are 140.3 GB too much for it")
+    assert said["why"] == ("332.9 GB of weights and 5.0 GB beside them for 8192 tokens are 140.2 GB too much for it")
 
 
 def test_the_context_is_what_the_memory_leaves() -> None:

@@ -75,21 +75,21 @@ def test_more_rows_than_the_table_has_are_on_the_page() -> None:
 
 def test_a_question_of_model_and_budget_is_answered_first_with_its_reason() -> None:
     said = flowing(plan([model("glm-4.6")], MACHINES, budget=11_000.0))
-    assert said.startswith("mac-studio-m3-ultra for glm-4.6: ")
-    assert "tokens/s (" in said.partition(". ")[0] and ", $9,499. " in said
-    assert "It is the fastest of 3 that hold it for at most $11,000." in said
+    assert said.startswith("epyc-9124-2s for glm-4.6: ")
+    assert "tokens/s (" in said.partition(". ")[0] and ", $10,819. " in said
+    assert "It is the fastest of 2 that hold it for at most $11,000." in said
 
 
 def test_where_the_budget_holds_nothing_that_is_what_is_said_first() -> None:
     said = flowing(plan([model("llama-3.1-405b")], MACHINES, budget=3000.0))
-    assert said.startswith("Nothing whose price is known holds llama-3.1-405b for $3,000. mac-studio-m3-ultra for ")
+    assert said.startswith("Nothing whose price is known holds llama-3.1-405b for $3,000. epyc-9124-1s for ")
     assert '-e plan_model="llama-3.1-405b:Q4_K_M"' in said
 
 
 def test_a_machine_of_ones_own_is_told_its_models_and_how_long_a_prompt_takes() -> None:
     document = plan(MODELS, [OWN])
     said = flowing(document)
-    assert said.startswith("2x EPYC 9354 for deepseek-r1-0528: ")
+    assert said.startswith("2x EPYC 9354 for deepseek-v4-pro: ")
     assert "2x EPYC 9354: 2 x EPYC 9354 of 32 cores each, 24 channels, 24 x 32 GB at 4800 MT/s" in said
     row = next(line for line in table(document) if line.startswith("qwen3-coder-480b"))
     prefill = answer(OWN, model("qwen3-coder-480b"))["prefill_tokens_per_second"]
@@ -169,6 +169,6 @@ def test_what_is_to_be_said_of_the_machine_is_said() -> None:
 def test_where_nothing_fits_it_says_why() -> None:
     document = plan([model("llama-3.1-405b")], [machine("desktop-2ch")])
     assert flowing(document).startswith(
-        "Nothing here holds llama-3.1-405b. desktop-2ch: It is the nearest, and lacks 140.0 GB. 332.9 GB of weights"
+        "Nothing here holds llama-3.1-405b. desktop-2ch: It is the nearest, and lacks 140.2 GB. 332.9 GB of weights"
     )
-    assert "140.0 GB too much" in str(plan_view(document)["models"][0]["others"][0]["why"])
+    assert "140.2 GB too much" in str(plan_view(document)["models"][0]["others"][0]["why"])
