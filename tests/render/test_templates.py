@@ -243,6 +243,12 @@ def test_systemd_accepts_the_units_of_the_server(rendered: Path, deployment: Any
     assert "llama" not in done.stderr, done.stderr
 
 
+def test_the_server_has_a_descriptor_for_each_connection_of_a_host(rendered: Path) -> None:
+    """So many ports one host has for them (ip_local_port_range); of systemd's 1024 none would be left for /health."""
+    (limit,) = re.findall(r"^LimitNOFILE=(\d+)$", (rendered / "llama-server@.service").read_text(), re.MULTILINE)
+    assert int(limit) > 60999 - 32768
+
+
 def test_the_units_expose_little(rendered: Path, deployment: Any) -> None:
     text = (rendered / "llama-server@.service").read_text()
     own = "\n".join(line for line in unit_drop_in(deployment).splitlines() if line.startswith("IPAddress"))

@@ -279,7 +279,7 @@ class Walks:
         for path in (self.note, self.record):
             path.parent.mkdir()
         monkeypatch.setattr(supervise, "read_process", lambda _pid: self.read())
-        monkeypatch.setattr(supervise, "boot_seconds", lambda: self.booted)
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: {time.CLOCK_BOOTTIME: self.booted}[clock])
         monkeypatch.setattr(time, "time", lambda: self.clock)
 
     def read(self) -> Any:
@@ -396,6 +396,7 @@ def test_the_placement_is_read_again_of_another_process_and_after_an_hour() -> N
     assert not due(note, 7, 100 + 3599)
     assert due(note, 7, 100 + 3600)
     assert due(note, 8, 101)
+    assert due(note, 7, 99), "of another boot"
 
 
 def test_automatic_restarts_wait_longer_each_time_up_to_an_hour_and_do_not_end() -> None:

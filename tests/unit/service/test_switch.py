@@ -265,6 +265,62 @@ def test_one_that_served_starts_without_its_drop_in_where_the_disk_is_full(
     assert ["systemctl", "restart", "--no-block", "llama-server@main.service"] in called
 
 
+@pytest.mark.parametrize(
+    ("shown", "process", "found"),
+    [
+        ({}, "first", True),
+        ({"ActiveState": "activating"}, "first", True),
+        ({}, "second", False),
+        ({}, None, False),
+        ({"NeedDaemonReload": "yes"}, "first", False),
+        ({"ActiveState": "failed"}, "first", False),
+        ({"MainPID": "0"}, "first", False),
+    ],
+    ids=str,
+)
+def test_what_a_unit_runs_is_asked_of_its_process_and_of_systemd(
+    monkeypatch: pytest.MonkeyPatch, shown: dict[str, str], process: Optional[str], found: bool
+) -> None:
+    """A run that was cut off has written files which neither of them has read."""
+    fields = {"ActiveState": "active", "MainPID": "7", "NeedDaemonReload": "no", **shown}
+    monkeypatch.setattr(switch, "show", lambda *_names: fields)
+    monkeypatch.setattr(switch, "process_deployment", lambda _pid: process)
+    assert switch.runs("llama-server@main.service", "first") is found
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        ({"process_deployment": lambda _pid: "second"}, "runs another deployment than first"),
+        ({"asks_for_key": lambda _url: False}, "answers whoever asks, without an API key"),
+        ({"placement_problem": lambda *_: "It lies elsewhere."}, "It lies elsewhere."),
+    ],
+    ids=str,
+)
+def test_one_is_proven_by_its_process_its_keys_and_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], sentence: Optional[str]
+) -> None:
+    answers: dict[str, Any] = {
+        "await_start": lambda *_: None,
+        "await_front": lambda _unit: None,
+        "main_pid": lambda _unit: 7,
+        "process_deployment": lambda _pid: "first",
+        "asks_for_key": lambda _url: True,
+        "read_key": lambda _path: "S3cret",
+        "complete": lambda *_: None,
+        "read_process": lambda _pid: None,
+        "placement_problem": lambda *_: None,
+        "journal": lambda _unit: ([], ""),
+    }
+    for name, value in (answers | changes).items():
+        monkeypatch.setattr(switch, name, value)
+    unit = {"name": "main", "unit": "llama-server@main.service", "url": "http://127.0.0.1:8080", "intent": {}}
+    found = some_deployment(1, units=[unit], proof={"prompt": "Why?", "max_tokens": 1})
+    failure = switch.prove(Instance("main", str(tmp_path)), "first", found)
+    assert (failure is None) if sentence is None else (failure is not None and sentence in failure.problem)
+
+
 def test_engine_and_model_of_what_served_are_needed_and_of_what_never_did_are_not(tower: Tower) -> None:
     second = tower.add(some_deployment(2, engine={"key": "b", "directory": "/opt/llama.cpp/releases/b"}))
     never = tower.add(some_deployment(3, engine={"key": "c", "directory": "/opt/llama.cpp/releases/c"}))
