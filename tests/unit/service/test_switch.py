@@ -7,12 +7,13 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Optional
 
 import pytest
 
 from plugins.module_utils import files
-from plugins.module_utils.service import deployment, switch, unit_files
+from plugins.module_utils.service import deploy, deployment, switch, unit_files
 from plugins.module_utils.service.deployment import Instance, identity_of, needed_deployments
 from plugins.module_utils.service.switch import Failure
 from plugins.module_utils.service.unit import UnitError
@@ -319,6 +320,29 @@ def test_one_is_proven_by_its_process_its_keys_and_its_place(
     found = some_deployment(1, units=[unit], proof={"prompt": "Why?", "max_tokens": 1})
     failure = switch.prove(Instance("main", str(tmp_path)), "first", found)
     assert (failure is None) if sentence is None else (failure is not None and sentence in failure.problem)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_who_waits_is_told_how_much_of_the_model_is_in_memory(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    good, second = str(tower.instance.named("good")), tower.add(some_deployment(2))
+    switch.begin(tower.instance, second)
+    if back:
+        tower.instance.point("wanted", good)
+    told, loaded = list[tuple[Any, ...]](), iter([0, 4, 12])
+    monkeypatch.setattr(deploy, "start_state", lambda _unit: ("active", ""))
+    monkeypatch.setattr(deploy, "main_pid", lambda _unit: 7)
+    monkeypatch.setattr(deploy, "resident_bytes", lambda _pid: next(loaded))
+    monkeypatch.setattr(
+        deploy.time, "sleep", lambda _seconds: tower.instance.forget("wanted") if len(told) > 2 else None
+    )
+    progress: Any = SimpleNamespace(tell=lambda *words: told.append(words))
+    deploying = deploy.Deploying(tower.instance, 0, 2, "a switch", "", progress)
+    record = deploying._watch(second, some_deployment(2))
+    words = "going back: loading m:" if back else "loading m:"
+    assert told == [(words, count, 9, "bytes") for count in (0, 4, 9)]
+    assert record["deployment"] == second
 
 
 def test_engine_and_model_of_what_served_are_needed_and_of_what_never_did_are_not(tower: Tower) -> None:
