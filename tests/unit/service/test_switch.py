@@ -334,9 +334,7 @@ def test_who_waits_is_told_how_much_of_the_model_is_in_memory(
     monkeypatch.setattr(deploy, "start_state", lambda _unit: ("active", ""))
     monkeypatch.setattr(deploy, "main_pid", lambda _unit: 7)
     monkeypatch.setattr(deploy, "resident_bytes", lambda _pid: next(loaded))
-    monkeypatch.setattr(
-        deploy.time, "sleep", lambda _seconds: tower.instance.forget("wanted") if len(told) > 2 else None
-    )
+    monkeypatch.setattr("time.sleep", lambda _seconds: tower.instance.forget("wanted") if len(told) > 2 else None)
     progress: Any = SimpleNamespace(tell=lambda *words: told.append(words))
     deploying = deploy.Deploying(tower.instance, 0, 2, "a switch", "", progress)
     record = deploying._watch(second, some_deployment(2))
