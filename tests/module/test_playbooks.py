@@ -53,7 +53,8 @@ def test_a_run_without_a_tower_ends_with_one_sentence(playbook: str, inventory: 
     ("name", "declared", "said"),
     [
         ("glm-4.6", [], "unsloth/GLM-4.6-GGUF"),
-        ("GLM 4.6", [], "The catalog has no model GLM 4.6: did you mean "),
+        ("GLM 4.6", [], "unsloth/GLM-4.6-GGUF"),
+        ("GLM 4.66", [], "There is no model GLM 4.66 in the catalog: the nearest are glm-4.6, "),
         ("glm-4.6", [{"name": "own", "repo": "acme/own"}], "acme/own"),
         (None, [], "no models"),
     ],

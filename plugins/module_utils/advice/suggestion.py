@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple, Optional
 
 from ..forecast.document import Speed
+from ..forecast.names import matching, name_problem
 from ..forecast.roofline import Machine, forecast, machine_of, model_of, prefill
 from ..limits import usable
 from ..memory.document import MemoryChannels
@@ -96,10 +96,11 @@ def suggestion(
 
 
 def declared(catalog: list[ModelEntry], name: str) -> dict[str, str]:
-    """A model of the catalog as an inventory declares it; a KeyError says which name is near one that is not there."""
-    entry = next((model for model in catalog if model["name"] == name), None)
-    if not entry:
-        close = difflib.get_close_matches(name.lower(), [model["name"] for model in catalog], n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else "catalog/models.yml has them."
-        raise KeyError(f"The catalog has no model {name}: {hint}")
+    """A model of the catalog as an inventory declares it, by its name as people write it; a KeyError says which names are
+    near one that is not there, or which it may be."""
+    found = matching(name, catalog)
+    problem = name_problem(name, found, catalog, "model")
+    if problem:
+        raise KeyError(problem)
+    entry = found[0]
     return {"name": entry["name"], "repo": entry["repo"], "revision": "main", "files": entry["files"]}

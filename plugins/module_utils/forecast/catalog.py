@@ -110,6 +110,7 @@ MACHINES: dict[str, dict[str, Field]] = {
         "usable": Field("a number from 0.3 to 1", lambda value: _number(value) and 0.3 <= value <= 1),
         "gb_s": _amount(),
         "count": _count(1, 2**16, null=True),
+        "most": _count(1, 2**16)._replace(optional=True),
         "watts": _amount(),
         "price_usd": PRICE,
         "host": HOST,

@@ -181,8 +181,10 @@ class _Gpu(_Machine):
 
 class GpuEntry(_Gpu, total=False):
     """GPUs: memory, bandwidth, price and watts of one; ``usable`` is the part of its memory that weights and cache may
-    take, ``count`` how many there are (None: as many as the model needs), ``price`` when and where the price was."""
+    take, ``count`` how many there are (None: as many as the model needs, but no more than ``most``, which is what a
+    machine takes), ``price`` when and where the price was."""
 
+    most: int
     price: dict[str, Any]  # told, date and source, as YAML reads them
 
 

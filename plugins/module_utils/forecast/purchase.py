@@ -129,7 +129,8 @@ def _read_at(gb_s: float, shares: Range, read: int) -> Speed:
 
 
 def _gpu(entry: GpuEntry, model: ModelEntry, cache: int) -> Fit:
-    count = entry["count"] or gpus_needed(entry, model["bytes"] + cache)
+    needed = gpus_needed(entry, model["bytes"] + cache)
+    count = entry["count"] or min(needed, entry.get("most", needed))
     return Fit(
         room=count * int(entry["memory_bytes"] * entry["usable"] - GPU_RESERVE) - model["bytes"],
         speed=_read_at(entry["gb_s"], GPU_SHARE, model["active_bytes"] + cache),
@@ -253,7 +254,7 @@ def answer(entry: MachineEntry, model: ModelEntry, options: Options = DEFAULTS) 
         each = f"{context} tokens" if options["users"] == 1 else f"{options['users']} times {context} tokens"
         what = f"{size(model['bytes'])} of weights and {size(needed)} beside them for {each}"
         missing = needed - fit.room
-        why = f"{what} are {size(missing)} too much for it"
+        why = f"{what} are {size(missing)} too much for {fit.gpus if fit.gpus > 1 else 'it'}"
         return {**said, "reason": "memory", "missing_bytes": missing, "why": why}
     return _fitting(entry, model, options, fit, said)
 
@@ -292,16 +293,19 @@ def _longest(entry: MachineEntry, model: ModelEntry, room: int, most: int, optio
 
 
 def rank(answers: list[Answer], budget: Optional[float] = None) -> list[Answer]:
-    """The best first: what fits by its cost for a token a second, then what fits at unknown cost by its speed, then
-    what does not, by what it lacks. With a budget first what fits into it, the fastest first."""
+    """The best first: what fits by its cost for a token a second, then what costs at least so much, then what fits at
+    unknown cost by its speed, then what does not, by what it lacks. With a budget first what fits into it, the fastest
+    first."""
 
     def key(said: Answer) -> tuple[int, float]:
         speed, cost, each = said["tokens_per_second"], said["cost_usd"], said["cost_per_token_s"]
         if not speed:
             return 4, said["missing_bytes"] or float("inf")
-        if budget is not None and cost is not None and cost <= budget:
-            return 0, -speed["expected"]
-        return (3, -speed["expected"]) if each is None else (1, each)
+        if each is None:
+            return 3, -speed["expected"]
+        if said["cost_least"]:
+            return 2, each
+        return (0, -speed["expected"]) if budget is not None and cost is not None and cost <= budget else (1, each)
 
     return sorted(answers, key=key)
 

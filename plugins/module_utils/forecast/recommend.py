@@ -66,6 +66,10 @@ def recommendation(models: list[PlannedModel], budget: Optional[float]) -> Optio
         lacking = [pair for pair in pairs if pair.said["missing_bytes"]] or pairs
         return _chosen("nothing-fits", min(lacking, key=lambda pair: pair.said["missing_bytes"] or 0), len(pairs))
     best = _of_one_model if len(models) == 1 else _of_models
+    # Of a machine of which a part has no price, nobody knows whether it is the cheapest.
+    whole = [pair for pair in fitting if pair.said["cost_usd"] is not None and not pair.said["cost_least"]]
+    if whole and (len(models) > 1 or len(fitting) > 1):
+        fitting = whole
     if budget is None:
         return best(fitting, None)
     within = [pair for pair in fitting if pair.cost <= budget]

@@ -109,13 +109,15 @@ def _reason(choice: Choice, of: int, document: PlanDocument, model: PlannedModel
     each = f"{money(said['cost_per_token_s'])} for a token a second" if said["cost_per_token_s"] else ""
     weights = (model["parameters"] or 0) / (said["cost_usd"] or 1)
     reading = f"at least as fast as one reads ({READING:g} tokens/s)"
+    pairs = "models" if len(model["answers"]) == 1 else "pairs of model and machine"
     return {
         "only": f"No other machine here holds it{limit}.",
-        "cheapest-token": f"Of {of} that hold it and have a price, none costs less for its speed: {each}.",
+        "cheapest-token": f"Of {of} that hold it and whose whole price is known, none costs less for its speed: "
+        f"{each}.",
         "fastest": f"It is the fastest of {of} that {'fit' if document['models'][1:] else 'hold it'}{limit}.",
-        "largest": f"It is the largest model that is decoded{limit} {reading}; {of} pairs of model and machine are.",
-        "most-weights": f"It is the most for a dollar, {whole(weights / 1e6)} million weights, of {of} pairs of model "
-        f"and machine that decode {reading}.",
+        "largest": f"It is the largest model that is decoded{limit} {reading}; {of} {pairs} are.",
+        "most-weights": f"It is the most for a dollar, {whole(weights / 1e6)} million weights, of {of} {pairs} "
+        f"that decode {reading}.",
         "over-budget": f"It is the cheapest of {of} that fit.",
         "unpriced": f"Its price is not known, nor is that of any other that fits: the {money(budget)} decided nothing.",
         "nothing-fits": f"It is the nearest, and lacks {size(said['missing_bytes'] or 0)}.",

@@ -78,6 +78,12 @@ def test_as_many_gpus_are_counted_as_the_cache_needs() -> None:
     assert answer(gpu, model("llama-3.1-405b"))["cost_usd"] == 5 * 12_500
 
 
+def test_no_more_gpus_are_counted_than_a_machine_takes() -> None:
+    said = answer(machine("gpu-80gb"), model("llama-3.1-405b") | {"bytes": 8 * 80 * 2**30})
+    assert (said["count"], said["fits"], said["reason"]) == (8, False, "memory")
+    assert said["why"].endswith("too much for 8")
+
+
 def test_a_disk_takes_half_a_minute_for_a_token() -> None:
     speed = answer(machine("desktop-m2"), model("llama-3.1-405b"))["tokens_per_second"]
     assert 30 < 1 / speed["high"] < 1 / speed["low"] < 70
@@ -86,8 +92,16 @@ def test_a_disk_takes_half_a_minute_for_a_token() -> None:
 def test_the_cheapest_token_is_first_and_what_does_not_fit_last() -> None:
     ranked = rank([answer(entry, model("llama-3.1-405b")) for entry in MACHINES])
     costs = [said["cost_per_token_s"] for said in ranked]
-    known = [cost for cost in costs if cost is not None]
-    assert known == sorted(known) == costs[: len(known)]
+    whole, least = (
+        [
+            said["cost_per_token_s"]
+            for said in ranked
+            if said["cost_usd"] and said["fits"] and said["cost_least"] is some
+        ]
+        for some in (False, True)
+    )
+    assert whole and least
+    assert [*sorted(whole), *sorted(least)] == costs[: len(whole) + len(least)]
     fits = [said["fits"] for said in ranked]
     assert fits == sorted(fits, reverse=True)
 

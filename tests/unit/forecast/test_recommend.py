@@ -26,12 +26,22 @@ def answers(document: Any) -> list[Any]:
     return [said for entry in document["models"] for said in entry["answers"] if said["fits"]]
 
 
+def whole(document: Any) -> list[Any]:
+    """The answers whose cost is not only what is known of it."""
+    return [said for said in answers(document) if said["cost_per_token_s"] and not said["cost_least"]]
+
+
 def test_of_one_model_the_machine_with_the_cheapest_token_is_taken() -> None:
     document = plan([model("glm-4.6")], MACHINES)
-    cheapest = min(
-        (said for said in answers(document) if said["cost_per_token_s"]), key=lambda s: s["cost_per_token_s"]
-    )
+    cheapest = min(whole(document), key=lambda said: said["cost_per_token_s"])
     assert chosen(document) == ("cheapest-token", "glm-4.6", cheapest["machine"])
+
+
+def test_what_is_not_priced_as_a_whole_is_taken_only_where_nothing_else_holds_it() -> None:
+    cheap = machine("gpu-80gb") | {"price_usd": 10}
+    both = plan([model("glm-4.6")], [cheap, machine("epyc-9124-2s")])
+    assert chosen(both)[2] == "epyc-9124-2s"
+    assert chosen(plan([model("glm-4.6")], [cheap, machine("desktop-2ch")]))[2] == "gpu-80gb"
 
 
 def test_within_a_budget_it_is_the_fastest() -> None:
@@ -70,9 +80,9 @@ def test_of_everything_the_most_weights_for_a_dollar_are_taken() -> None:
 
     def worth(said: Any) -> float:
         fast = said["tokens_per_second"]["expected"] >= READING
-        return parameters[said["model"]] / said["cost_usd"] if fast and said["cost_usd"] else 0.0
+        return parameters[said["model"]] / said["cost_usd"] if fast else 0.0
 
-    best = max(answers(document), key=worth)
+    best = max(whole(document), key=worth)
     assert (said["model"], said["machine"]) == (best["model"], best["machine"])
 
 
