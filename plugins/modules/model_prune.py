@@ -81,9 +81,12 @@ from ..module_utils.service.deployment import INSTANCES, Deployment, needed_depl
 
 
 def _of(deployment: Deployment, store: str, name: str) -> bool:
-    """Whether a deployment has a model of this name in this store."""
-    model = deployment["model"]
-    return model["name"] == name and os.path.realpath(model["directory"]).startswith(f"{os.path.realpath(store)}/")
+    """Whether a deployment has a model of this name in this store, be it what a setting names: a draft, a projector."""
+    model, top = deployment["model"], os.path.realpath(store)
+    own = model["name"] == name and os.path.realpath(model["directory"]).startswith(f"{top}/")
+    words = [word for unit in deployment.get("units", []) for word in unit["environment"].values()]
+    beside = (os.path.realpath(word) for word in words if word.startswith("/"))
+    return own or any(path.startswith(f"{os.path.realpath(os.path.join(store, name))}/") for path in beside)
 
 
 def main() -> None:

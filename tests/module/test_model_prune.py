@@ -59,6 +59,16 @@ def test_what_is_named_is_removed_and_all_that_was_left_of_it(store: Path) -> No
     assert prune(store, "old", "half")["changed"] is False
 
 
+def test_a_draft_that_a_deployment_names_is_refused(store: Path) -> None:
+    """Loaded past the page cache it is neither mapped nor open, and the next start would not find it."""
+    path = deploy(store, "main", "main", "current") / "deployment.json"
+    units = [{"environment": {"LLAMA_ARG_MODEL_DRAFT": str(store / "old/model.gguf"), "LLAMA_ARG_ALIAS": "old"}}]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "units": units}))
+    assert "Model old is what main served or serves" in prune(store, "old")["msg"]
+    assert (store / "old/model.gguf").exists()
+    assert prune(store, "half")["changed"], "another one is not"
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(store: Path) -> None:
     (store / "old").rename(store / ".old.pruned")
     assert prune(store, "old")["bytes"] == 81920
