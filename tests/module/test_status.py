@@ -50,7 +50,8 @@ def test_a_tower_that_is_off_and_one_without_a_service_have_their_lines_and_the_
     assert "off:\n" not in done.stdout, "the table is of all towers"
     lines = done.stdout[done.stdout.index("tower instance") :].splitlines()
     assert lines[1].split()[:4] == ["off", "-", "no", "answer"], done.stdout
-    assert "Connection refused" in lines[2] or "Connection refused" in lines[3], done.stdout
+    # Refused, or a broken pipe: which of the two Ansible says hangs on whether ssh ends before it is written to.
+    assert "It cannot be asked: " in lines[2] and "ssh" in " ".join(lines[2:4]).lower(), done.stdout
     assert any(line.startswith("here") and "nothing" in line for line in lines), done.stdout
     for name in ("off", "here"):
         assert re.search(rf"^{name} +: .*failed=1", done.stdout, re.MULTILINE), done.stdout
