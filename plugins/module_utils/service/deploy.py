@@ -48,6 +48,16 @@ def switch_problem(instance: Instance, identity: str, record: SwitchRecord) -> O
     return f"Deployment {identity} of {instance.name} did not prove itself, and {now}. {record['problem']}"
 
 
+def other_problem(name: str, identity: str, record: Optional[SwitchRecord]) -> str:
+    """What became of a switch before another run wanted something else, nobody knows any more."""
+    other = f"deployment {record['deployment']}" if record else "none"
+    by = f" ({record['by']})" if record and record.get("by") else ""
+    return (
+        f"Another run{by} wanted {other} of {name} before it was seen that {identity} had proven itself: run "
+        "ansible-playbook llamatower.tower.status, which says what serves, and then the same command again."
+    )
+
+
 class Deploying:
     """One deployment of an instance. ``what`` it is and ``by`` whom it is wanted, is told to who waits for the same
     tower; ``group`` may read it, and ``keep`` of those that were proven stay."""
@@ -71,11 +81,12 @@ class Deploying:
                 removed = prune(self.instance, self.keep)
                 return {**result, "changed": bool(removed), "removed": removed}
             result["diff"] = diff_of(self.instance, deployment)
-            begin(self.instance, identity)
+            proofs = self.instance.proof(identity)
+            begin(self.instance, identity, self.by)
         reload_files()
         call(["systemctl", "enable", self.unit])
         call(["systemctl", "start", "--no-block", self.unit])
-        record = self._watch(identity, deployment)
+        record = self._watch(identity, deployment, proofs)
         with locked(CHANGE, self.what, LOCK_SECONDS, self.progress.waiting, 1, self.by):
             removed = prune(self.instance, self.keep)
         return {
@@ -88,14 +99,22 @@ class Deploying:
             "problem": switch_problem(self.instance, identity, record),
         }
 
-    def _watch(self, identity: str, deployment: Deployment) -> SwitchRecord:
-        """Wait for the end of the switch, and tell how much of the model is in memory."""
+    def _watch(self, identity: str, deployment: Deployment, proofs: int) -> SwitchRecord:
+        """Wait for the end of the switch, and tell how much of the model is in memory.
+
+        Another run may want another one at any moment between two switches. ``proofs`` is the last proof of this one
+        before its switch: one more, and it was the good one before that.
+        """
         while True:
+            # In this order: a switch that has just ended has let go of what was wanted.
             wanted = self.instance.named("wanted")
             record = self.instance.record()
-            if wanted is None and record:
+            if record is None or record["deployment"] != identity:
+                if record and self.instance.proof(identity) > proofs:
+                    return {**record, "outcome": "committed", "problem": None, "journal": []}
+                raise UnitError(other_problem(self.instance.name, identity, record))
+            if wanted is None:
                 return record
-            # Asked in this order: a switch that has just ended has let go of what was wanted.
             if start_state(self.unit)[0] not in ("active", "activating") and self.instance.named("wanted"):
                 raise UnitError(
                     f"{self.unit} ended before the switch was done: journalctl -u {self.unit} says why; systemctl "

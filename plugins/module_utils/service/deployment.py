@@ -94,13 +94,15 @@ class Deployment(TypedDict):
 class SwitchRecord(TypedDict):
     """``switch.json``: how the last switch ended, or that it goes on.
 
-    ``deployment`` is the one that was wanted, ``outcome`` is switching, taking_back, committed, taken_back (the good
-    one serves again) or failed (nobody knows a better one), and ``serves`` the one that answers. ``problem`` is a
-    sentence why the wanted one was not proven, ``journal`` the last words of its server. Times are UTC.
+    ``deployment`` is the one that was wanted, ``by`` whom where that is known, ``outcome`` is switching, taking_back,
+    committed, taken_back (the good one serves again) or failed (nobody knows a better one), and ``serves`` the one that
+    answers. ``problem`` is a sentence why the wanted one was not proven, ``journal`` the last words of its server.
+    Times are UTC.
     """
 
     schema_version: int
     deployment: str
+    by: str
     outcome: str
     serves: str | None
     problem: str | None

@@ -150,11 +150,12 @@ def serves(instance: Instance) -> Optional[str]:
     return identity if answering else None
 
 
-def begin(instance: Instance, identity: str) -> None:
-    """Want a deployment: the next switch makes it the current one. Raises OSError."""
+def begin(instance: Instance, identity: str, by: str = "") -> None:
+    """Want a deployment, ``by`` somebody: the next switch makes it the current one. Raises OSError."""
     record: SwitchRecord = {
         "schema_version": SCHEMA_VERSION,
         "deployment": identity,
+        "by": by,
         "outcome": "switching",
         "serves": instance.named("current"),
         "problem": None,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
@@ -337,10 +338,41 @@ def test_who_waits_is_told_how_much_of_the_model_is_in_memory(
     monkeypatch.setattr("time.sleep", lambda _seconds: tower.instance.forget("wanted") if len(told) > 2 else None)
     progress: Any = SimpleNamespace(tell=lambda *words: told.append(words))
     deploying = deploy.Deploying(tower.instance, 0, 2, "a switch", "", progress)
-    record = deploying._watch(second, some_deployment(2))
+    record = deploying._watch(second, some_deployment(2), 0)
     words = "going back: loading m:" if back else "loading m:"
     assert told == [(words, count, 9, "bytes") for count in (0, 4, 9)]
     assert record["deployment"] == second
+
+
+@pytest.mark.parametrize(
+    ("proven", "removed", "said"),
+    [
+        (True, False, None),
+        (False, False, r"Another run \(ann@desk\) wanted deployment \w+ of main before it was seen that \w+ had"),
+        (False, True, r"Another run wanted none of main before it was seen that \w+ had"),
+    ],
+    ids=["it had proven itself before", "it had not", "the instance was taken away"],
+)
+def test_the_switch_of_another_run_is_not_ones_own(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch, proven: bool, removed: bool, said: Optional[str]
+) -> None:
+    second, third = tower.add(some_deployment(2)), tower.add(some_deployment(3))
+    if not proven:
+        tower.bad[second] = "It does not load."
+    for wanted, by in ((second, "ben@desk"), (third, "ann@desk")):
+        switch.begin(tower.instance, wanted, by)
+        switch.switch(tower.instance)
+    if removed:
+        shutil.rmtree(tower.instance.path)
+    monkeypatch.setattr(deploy, "start_state", lambda _unit: ("active", ""))
+    monkeypatch.setattr("time.sleep", lambda _seconds: pytest.fail("It waits for what does not come."))
+    progress: Any = SimpleNamespace(tell=lambda *_words: None)
+    deploying = deploy.Deploying(tower.instance, 0, 2, "a switch", "", progress)
+    if said:
+        with pytest.raises(UnitError, match=said):
+            deploying._watch(second, some_deployment(2), 0)
+    else:
+        assert deploying._watch(second, some_deployment(2), 0)["outcome"] == "committed"
 
 
 def test_engine_and_model_of_what_served_are_needed_and_of_what_never_did_are_not(tower: Tower) -> None:
