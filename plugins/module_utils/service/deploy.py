@@ -12,7 +12,7 @@ from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
 from .deployment import Deployment, Instance, SwitchRecord
-from .prepare import prune, write_down
+from .prepare import prune, renew_good, write_down
 from .switch import LOCK_SECONDS, begin, differences
 from .unit import UnitError, call, main_pid, reload_files, resident_bytes, start_state, switch_of
 
@@ -37,15 +37,19 @@ def diff_of(instance: Instance, deployment: Deployment) -> dict[str, str]:
     return {"before_header": header, "after_header": header, "before": shown(before), "after": shown(deployment)}
 
 
-def switch_problem(instance: Instance, identity: str, record: SwitchRecord) -> Optional[str]:
-    """What became of a switch that was not committed; None of one that was."""
+def switch_problem(instance: Instance, deployment: Deployment, record: SwitchRecord) -> Optional[str]:
+    """What became of a switch to a deployment that was not committed; None of one that was."""
     if record["outcome"] == "committed":
         return None
+    current, keys = instance.current(), ""
+    if current and current["keys"] != deployment["keys"]:
+        keys = " Its API keys are those of before: one that was taken out is valid until the next run succeeds."
     if record["outcome"] == "taken_back":
         now = f"{instance.named('current')}, which served before, serves again"
     else:
         now = f"{record['serves']} answers" if record["serves"] else "nothing answers"
-    return f"Deployment {identity} of {instance.name} did not prove itself, and {now}. {record['problem']}"
+    wanted = f"Deployment {record['deployment']} of {instance.name}"
+    return f"{wanted} did not prove itself, and {now}.{keys} {record['problem']}"
 
 
 def other_problem(name: str, identity: str, record: Optional[SwitchRecord]) -> str:
@@ -81,6 +85,7 @@ class Deploying:
                 removed = prune(self.instance, self.keep)
                 return {**result, "changed": bool(removed), "removed": removed}
             result["diff"] = diff_of(self.instance, deployment)
+            renew_good(self.instance, identity, keys, self.group)
             proofs = self.instance.proof(identity)
             begin(self.instance, identity, self.by)
         reload_files()
@@ -96,7 +101,7 @@ class Deploying:
             "outcome": record["outcome"],
             "serves": record["serves"],
             "journal": record["journal"],
-            "problem": switch_problem(self.instance, identity, record),
+            "problem": switch_problem(self.instance, deployment, record),
         }
 
     def _watch(self, identity: str, deployment: Deployment, proofs: int) -> SwitchRecord:

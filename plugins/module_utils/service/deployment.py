@@ -135,6 +135,10 @@ class Instance:
         """The file of the API keys of a deployment."""
         return os.path.join(self.directory(identity), "keys")
 
+    def proof_path(self, identity: str) -> str:
+        """The file that says which proof the last one of a deployment was, and when."""
+        return os.path.join(self.directory(identity), "proven")
+
     def named(self, link: str) -> Optional[str]:
         """Which deployment is ``current``, ``wanted`` or ``good``; None where none is."""
         try:
@@ -164,7 +168,7 @@ class Instance:
     def proof(self, identity: str) -> int:
         """Which proof its last one was, counted from 1: clocks are set back. 0 where it never was."""
         try:
-            with open(os.path.join(self.directory(identity), "proven"), encoding="ascii") as file:
+            with open(self.proof_path(identity), encoding="ascii") as file:
                 return int(file.read())
         except (OSError, ValueError):
             return 0
@@ -172,7 +176,7 @@ class Instance:
     def proven(self, identity: str) -> float:
         """When a deployment was proven last, in seconds since 1970; 0.0 where it never was."""
         try:
-            return os.stat(os.path.join(self.directory(identity), "proven")).st_mtime
+            return os.stat(self.proof_path(identity)).st_mtime
         except OSError:
             return 0.0
 

@@ -164,8 +164,29 @@ def former(instance: Instance, wanted: Optional[str], keys: str, check: bool = F
             f"{instance.name} has no API keys now that a deployment of before could take, and would serve everybody: "
             "run ansible-playbook llamatower.tower.serve."
         )
-    # A key that was taken back stays so.
+    return with_keys(instance, deployment, keys, check)
+
+
+def with_keys(instance: Instance, deployment: Deployment, keys: str, check: bool = False) -> Deployment:
+    """A deployment of before as it would serve now: a key that was taken out since stays so."""
     return {**deployment, "template": template_digest(), "keys": keys_digest(instance, keys, check)}
+
+
+def renew_good(instance: Instance, wanted: str, keys: str, group: int) -> None:
+    """Give the good deployment, which comes back where the ``wanted`` one fails, the keys that are valid now.
+
+    Where it would be the wanted one then, it stays: what fails may be the keys. Raises OSError.
+    """
+    good = instance.named("good") or ""
+    deployment = instance.read(good)
+    if deployment is None or keys_of(instance, good) == keys:
+        return
+    renewed = write_down(instance, with_keys(instance, deployment, keys), keys, group)
+    if renewed != wanted:
+        # It is proven as the other one was, which takes no place among those that are kept.
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(instance.proof_path(good), instance.proof_path(renewed))
+        instance.point("good", renewed)
 
 
 def fitting(deployment: Deployment, keys: str, tower: Tower, reserve: int) -> tuple[Deployment, str]:

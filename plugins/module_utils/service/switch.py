@@ -133,7 +133,7 @@ def attempt(instance: Instance, identity: str) -> Optional[Failure]:
         failure = prove(instance, identity, deployment)
         if failure is None and instance.named("good") != identity:
             proof = 1 + max(map(instance.proof, instance.deployments()))
-            write_beside(os.path.join(instance.directory(identity), "proven"), f"{proof}\n")
+            write_beside(instance.proof_path(identity), f"{proof}\n")
             instance.point("good", identity)
     except (UnitError, OSError) as error:
         return Failure(str(error), [])

@@ -18,6 +18,8 @@ from plugins.module_utils.service.prepare import (
     keys_text,
     present_keys,
     prune,
+    renew_good,
+    with_keys,
     write_down,
 )
 
@@ -93,6 +95,29 @@ def test_what_may_come_back_is_readable_for_another_user_of_the_server(tmp_path:
         Path(instance.directory(new), "keys").chmod(0o600)
         os.chown(instance.keys_path(new), 0, 0)
         write_down(instance, some(tmp_path, 2), KEYS, 4711)
+
+
+def test_what_comes_back_has_the_keys_that_are_valid_now(tmp_path: Path, instance: Instance) -> None:
+    """A key was taken out, and valid again when the same run's deployment failed."""
+    good, only_ben = served(tmp_path, instance, 1), "# ben\nsecret-of-ben\n"
+    wanted = write_down(instance, some(tmp_path, 2), only_ben, os.getgid())
+    for _again in range(2):
+        # The second time as if the power had failed before the link.
+        instance.point("good", good)
+        renew_good(instance, wanted, only_ben, os.getgid())
+        renewed = str(instance.named("good"))
+        assert Path(instance.keys_path(renewed)).read_text() == only_ben
+        found: Any = instance.read(renewed)
+        assert (found["context"], instance.proven(renewed), instance.proven(good)) == (1, 1, 0)
+        assert instance.named("current") == good, "which still runs"
+
+
+def test_what_comes_back_keeps_its_keys_where_nothing_else_is_another(tmp_path: Path, instance: Instance) -> None:
+    good, keys = served(tmp_path, instance, 1), "# ben\nsecret-of-ben\n"
+    instance.point("good", good)
+    wanted = write_down(instance, with_keys(instance, some(tmp_path, 1), keys), keys, os.getgid())
+    renew_good(instance, wanted, keys, os.getgid())
+    assert (instance.named("good"), instance.proven(good)) == (good, 1)
 
 
 def test_a_check_leaves_nothing_behind(instance: Instance) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Optional
 import pytest
 
 from plugins.module_utils import files
-from plugins.module_utils.service import deploy, deployment, switch, unit_files
+from plugins.module_utils.service import deploy, deployment, prepare, switch, unit_files
 from plugins.module_utils.service.deployment import Instance, identity_of, needed_deployments
 from plugins.module_utils.service.switch import Failure
 from plugins.module_utils.service.unit import UnitError
@@ -25,7 +25,7 @@ class PowerCut(BaseException):
 
 
 def some_deployment(context: int, **changes: Any) -> Any:
-    unit = {"name": "main", "unit": "llama-server@main.service", "url": "http://127.0.0.1:8080"}
+    unit = {"name": "main", "unit": "llama-server@main.service", "url": "http://127.0.0.1:8080", "environment": {}}
     return {
         "schema_version": 1,
         "instance": "main",
@@ -373,6 +373,35 @@ def test_the_switch_of_another_run_is_not_ones_own(
             deploying._watch(second, some_deployment(2), 0)
     else:
         assert deploying._watch(second, some_deployment(2), 0)["outcome"] == "committed"
+
+
+@pytest.mark.parametrize("context", [1, 2], ids=["only the keys are others", "the settings are, too"])
+def test_a_key_that_was_taken_out_is_refused_by_what_comes_back_or_it_is_said(
+    tower: Tower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: int
+) -> None:
+    def deploys(context: int, keys: str) -> dict[str, Any]:
+        wanted = prepare.with_keys(tower.instance, some_deployment(context), keys)
+        return deploy.Deploying(tower.instance, os.getgid(), 2, "", "", progress).carry_out(lambda: (wanted, keys))
+
+    progress: Any = SimpleNamespace(tell=lambda *_words: None, waiting=None)
+    for name, value in {
+        "CHANGE": str(tmp_path / "change.lock"),
+        "reload_files": lambda: None,
+        "call": lambda words: switch.switch(tower.instance) if "start" in words else None,
+        "differences": lambda *_: ["current is another"],
+        "prune": lambda *_: [],
+    }.items():
+        monkeypatch.setattr(deploy, name, value)
+    monkeypatch.setattr(prepare, "TEMPLATE", str(tmp_path / "none"))
+    assert deploys(1, "# ann\na\n# ben\nb\n")["outcome"] == "committed"
+    only_ben = "# ben\nb\n"
+    tower.bad[identity_of(prepare.with_keys(tower.instance, some_deployment(context), only_ben))] = "It does not load."
+    failed = deploys(context, only_ben)
+    current = tower.instance.named("current") or ""
+    assert (failed["outcome"], tower.runs, tower.instance.named("good")) == ("taken_back", current, current)
+    refused = prepare.keys_of(tower.instance, current) == only_ben
+    said = "one that was taken out is valid until the next run succeeds" in failed["problem"]
+    assert (refused, said) == ((False, True) if context == 1 else (True, False)), failed["problem"]
 
 
 def test_engine_and_model_of_what_served_are_needed_and_of_what_never_did_are_not(tower: Tower) -> None:
