@@ -186,7 +186,9 @@ def deploy(module: AnsibleModule, instance: Instance) -> None:
         done = Deploying(instance, group, params["keep"], what, by, progress).carry_out(
             lambda: fitting(*wanted(instance, params, False), usable(read_tower("/")), params["reserve_bytes"])
         )
-    problem = done.pop("problem")
+    problem, kept = done.pop("problem"), done.pop("kept")
+    if kept:
+        module.warn(kept)
     if problem:
         module.fail_json(msg=problem, **done)
     module.exit_json(**done)

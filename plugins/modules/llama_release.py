@@ -85,7 +85,7 @@ removed:
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -101,7 +101,7 @@ from ..module_utils.build.release import (
     switch_release,
 )
 from ..module_utils.lock import HeldError, changing
-from ..module_utils.service.deployment import needed_deployments
+from ..module_utils.service.deployment import UnreadableError, needed_deployments
 from ..module_utils.sysfs import parse_cpuinfo
 
 
@@ -112,7 +112,7 @@ def refuse(features: list[str]) -> None:
         raise ReleaseError(problem)
 
 
-def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[str]]:
+def apply(root: Path, params: dict[str, Any], warn: Callable[[str], None]) -> tuple[bool, str | None, list[str]]:
     """Install and switch. Returns whether the release was there, what was current, and the releases that were removed."""
     key, archive, releases = params["key"], params["archive"], root / "releases"
     with locked(root):
@@ -131,8 +131,11 @@ def apply(root: Path, params: dict[str, Any]) -> tuple[bool, str | None, list[st
             # A deployment that served, or that is to serve, keeps its engine, whatever is built meanwhile. While one is
             # being written down nobody knows; the next build removes what is old.
             with contextlib.suppress(HeldError), changing("the removal of old builds"):
-                needed = {os.path.basename(found["engine"]["directory"]) for found in needed_deployments()}
-                removed = prune_releases(releases, key, previous, params["keep"], needed)
+                try:
+                    needed = {os.path.basename(found["engine"]["directory"]) for found in needed_deployments()}
+                    removed = prune_releases(releases, key, previous, params["keep"], needed)
+                except UnreadableError as error:
+                    warn(str(error))
     return present, previous, removed
 
 
@@ -158,7 +161,7 @@ def main() -> None:
         if module.check_mode:
             present, previous = is_whole(root / "releases" / key), current_key(root)
         else:
-            present, previous, removed = apply(root, params)
+            present, previous, removed = apply(root, params, module.warn)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -13,6 +13,7 @@ description:
   - Refuses, and removes nothing, where one of them is declared, is what the service is to serve, is needed by a deployment
     of any instance (the current one, the good one, one that is wanted, or one to go back to), is mapped or opened by a
     process, or is a symbolic link.
+  - Warns, and removes nothing, where a deployment of any instance cannot be read, of which nobody knows what it needs.
 extends_documentation_fragment:
   - llamatower.tower.attributes
 options:
@@ -77,7 +78,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.lock import HeldError, changing, held_problem
 from ..module_utils.model.prune import found, places, processes, prune_problem, remove_model, removed_text
-from ..module_utils.service.deployment import INSTANCES, Deployment, needed_deployments
+from ..module_utils.service.deployment import INSTANCES, Deployment, UnreadableError, needed_deployments
 
 
 def _of(deployment: Deployment, store: str, name: str) -> bool:
@@ -113,7 +114,12 @@ def prune(module: AnsibleModule) -> None:
     """Remove the models, and exit."""
     store, names = module.params["path"], list(dict.fromkeys(module.params["names"]))
     problems = []
-    deployments = needed_deployments(module.params["instances_path"])
+    deployments: list[Deployment] = []
+    try:
+        deployments = needed_deployments(module.params["instances_path"]) if names else []
+    except UnreadableError as error:
+        module.warn(str(error))
+        names = []
     for name in names:
         directory = os.path.join(store, name)
         deployed = sorted({entry["instance"] for entry in deployments if _of(entry, store, name)})

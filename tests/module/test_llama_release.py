@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.build.release import current_key
+from plugins.module_utils.service.deployment import UnreadableError
+from plugins.modules import llama_release
 from tests.run_module import run_module
 from tests.tiny_build import plan, tiny_build
 
@@ -49,6 +51,22 @@ def test_the_module_installs_switches_goes_back_and_is_idempotent(made: Any, tmp
     assert (there["changed"], there["previous"]) == (True, key)
     back = release_module(False, root=root, key=key)
     assert (back["changed"], back["previous"], current_key(Path(root))) == (True, "other", key)
+
+
+def test_no_release_is_removed_while_a_deployment_cannot_be_read(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def needed() -> Any:
+        raise UnreadableError("Nobody knows what it needs.")
+
+    root = tmp_path / "llama.cpp"
+    monkeypatch.setattr(llama_release, "needed_deployments", needed)
+    for old in ("one", "two", "three"):
+        (root / "releases" / old).mkdir(parents=True)
+    done = release_module(False, root=str(root), key=made["key"], archive=made["archive"], keep=1)
+    assert (done["changed"], done["removed"]) == (True, [])
+    assert "Nobody knows what it needs." in str(done["warnings"])
+    assert (root / "releases/one").is_dir()
 
 
 def test_the_servers_user_can_get_at_what_a_root_with_a_narrow_umask_unpacks(made: Any, tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_what_a_deployment_needs_is_refused(store: Path, instance: str, link: st
     assert prune(store, "old")["changed"], "another one is not"
 
 
+def test_nothing_is_removed_while_a_deployment_cannot_be_read(store: Path) -> None:
+    deployment = deploy(store, "second", "main", "current") / "deployment.json"
+    deployment.write_text(deployment.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
+    result = prune(store, "old", "main")
+    assert (result["changed"], result["removed"]) == (False, [])
+    assert "cannot be read, so that nobody knows which engine and model it needs" in str(result["warnings"])
+    assert (store / "old/model.gguf").exists() and (store / "main/model.gguf").exists()
+
+
 def test_what_can_be_gone_back_to_is_refused_and_what_never_served_is_not(store: Path) -> None:
     (deploy(store, "main", "main") / "proven").write_text("")
     deploy(store, "main", "old")

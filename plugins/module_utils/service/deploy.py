@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
-from .deployment import Deployment, Instance, SwitchRecord
+from .deployment import Deployment, Instance, SwitchRecord, UnreadableError
 from .prepare import prune, renew_good, write_down
 from .switch import LOCK_SECONDS, begin, differences
 from .unit import UnitError, call, main_pid, reload_files, resident_bytes, start_state, switch_of
@@ -72,7 +72,8 @@ class Deploying:
         self.unit = switch_of(instance.name)
 
     def carry_out(self, wanted: Callable[[], tuple[Deployment, str]]) -> dict[str, Any]:
-        """Deploy what ``wanted`` prepares, and return what the module does, with the ``problem`` of one that failed.
+        """Deploy what ``wanted`` prepares, and return what the module does, with the ``problem`` of one that failed and
+        the sentence why all that nobody needs any more was ``kept``.
 
         Raises UnitError, HeldError and OSError.
         """
@@ -82,8 +83,8 @@ class Deploying:
             found = list(differences(self.instance, identity, deployment))
             result: dict[str, Any] = {"deployment": identity, "differences": found, "problem": None}
             if not found:
-                removed = prune(self.instance, self.keep)
-                return {**result, "changed": bool(removed), "removed": removed}
+                removal = self._prune()
+                return {**result, "changed": bool(removal["removed"]), **removal}
             result["diff"] = diff_of(self.instance, deployment)
             renew_good(self.instance, identity, keys, self.group)
             proofs = self.instance.proof(identity)
@@ -93,16 +94,22 @@ class Deploying:
         call(["systemctl", "start", "--no-block", self.unit])
         record = self._watch(identity, deployment, proofs)
         with locked(CHANGE, self.what, LOCK_SECONDS, self.progress.waiting, 1, self.by):
-            removed = prune(self.instance, self.keep)
+            removal = self._prune()
         return {
             **result,
+            **removal,
             "changed": True,
-            "removed": removed,
             "outcome": record["outcome"],
             "serves": record["serves"],
             "journal": record["journal"],
             "problem": switch_problem(self.instance, deployment, record),
         }
+
+    def _prune(self) -> dict[str, Any]:
+        try:
+            return {"removed": prune(self.instance, self.keep), "kept": None}
+        except UnreadableError as error:
+            return {"removed": [], "kept": str(error)}
 
     def _watch(self, identity: str, deployment: Deployment, proofs: int) -> SwitchRecord:
         """Wait for the end of the switch, and tell how much of the model is in memory.

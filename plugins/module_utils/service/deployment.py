@@ -36,6 +36,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 OF_NODE = re.compile(r"-node\d+$")
 
 
+class UnreadableError(Exception):
+    """A link names a deployment that cannot be read, and nobody knows what it needs; the text is one sentence."""
+
+
 class Engine(TypedDict):
     """The release of llama.cpp: its key, and its directory."""
 
@@ -180,9 +184,13 @@ class Instance:
         except OSError:
             return 0.0
 
+    def linked(self) -> set[Optional[str]]:
+        """Those that are current, good or wanted; None where one of the three is not."""
+        return {self.named(link) for link in ("current", "good", "wanted")}
+
     def needed(self) -> list[Deployment]:
         """Those whose engine and model must stay: current, good and wanted, and all that were proven."""
-        links = {self.named(link) for link in ("current", "good", "wanted")}
+        links = self.linked()
         names = [name for name in self.deployments() if name in links or self.proven(name)]
         return [found for found in map(self.read, names) if found]
 
@@ -205,9 +213,20 @@ def current_deployments(path: str = INSTANCES, but: Collection[str] = ()) -> lis
     return [found for each in instances(path) if each.name not in but for found in [each.current()] if found]
 
 
-def needed_deployments(path: str = INSTANCES) -> list[Deployment]:
-    """The deployments of all instances whose engine and model must stay."""
-    return [deployment for instance in instances(path) for deployment in instance.needed()]
+def needed_deployments(path: str = INSTANCES, but: Collection[str] = ()) -> list[Deployment]:
+    """The deployments whose engine and model must stay, of all instances but those of these names.
+
+    Raises UnreadableError: what is not known to be needless is not removed.
+    """
+    there = [instance for instance in instances(path) if instance.name not in but]
+    for instance in there:
+        for identity in instance.linked() & {*instance.deployments()}:
+            if instance.read(str(identity)) is None:
+                raise UnreadableError(
+                    f"{instance.directory(str(identity))} cannot be read, so that nobody knows which engine and model "
+                    "it needs, and none is removed: run ansible-playbook llamatower.tower.serve, which replaces it."
+                )
+    return [deployment for instance in there for deployment in instance.needed()]
 
 
 def instance_of(unit_name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..files import sync_directory, write_beside
-from .deployment import INSTANCES, Deployment, current_deployments, needed_deployments
+from .deployment import INSTANCES, Deployment, UnreadableError, current_deployments, instances, needed_deployments
 from .document import DeployedPool
 from .huge_pages import SIZES, Pool, Pools, boot_text, read_boot_text, shortfall
 from .unit import UnitError
@@ -70,9 +70,15 @@ def _reserved_at_boot() -> Pools:
     return {size: Pool(size, pages).counts() for size, pages in read_boot_text(read_at_boot() or "").items()}
 
 
-def _give_back(sizes: Iterable[int], deployments: list[Deployment], path: str) -> None:
-    """Keep no more pages of these sizes than these deployments need, of the pools that were reserved for one."""
-    reserved, known = read_boot_text(read_at_boot() or ""), needed_deployments(path)
+def _give_back(sizes: Iterable[int], path: str, but: Collection[str]) -> None:
+    """Keep no more pages of these sizes than the current deployments of all instances but these need, of the pools that
+    were reserved for one; and all, where nobody knows what one needs."""
+    try:
+        needed_deployments(path, but)
+    except UnreadableError:
+        return
+    deployments, known = current_deployments(path, but), [each for one in instances(path) for each in one.needed()]
+    reserved = read_boot_text(read_at_boot() or "")
     for size in sizes:
         pool = Pool(size, {*reserved.get(size, {}), *pool_of_all(known, size)})
         needed = pool_of_all(deployments, size)
@@ -97,7 +103,7 @@ def grow_pool(deployment: Deployment, make_room: Callable[[], object], path: str
     if pool.lacks_room(pages):
         make_room()
         # The deployment before may have pages of another size: there is no memory for both.
-        _give_back({*SIZES.values()} - {page_bytes}, others, path)
+        _give_back({*SIZES.values()} - {page_bytes}, path, [deployment["instance"]])
     problem = shortfall(pages, pool.resize(pages), page_bytes)
     if problem:
         raise UnitError(problem)
@@ -106,5 +112,5 @@ def grow_pool(deployment: Deployment, make_room: Callable[[], object], path: str
 
 def trim_pools(path: str = INSTANCES, but: Collection[str] = ()) -> None:
     """Give back what no current deployment needs, those of these instances left out. Raises OSError."""
-    _give_back(SIZES.values(), current_deployments(path, but), path)
+    _give_back(SIZES.values(), path, but)
     write_at_boot(at_boot(_reserved_at_boot()))

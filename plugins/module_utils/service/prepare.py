@@ -232,8 +232,12 @@ def _give(place: str, group: int) -> None:
 
 
 def prune(instance: Instance, keep: int, path: str = INSTANCES) -> list[str]:
-    """Remove the deployments beyond the ``keep`` that were proven last, and what is pinned for none; returns those."""
-    stay = {instance.named(link) for link in ("current", "good", "wanted")}
+    """Remove the deployments beyond the ``keep`` that were proven last, and what is pinned for none; returns those.
+
+    Raises UnreadableError, and removes nothing then.
+    """
+    needed_deployments(path)
+    stay = instance.linked()
     proven = [name for name in instance.deployments() if instance.proven(name)]
     removed = [name for name in instance.deployments() if name not in stay and name not in proven[: max(keep, 1)]]
     known = [found for found in map(instance.read, instance.deployments()) if found]

@@ -15,6 +15,7 @@ from plugins.module_utils.service import launcher
 from plugins.module_utils.service.deployment import (
     MARK,
     Instance,
+    UnreadableError,
     current_unit,
     identity_of,
     instance_of,
@@ -180,6 +181,22 @@ def test_what_is_current_good_wanted_or_proven_is_needed(tmp_path: Path) -> None
         if context == 4:
             Path(instance.directory(identity), "proven").touch()
     assert sorted(entry["context"] for entry in needed_deployments(str(tmp_path / "instances"))) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("link", ["current", "good", "wanted"])
+def test_nobody_knows_what_is_needed_while_a_link_names_what_cannot_be_read(tmp_path: Path, link: str) -> None:
+    instance, deployment = made(tmp_path, "two nodes")
+    path = str(tmp_path / "instances")
+    put(instance, {**deployment, "context": 1}, "current")
+    identity = put(instance, {**deployment, "schema_version": 99}, link)
+    for text in (None, "{", "[]"):
+        if text is not None:
+            Path(instance.directory(identity), "deployment.json").write_text(text)
+        with pytest.raises(UnreadableError, match=f"deployments/{identity} cannot be read, so that nobody knows"):
+            needed_deployments(path)
+        assert needed_deployments(path, but=["main"]) == []
+    put(instance, deployment, link)
+    assert deployment in needed_deployments(path), "what no link names is removed by its number"
 
 
 def test_a_deployment_of_another_version_is_none(tmp_path: Path) -> None:

@@ -152,6 +152,16 @@ def test_a_deployment_without_a_pool_asks_for_none_and_gives_back_the_one_before
     assert (kernel.pools[SIZE], pool.read_at_boot()) == ({0: 0, 1: 0}, None)
 
 
+def test_nothing_is_given_back_while_nobody_knows_what_another_instance_needs(kernel: Kernel, tmp_path: Path) -> None:
+    grow_pool(deployment("other", n0=40, n1=40), unasked, str(tmp_path))
+    deploy(tmp_path, {**deployment("other", n0=40, n1=40), "schema_version": 99})
+    deploy(tmp_path, deployment())
+    trim_pools(str(tmp_path))
+    assert (kernel.pools[SIZE], at_boot()) == ({0: 40, 1: 40}, {SIZE: {0: 40, 1: 40}})
+    trim_pools(str(tmp_path), but=["other"])
+    assert kernel.pools[SIZE] == {0: 0, 1: 0}, "that instance is taken away"
+
+
 def test_a_pool_of_others_stays(kernel: Kernel, tmp_path: Path) -> None:
     deploy(tmp_path, deployment())
     trim_pools(str(tmp_path))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils.service.api_keys import read_keys
-from plugins.module_utils.service.deployment import Instance, identity_of
+from plugins.module_utils.service.deployment import Instance, UnreadableError, identity_of
 from plugins.module_utils.service.prepare import (
     DeploymentError,
     former,
@@ -170,6 +170,18 @@ def test_a_store_that_is_reached_by_two_paths_loses_nothing(tmp_path: Path, inst
     for each in (instance, other):
         prune(each, 1, str(tmp_path / "instances"))
     assert sorted(os.listdir(tmp_path / "store/.pinned")) == ["m-1", "m-2"]
+
+
+def test_nothing_is_removed_while_another_instance_has_what_cannot_be_read(tmp_path: Path, instance: Instance) -> None:
+    for context in (1, 2, 3):
+        served(tmp_path, instance, context)
+    other = Instance("other", str(tmp_path / "instances"))
+    identity = served(tmp_path, other, 4)
+    Path(other.directory(identity), "deployment.json").write_text("{")
+    with pytest.raises(UnreadableError, match="which engine and model it needs, and none is removed"):
+        prune(instance, 1, str(tmp_path / "instances"))
+    assert len(instance.deployments()) == 3
+    assert sorted(os.listdir(tmp_path / "store/.pinned")) == ["engine", "m-1", "m-2", "m-3", "m-4"]
 
 
 def test_one_goes_back_to_the_last_that_served_or_to_one_by_name(tmp_path: Path, instance: Instance) -> None:
