@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import string
+from collections.abc import Collection
 from typing import Any, Optional
 
 from ..build.document import BuildManifest
@@ -240,11 +241,23 @@ def prune(instance: Instance, keep: int, path: str = INSTANCES) -> list[str]:
     stay = instance.linked()
     proven = [name for name in instance.deployments() if instance.proven(name)]
     removed = [name for name in instance.deployments() if name not in stay and name not in proven[: max(keep, 1)]]
-    known = [found for found in map(instance.read, instance.deployments()) if found]
+    stores = stores_of(instance)
     for name in removed:
         shutil.rmtree(instance.directory(name))
-    needed = {deployment["model"]["directory"] for deployment in needed_deployments(path)}
     tls.forget_unused(instance, instance.needed())
-    for store in {store_of(deployment["model"]["directory"]) for deployment in known}:
-        unpin(store, needed)
+    unpin_needless(stores, path)
     return removed
+
+
+def stores_of(instance: Instance) -> set[str]:
+    """The stores that have models of an instance's deployments."""
+    known = [found for found in map(instance.read, instance.deployments()) if found]
+    return {store_of(deployment["model"]["directory"]) for deployment in known}
+
+
+def unpin_needless(stores: Collection[str], path: str, but: Collection[str] = ()) -> None:
+    """Remove what is pinned in these stores and needed by no instance but those of these names. Raises UnreadableError,
+    and removes nothing then."""
+    needed = {deployment["model"]["directory"] for deployment in needed_deployments(path, but)}
+    for store in stores:
+        unpin(store, needed)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Take an instance of the service away: its units, what systemd and the checks know of it, and its deployments.
+"""Take an instance of the service away: its units, what systemd and the checks know of it, its deployments, and what is
+pinned for them.
 
 The instance's directory goes last, by which the next run finds what an interrupted one has left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -17,8 +19,9 @@ from ..limits import SLICE
 from ..lock import CHANGE, locked
 from ..progress import Progress
 from . import unit_files
-from .deployment import INSTANCES, Instance, current_deployments, instance_of, instances
+from .deployment import INSTANCES, Instance, UnreadableError, current_deployments, instance_of, instances
 from .pool import trim_pools
+from .prepare import stores_of, unpin_needless
 from .switch import LOCK_SECONDS
 from .unit import RUNNING, call, front_of, reload_files, show, start_state, switch_of
 
@@ -95,6 +98,8 @@ def remove(name: str, path: str = INSTANCES, system: str = unit_files.SYSTEM) ->
     _protect(name, path, system)
     reload_files(call)
     trim_pools(path, but=[name])
+    with contextlib.suppress(UnreadableError):
+        unpin_needless(stores_of(instance), path, but=[name])
     if os.path.isdir(instance.path):
         shutil.rmtree(instance.path)
         sync_directory(path)

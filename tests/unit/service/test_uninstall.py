@@ -50,6 +50,7 @@ class Tower:
             "instance": name,
             "needed_bytes": needed,
             "pool": None,
+            "model": {"directory": str(self.pin(name))},
             "units": named,
         }
         (path / "deployment.json").write_text(json.dumps(document))
@@ -67,6 +68,12 @@ class Tower:
         slice_drop_in = self.system / "llama.slice.d/deployment.conf"
         slice_drop_in.parent.mkdir(exist_ok=True)
         slice_drop_in.write_text("of all\n")
+
+    def pin(self, instance: str) -> Path:
+        path = self.instances.parent / "store/.pinned" / f"model-of-{instance}"
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "model.gguf").touch()
+        return path
 
     def counted(self, function: Any) -> Any:
         def step(*arguments: Any, **options: Any) -> Any:
@@ -173,6 +180,21 @@ def test_an_instance_is_known_by_what_is_left_of_it(tower: Tower) -> None:
         "llama-server@main-node0.service",
         "llama-server@main-node1.service",
     ]
+
+
+def test_what_is_pinned_for_it_goes_with_it(tower: Tower) -> None:
+    """Else its room stays taken until another instance of the same store deploys, or for good."""
+    tower.remove("main")
+    assert os.listdir(tower.instances.parent / "store/.pinned") == ["model-of-drafts"]
+    tower.remove("drafts")
+    assert os.listdir(tower.instances.parent / "store") == []
+
+
+def test_what_is_pinned_for_it_stays_while_nobody_knows_what_another_needs(tower: Tower) -> None:
+    Path(Instance("drafts", str(tower.instances)).directory("0123456789ab"), "deployment.json").write_text("{")
+    tower.remove("main")
+    assert tower.names() == ["drafts"]
+    assert sorted(os.listdir(tower.instances.parent / "store/.pinned")) == ["model-of-drafts", "model-of-main"]
 
 
 def test_its_huge_pages_are_given_back_while_it_is_known(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
