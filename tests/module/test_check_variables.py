@@ -23,6 +23,8 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "choice": ({"hugepages_mode": "huge"}, "value of hugepages_mode must be one of: thp, hugetlb, none"),
     "home": ({"model_store_dir": "~/models"}, "which is no directory for everybody on the tower"),
     "proxy": ({"llamatower_proxy_environment": {"https_proxy": "http://host:b@hub"}}, "has a password in https_proxy"),
+    "null": ({"llama_service_extra": None}, "llama_service_extra is null, and has to be something: leave it out"),
+    "null in an entry": ({"llama_service_instances": [{"name": "main", "port": None}]}, "port of entry 1 of llama"),
     "undefined": ({"llama_service_host": "{{ nowhere }}"}, "llama_service_host cannot be worked out"),
 }
 # API keys in another form than the list that they are.
@@ -50,7 +52,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the action answers, by the name of the tower."""
     directory = tmp_path_factory.mktemp("towers")
     right: dict[str, dict[str, object]] = {
-        "right": {"llama_service_port": 8081, "llama_service_metrics": True},
+        "right": {"llama_service_port": 8081, "llama_service_metrics": True, "llama_service_threads": None},
         "handed_on": dict.fromkeys(handed_on(), "something"),
     }
     hosts = right | {name: variables for name, (variables, _sentence) in WRONG.items()}

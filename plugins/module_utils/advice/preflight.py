@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from typing import Any, Optional
 
 from ..service.numa_policy import MAX_CPUS, MAX_NODES
@@ -84,12 +85,12 @@ def _supported(system: OperatingSystem) -> bool:
 
 
 def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Names that no role knows, booleans that are text, and paths that no tower has: a sentence by the name of the
-    variable.
+    """Names that no role knows, null where its variable has another default, booleans that are text, and paths that no
+    tower has: a sentence by the name of the variable.
 
     ``values`` are the variables that begin with the name of a role, ``specs`` the options of all roles by
-    name. Ansible itself passes a misspelled variable over in silence, and takes the text ``"false"`` in a
-    condition for an error in the role.
+    name. Ansible itself passes a misspelled variable over in silence, null likewise, and takes the text
+    ``"false"`` in a condition for an error in the role.
     """
     problems = {}
     for name, value in sorted(values.items()):
@@ -98,6 +99,8 @@ def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) 
             close = difflib.get_close_matches(name, specs, n=1)
             hint = f"did you mean {close[0]}?" if close else "remove it, or see the roles' defaults for the names."
             problems[name] = f"{name} is not a variable of any role: {hint}"
+        elif null := ", ".join(_nulls(name, value, spec, specs)):
+            problems[name] = f"{null} is null, and has to be something: leave it out, or give it a value."
         elif spec.get("type") == "bool" and not isinstance(value, bool) and value is not None:
             problems[name] = (
                 f"{name} is the {'text' if isinstance(value, str) else 'value'} {value!r}, not a boolean: write true "
@@ -109,6 +112,22 @@ def variable_problems(values: dict[str, Any], specs: dict[str, dict[str, Any]]) 
                 "which begins with / and is one line without * ? [ ] and \\."
             )
     return problems
+
+
+def _nulls(name: str, value: Any, spec: dict[str, Any], specs: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What of a variable is null and has to be something: it has another default, or no entry is without it. What an
+    entry of llama_service_instances does not name comes from the variable that is called so, as does whether it may be
+    null."""
+    if value is None and (spec.get("required") or spec.get("default") is not None):
+        yield name
+    for number, entry in enumerate(value if isinstance(value, list) and "options" in spec else [], 1):
+        place = f"entry {number} of {name}"
+        if entry is None:
+            yield place
+        for key, option in spec["options"].items() if isinstance(entry, dict) else ():
+            if key in entry:
+                own = option if option.get("required") else specs.get(f"{name.rpartition('_')[0]}_{key}", option)
+                yield from _nulls(f"{key} of {place}", entry[key], own, specs)
 
 
 def proxy_problem(environment: Any) -> Optional[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from plugins.module_utils.advice.preflight import ON_TOWER, proxy_problem, tower_problems, variable_problems
 from plugins.module_utils.tower import read_tower
@@ -105,11 +106,32 @@ def test_more_cores_than_ggml_can_use() -> None:
     assert "maxcpus=512" in problem
 
 
+SERVICE = Path(__file__).parents[3] / "roles/llama_service/meta/argument_specs.yml"
 SPECS = {"llama_service_port": {"type": "int"}, "llama_service_metrics": {"type": "bool"}}
 
 
 def test_known_variables_of_the_right_type_have_no_problem() -> None:
     assert variable_problems({"llama_service_port": 8080, "llama_service_metrics": False}, SPECS) == {}
+
+
+@pytest.mark.parametrize("default", [{}, [], "", 0, False, "127.0.0.1", None], ids=repr)
+def test_null_is_refused_where_the_default_is_something(default: Any) -> None:
+    """Ansible takes it for a value of any type."""
+    problems = variable_problems({"some_name": None}, {"some_name": {"default": default}})
+    sentence = "some_name is null, and has to be something: leave it out, or give it a value."
+    assert problems == ({} if default is None else {"some_name": sentence})
+
+
+def test_null_in_an_entry_is_refused_as_in_the_variable_that_it_stands_for() -> None:
+    specs = yaml.safe_load(SERVICE.read_text())["argument_specs"]["main"]["options"]
+    may_be = {"name": "main", "threads": None, "numa_node": None, "tls_key": None, "model": None}
+    assert variable_problems({"llama_service_instances": [may_be]}, specs) == {}
+    entries = [None, {"name": None, "port": None}, {"name": "third", "extra": None, "host": None}]
+    problem = variable_problems({"llama_service_instances": entries}, specs)["llama_service_instances"]
+    named = ("", "name of ", "port of ", "host of ", "extra of ")
+    assert problem.partition(" is null, and has")[0] == ", ".join(
+        f"{name}entry {number} of llama_service_instances" for name, number in zip(named, (1, 2, 2, 3, 3), strict=True)
+    )
 
 
 def test_a_boolean_given_as_text_is_shown_as_it_came_with_what_to_write() -> None:
