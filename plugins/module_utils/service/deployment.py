@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Collection
 from typing import Optional, TypedDict, cast
 
@@ -238,6 +239,17 @@ def identity_of(deployment: Deployment) -> str:
     """The name of a deployment: the digest of all that it is."""
     text = json.dumps(deployment, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def hand_over(place: str, group: int) -> None:
+    """Let a group, and nobody else, read the deployment in a directory. Raises OSError."""
+    for name, mode in (("", 0o750), ("deployment.json", 0o640), ("keys", 0o640)):
+        path = os.path.join(place, name)
+        found = os.stat(path)
+        # Nothing is written on a disk that has become read-only.
+        if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (0, group, mode):
+            os.chown(path, 0, group)
+            os.chmod(path, mode)
 
 
 def current_unit(unit_name: str, path: str = INSTANCES) -> tuple[Instance, str, Deployment, PlannedUnit]:

@@ -31,6 +31,7 @@ from .deployment import (
     Instance,
     Proof,
     current_deployments,
+    hand_over,
     identity_of,
     needed_deployments,
 )
@@ -202,10 +203,6 @@ def write_down(instance: Instance, deployment: Deployment, keys: str, group: int
     """Write a deployment down, whole or not at all, and return its name. Raises OSError."""
     identity = identity_of(deployment)
     path = instance.directory(identity)
-    # The user of the server may be another since, for whom those that may come back are to be readable, too.
-    for there in {identity, instance.named("current"), instance.named("good")} - {None}:
-        if os.path.isdir(instance.directory(str(there))):
-            _give(instance.directory(str(there)), group)
     if instance.read(identity) == deployment and keys_of(instance, identity) == keys:
         return identity
     partial = os.path.join(os.path.dirname(path), f".{identity}.partial")
@@ -217,19 +214,11 @@ def write_down(instance: Instance, deployment: Deployment, keys: str, group: int
         os.mkdir(partial)
     write_json(os.path.join(place, "deployment.json"), deployment, mode=0o640)
     write_beside(os.path.join(place, "keys"), keys, mode=0o640)
-    _give(place, group)
+    hand_over(place, group)
     if place == partial:
         os.rename(partial, path)
         sync_directory(os.path.dirname(path))
     return identity
-
-
-def _give(place: str, group: int) -> None:
-    """Let a group read a deployment. Raises OSError."""
-    for name, mode in (("", 0o750), ("deployment.json", 0o640), ("keys", 0o640)):
-        with contextlib.suppress(FileNotFoundError):
-            os.chown(os.path.join(place, name), 0, group)
-            os.chmod(os.path.join(place, name), mode)
 
 
 def prune(instance: Instance, keep: int, path: str = INSTANCES) -> list[str]:

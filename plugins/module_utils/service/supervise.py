@@ -2,7 +2,8 @@
 """Check on the tower that a running llama-server is healthy and that its memory lies where it should.
 
     supervise before INSTANCE       before each start, as root: waits longer from one automatic restart to the next,
-                                    sets the weights of the nodes, and drops what is cached of the model
+                                    lets the server's user read the deployment, sets the weights of the nodes, and
+                                    drops what is cached of the model
     supervise start INSTANCE PID    after each start: waits until the server has loaded its model, and says, or fails
                                     the start, where something is wrong
     supervise watch INSTANCE        every half minute: kills a server that neither answers nor computes, which systemd
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -29,7 +31,7 @@ from ..files import make_directory, read_json, write_beside, write_json
 from ..model.uncached import drop
 from ..text import duration, utc
 from .client import ServerError, healthy, read_key, warm_up
-from .deployment import Deployment, current_unit
+from .deployment import Deployment, current_unit, hand_over
 from .document import Intent, Placement, PlacementRecord
 from .numa_policy import WEIGHT
 from .placement import placement_problem, read_process
@@ -279,6 +281,8 @@ def problem_of(action: str, instance: str, words: list[str]) -> Optional[str]:
             wait_before(instance)
         whole, identity, deployment, unit = current_unit(instance)
         if action == "before":
+            # The unit may have another user than when the deployment was written down.
+            hand_over(whole.directory(identity), pwd.getpwnam(show(unit["unit"], "User")["User"]).pw_gid)
             prepare_memory(deployment)
             return None
         intent = unit["intent"]

@@ -83,20 +83,6 @@ def test_it_is_written_whole_for_root_and_the_group_only(tmp_path: Path, instanc
     assert os.listdir(left.parent) == [identity]
 
 
-def test_what_may_come_back_is_readable_for_another_user_of_the_server(tmp_path: Path, instance: Instance) -> None:
-    old = served(tmp_path, instance, 1)
-    new = write_down(instance, some(tmp_path, 2), KEYS, 4711)
-    for _again in range(2):
-        for identity in (old, new):
-            owned = [
-                os.stat(os.path.join(instance.directory(identity), name)) for name in ("", "deployment.json", "keys")
-            ]
-            assert [found.st_gid for found in owned] == [4711] * 3, identity
-        Path(instance.directory(new), "keys").chmod(0o600)
-        os.chown(instance.keys_path(new), 0, 0)
-        write_down(instance, some(tmp_path, 2), KEYS, 4711)
-
-
 def test_what_comes_back_has_the_keys_that_are_valid_now(tmp_path: Path, instance: Instance) -> None:
     """A key was taken out, and valid again when the same run's deployment failed."""
     good, only_ben = served(tmp_path, instance, 1), "# ben\nsecret-of-ben\n"

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -419,6 +420,30 @@ def test_a_start_by_hand_does_not_wait_and_forgets_the_restarts(
     for _start in range(4):
         wait_before("main", waited.append)
     assert waited == [5, 10, 5]
+
+
+def test_a_start_lets_the_user_of_the_unit_read_what_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit has another user since: of a run that was refused before it deployed, or of one that was taken back."""
+    instance = Instance("main", str(tmp_path))
+    place = Path(instance.directory("a1"))
+    place.mkdir(parents=True)
+    for name in ("deployment.json", "keys"):
+        (place / name).write_text("")
+    unit = {"unit": "llama-server@main.service"}
+    fields = {"NRestarts": "0", "User": "somebody"}
+    monkeypatch.setattr(supervise, "RUNTIME", tmp_path)
+    monkeypatch.setattr(supervise, "show", lambda *_names: fields)
+    monkeypatch.setattr(supervise, "current_unit", lambda _name: (instance, "a1", {}, unit))
+    monkeypatch.setattr(supervise, "prepare_memory", lambda _deployment: None)
+    for group in (2, 2, 3):
+        monkeypatch.setattr("pwd.getpwnam", lambda _name, group=group: SimpleNamespace(pw_gid=group))
+        assert supervise.problem_of("before", "main", []) is None
+        owned = [os.stat(path) for path in (place, place / "deployment.json", place / "keys")]
+        assert [(found.st_uid, found.st_gid) for found in owned] == [(0, group)] * 3
+        assert [found.st_mode & 0o777 for found in owned] == [0o750, 0o640, 0o640]
+        # As a run that was cut off left them.
+        (place / "keys").chmod(0o600)
+        os.chown(place / "keys", 0, 0)
 
 
 def test_after_twelve_crashes_it_is_started_again_and_says_what_to_do(
