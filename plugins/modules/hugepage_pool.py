@@ -108,6 +108,8 @@ def main() -> None:
             resize(module)
     except HeldError as error:
         module.fail_json(msg=held_problem(error))
+    except OSError as error:
+        module.fail_json(msg=f"The pool of huge pages cannot be changed ({error}): make room there, or mount it.")
 
 
 def resize(module: AnsibleModule) -> None:

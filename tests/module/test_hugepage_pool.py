@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,22 @@ def test_one_that_is_reserved_at_boot_does_too(machine: Machine) -> None:
     assert read_boot_text(machine.at_boot.read_text()) == {SIZE_1G: {0: 78, 1: 78}}
     assert machine.run(page_bytes=SIZE_1G, pages={"0": 0, "1": 0}, at_boot=True)["changed"]
     assert not machine.at_boot.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC], ids=["read-only", "full"])
+def test_a_directory_that_cannot_be_written_is_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(path: str, *_arguments: Any) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "write_beside", fails)
+        refused = machine.run(page_bytes=SIZE_1G, pages={"0": 50, "1": 40}, at_boot=True)
+    assert refused["msg"].startswith("The pool of huge pages cannot be changed (")
+    assert os.strerror(number) in refused["msg"] and str(machine.at_boot) in refused["msg"]
+    assert machine.run(page_bytes=SIZE_1G, pages={"0": 50, "1": 40}, at_boot=True)["changed"], "once it is mended"
+    assert read_boot_text(machine.at_boot.read_text()) == {SIZE_1G: {0: 50, 1: 40}}
 
 
 def test_a_server_in_the_way_is_not_stopped(machine: Machine) -> None:

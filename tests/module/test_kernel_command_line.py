@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from plugins.module_utils.boot import command_line
 from plugins.module_utils.boot.loaders import has_words
 from tests.boot_machine import KERNELS, NAME, PARTITIONS, ROOT_WORDS, WORDS, BootMachine
 from tests.run_module import run_module
@@ -112,6 +115,23 @@ def test_a_run_that_was_killed_at_any_step_is_made_good(machine: BootMachine, ke
         (machine.tree / path).write_text(files[path])
     assert machine.command()["changed"]
     assert machine.files() == files
+
+
+@every_kind
+def test_a_directory_that_cannot_be_written_is_named(machine: BootMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: str, *_arguments: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    for given, words in ((None, WORDS), (WORDS, OTHER), (WORDS, None)):
+        machine.command(given)
+        with monkeypatch.context() as patch:
+            for name in ("write_beside", "write_json"):
+                patch.setattr(command_line, name, fails)
+            patch.setattr(Path, "unlink", fails)
+            refused = machine.command(words)
+        assert refused["msg"].startswith("The kernel command line cannot be changed ("), refused
+        assert "Read-only file system" in refused["msg"] and str(machine.tree) in refused["msg"]
+    assert machine.command(None)["changed"], "once it is mended"
 
 
 def test_a_grub_cfg_that_would_be_cut_off_is_put_back(machine: BootMachine) -> None:
