@@ -84,6 +84,7 @@ def settings(**changes: Any) -> Any:
         "bytes_per_second": 100_000_000,
         "tolerance": 0.01,
         "placement_failure": "warn",
+        "check_tokens": 48,
         "extra": {},
     } | changes
 

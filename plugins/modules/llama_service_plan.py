@@ -132,6 +132,10 @@ options:
         type: str
         choices: [fail, warn]
         required: true
+      check_tokens:
+        description: The longest answer that is asked for to prove a server, in tokens.
+        type: int
+        required: true
       extra:
         description: Further settings in the names of C(llama-server --help).
         type: dict
@@ -188,6 +192,7 @@ EXAMPLES = r"""
         bytes_per_second: 100000000
         tolerance: 0.01
         placement_failure: warn
+        check_tokens: 48
         extra: {}
   register: decided
 
@@ -361,6 +366,7 @@ SETTINGS = {
     "bytes_per_second": {"type": "int", "required": True},
     "tolerance": {"type": "float", "required": True},
     "placement_failure": {"type": "str", "choices": ["fail", "warn"], "required": True},
+    "check_tokens": {"type": "int", "required": True},
     "extra": {"type": "dict", "required": True},
 }
 

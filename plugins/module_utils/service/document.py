@@ -28,9 +28,9 @@ class Settings(Served):
 
     ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
     ``reserve_bytes`` stays free for the system, ``bytes_per_second`` is the slowest disk that is waited for,
-    ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail or warn, ``huge_page_bytes`` the size
-    of the pool's pages, and ``pool_bytes`` that of the pool. Null is what somebody else decides: the tuner, a
-    benchmark, the memory budget, or the server.
+    ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail or warn, ``check_tokens`` the longest
+    answer that is asked for to prove a server, ``huge_page_bytes`` the size of the pool's pages, and ``pool_bytes`` that
+    of the pool. Null is what somebody else decides: the tuner, a benchmark, the memory budget, or the server.
     """
 
     instance: str
@@ -56,6 +56,7 @@ class Settings(Served):
     bytes_per_second: int
     tolerance: float
     placement_failure: str
+    check_tokens: int
     weights: dict[int, int]
 
 

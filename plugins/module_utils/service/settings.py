@@ -204,6 +204,7 @@ def setting_problems(settings: Settings) -> list[str]:
             ("llama_service_memory_reserve_bytes", settings["reserve_bytes"], 0),
             ("llama_service_slowest_load_bytes_per_second", settings["bytes_per_second"], 1),
             ("llama_service_placement_tolerance", settings["tolerance"], 0),
+            ("llama_service_check_tokens", settings["check_tokens"], 1),
         )
         if value is not None and not value >= least
     ]

@@ -119,6 +119,8 @@ def test_the_server_is_given_no_certificate_of_its_own() -> None:
         ({"reserve_bytes": -(10**12)}, "llama_service_memory_reserve_bytes is -1000000000000: it must be at least 0."),
         ({"bytes_per_second": 0}, "llama_service_slowest_load_bytes_per_second is 0: it must be at least 1."),
         ({"tolerance": float("nan")}, "llama_service_placement_tolerance is nan: it must be at least 0."),
+        ({"check_tokens": 0}, "llama_service_check_tokens is 0: it must be at least 1."),
+        ({"check_tokens": -1}, "llama_service_check_tokens is -1: it must be at least 1."),
         ({"threads": 0}, "llama_service_threads is 0: it must be at least 1."),
         ({"threads_batch": -4}, "llama_service_threads_batch is -4: it must be at least 1."),
         ({"pool_bytes": -5}, "llama_service_pool_bytes is -5: it must be at least 1."),
