@@ -96,8 +96,8 @@ def suggestion(
 
 
 def declared(catalog: list[ModelEntry], name: str) -> dict[str, str]:
-    """A model of the catalog as an inventory declares it, by its name as people write it; a KeyError says which names are
-    near one that is not there, or which it may be."""
+    """A model of the catalog as an inventory declares it, by its name as people write it; a KeyError says which names
+    are near one that is not there, or which it may be."""
     found = matching(name, catalog)
     problem = name_problem(name, found, catalog, "model")
     if problem:

@@ -29,8 +29,8 @@ class Settings(Served):
     ``weights`` are those of weighted interleave by node, what is set, measured or there; ``numa_weights`` what is set.
     ``reserve_bytes`` stays free for the system, ``bytes_per_second`` is the slowest disk that is waited for,
     ``tolerance`` a part of the mean of the nodes, ``placement_failure`` is fail or warn, ``check_tokens`` the longest
-    answer that is asked for to prove a server, ``huge_page_bytes`` the size of the pool's pages, and ``pool_bytes`` that
-    of the pool. Null is what somebody else decides: the tuner, a benchmark, the memory budget, or the server.
+    answer that is asked for to prove a server, ``huge_page_bytes`` the size of the pool's pages, and ``pool_bytes``
+    that of the pool. Null is what somebody else decides: the tuner, a benchmark, the memory budget, or the server.
     """
 
     instance: str

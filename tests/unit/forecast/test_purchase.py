@@ -96,7 +96,7 @@ def test_the_cheapest_token_is_first_and_what_does_not_fit_last() -> None:
         [
             said["cost_per_token_s"]
             for said in ranked
-            if said["cost_usd"] and said["fits"] and said["cost_least"] is some
+            if said["cost_per_token_s"] and said["fits"] and said["cost_least"] is some
         ]
         for some in (False, True)
     )
