@@ -18,8 +18,12 @@ Range = tuple[float, float]
 # Barriers of a layer, counted in the graphs that the pinned engine makes of llama and deepseek2 (GGML_SCHED_DEBUG=2):
 # one after each operation that computes, and one within each product of matrices. Of qwen2moe there are 45.
 BARRIERS = {"dense": 26, "moe": 46}
-# Cache lines that a barrier moves for each thread: the counter to arrive, and the flag to leave (ggml_barrier).
-LINES = 2
+# Cache lines that a barrier moves for each thread while all wait: the counter to arrive, and the flag to leave
+# (ggml_barrier). In a mixture many barriers follow an operation that one thread has to do, such as the choice of the
+# experts: the others arrive meanwhile, and wait for it anyway. Sweeps over threads of two runs that are called fitted
+# show how many are left: from 24 to 128 threads an EPYC 7773X becomes 0.14 ms a token slower for each (ik_llama.cpp
+# discussion 223), and a Xeon 6980P from 64 to 128 threads 0.15 ms (pull request 259). One line fits them best.
+LINES: dict[str, Range] = {"dense": (2.0, 2.0), "moe": (1.0, 1.5)}
 
 
 class Core(NamedTuple):
@@ -41,7 +45,7 @@ class Core(NamedTuple):
 # Arithmetic. Zen 4: one core of a server, whose plain read loop had 23.4 GB/s, 14.2 (Q8_0), 19.3 (Q4_K_M) and 22.0
 # (Q6_K): less the reading 0.72 to 1.28. Zen 3: two threads of an EPYC 7773X with DeepSeek R1 in Q4_K_M, 11 GB/s each
 # (ik_llama.cpp discussion 223), and 13 to 16 in a guest with Q6_K: 0.47 to 0.57. Xeon 6980P: 43 threads with DeepSeek
-# R1 in Q8_0 reach 3.3 GB/s each with small pages, and without their waiting 8.2 with huge ones and repacked weights
+# R1 in Q8_0 reach 3.3 GB/s each with small pages, and without their waiting 8.5 with huge ones and repacked weights
 # (discussion 201 and pull request 259). Xeon E5 and the others by their clock, 2.1 to 2.6 GHz and more of 5.3, and the
 # width of their units: estimates.
 # fmt: off
@@ -53,7 +57,7 @@ CORES = {
     "xeon-e5":         Core((44, 44), (44, 44),   (118, 118), (0.3, 0.45)),
     "xeon-scalable":   Core((47, 51), (47, 51),   (108, 136), (0.3, 0.65)),
     "xeon-scalable-4": Core((51, 80), (51, 80),   (108, 425), (0.25, 0.65)),
-    "xeon-6":          Core((131, 180), (131, 180), (413, 433), (0.15, 0.38)),
+    "xeon-6":          Core((131, 180), (131, 180), (413, 433), (0.15, 0.40)),
     "ampereone":       Core((105, 145), (105, 145), (190, 430), None),
 }
 # By cores of a socket where the CPU is not known: a small ring or mesh (Xeon E5 to Kunpeng 920), and one like a Xeon 6.
@@ -124,5 +128,5 @@ def waiting(kind: str, threads: int, line: Range) -> Range:
     """Seconds that the threads wait in each layer of a dense model or a mixture of experts."""
     if threads == 1:
         return 0.0, 0.0
-    lines = BARRIERS[kind] * LINES * threads
-    return lines * line[0], lines * line[1]
+    low, high = (BARRIERS[kind] * lines * threads for lines in LINES[kind])
+    return low * line[0], high * line[1]

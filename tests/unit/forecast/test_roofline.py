@@ -254,6 +254,21 @@ def test_the_threads_are_those_with_which_it_is_fastest() -> None:
     assert threads_of(wide, small, Use(threads=100)) == 100
 
 
+@pytest.mark.parametrize(
+    ("name", "measured"),
+    [
+        ("EPYC 7773X, DeepSeek R1, Q4_K_M", {24: 4.81, 64: 4.69}),
+        ("Xeon 6980P, one socket, DeepSeek R1, Q8_0, repacked", {64: 7.52, 128: 7.01}),
+    ],
+)
+def test_more_threads_slow_a_mixture_down_as_little_as_was_measured(name: str, measured: dict[int, float]) -> None:
+    """By 2 and 7 %; they were told to by 5 and 13 %."""
+    run_of = next(entry for entry in RUNS if entry["name"] == name)
+    machine, model = Machine(**run_of["machine"]), Model(**run_of["model"])
+    few, many = (speed(machine, model, Use(threads=threads))["expected"] for threads in measured)
+    assert many / few == pytest.approx(measured[max(measured)] / measured[min(measured)], abs=0.03)
+
+
 def test_threads_of_a_policy_of_one_node_are_those_of_its_cores() -> None:
     assert threads_of(SAMPLE, LLAMA_405B, Use("bind")) == 16
     assert threads_of(SAMPLE, LLAMA_405B) in (31, 32)
