@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "typical": {},
     "extreme": {
+        "model_store_dir": "/srv/große Modelle",
         "kernel_tuning_thp": "always",
         "kernel_tuning_swappiness": 0,
         "llama_service_host": "::",
@@ -73,7 +75,7 @@ def decided(case: str, variables: dict[str, Any], facts: Any) -> dict[str, Any]:
     """What llama_service_plan returns on this tower."""
     given = variables | {
         "llama_service_model": "a-model",
-        "llama_service_model_dir": "/var/lib/llama-models",
+        "llama_service_model_dir": variables["model_store_dir"],
         "llama_service_huge_pages": variables["hugepages_mode"],
         "llama_service_pool_bytes": variables["hugepages_bytes"],
     }
@@ -114,7 +116,8 @@ def facts_of(case: str) -> dict[str, Any]:
     facts["cpus"] = facts["cores"]
     for node in facts["nodes"]:
         node["cpus"] = [node["node"]]
-    facts["disks"] = {"/var/lib/llama-models": {"fs_uuid": None, "partition": False, **TOWERS[case]["disks"]}}
+    disk = {"fs_uuid": None, "partition": False, **TOWERS[case]["disks"]}
+    facts["disks"] = {variables_of(case)["model_store_dir"]: disk}
     return facts
 
 
@@ -221,6 +224,13 @@ def test_systemd_accepts_the_timer_and_what_it_starts(rendered: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "llama-models" not in done.stderr, done.stderr
+
+
+def test_the_timer_reads_the_store_whatever_its_name(case: str, rendered: Path) -> None:
+    """The check of the models looked for two directories where the name of one has a blank."""
+    unit = (rendered / "llama-models-verify.service").read_text()
+    started = re.search(r"^ExecStart=(.+)$", unit, re.M)
+    assert started and shlex.split(started[1])[3:] == [variables_of(case)["model_store_dir"]]
 
 
 def test_systemd_accepts_the_units_of_the_server(rendered: Path, deployment: Any) -> None:

@@ -28,10 +28,12 @@ from plugins.module_utils.forecast.roofline import (
     machine_of,
     model_of,
     prefill,
+    reach,
     sensitivity_text,
     speed,
     threads_of,
 )
+from tests.boards.described import described
 from tests.forecast_inputs import MODELS, memory_channels, run
 from tests.forecast_inputs import machine as machine_entry
 
@@ -183,6 +185,30 @@ def test_links_limit_a_workstation_as_its_tower_is_told() -> None:
     by_signature, by_name = machine_of(sample, None, (25, 17)), machine_of(sample)
     assert by_signature and (by_signature.dies, by_signature.generation, by_signature.fastest_mts) == (4, "zen4", 4800)
     assert by_name and (by_name.dies, by_name.generation) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("brand", "family", "model", "sockets", "channels", "caches", "limit"),
+    [
+        ("AMD EPYC 9124 16-Core Processor", 25, 17, 2, 12, 4, "ccd-links"),
+        ("AMD EPYC 9654 96-Core Processor", 25, 17, 2, 12, 12, "channels"),
+        ("AMD EPYC 9754 128-Core Processor", 25, 160, 1, 12, 16, "channels"),
+        ("AMD Ryzen Threadripper PRO 7945WX 12-Cores", 25, 24, 1, 8, 2, "ccd-links"),
+        ("AMD Eng Sample: 100-000000475-04", 25, 17, 1, 12, 4, "ccd-links"),
+        ("Intel(R) Xeon(R) Gold 6426Y", 6, 143, 2, 8, 1, "channels"),
+    ],
+)
+def test_the_forecast_has_the_bandwidth_that_memory_channels_info_tells(
+    brand: str, family: int, model: int, sockets: int, channels: int, caches: int, limit: str
+) -> None:
+    cpu = {"brand": brand, "family": family, "model": model}
+    board: Any = {"cpu": cpu, "sockets": sockets, "channels_per_socket": channels}
+    found = described(l3_domains=[caches] * sockets, **board)
+    machine = machine_of(found, None, (family, model))
+    assert machine
+    (low, high), name, _why = reach(machine, "distribute")
+    assert [round(low, 1), round(high, 1)] == found["bandwidth"]["reachable_gb_s"]
+    assert name == found["bandwidth"]["limited_by"] == limit
 
 
 def test_a_model_is_what_its_header_says() -> None:
