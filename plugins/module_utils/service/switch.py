@@ -26,7 +26,18 @@ from .document import PlannedUnit
 from .placement import placement_problem, read_process
 from .pool import grow_pool, trim_pools
 from .tls import await_front, front_difference
-from .unit import RUNNING, UnitError, await_start, call, front_of, journal, main_pid, reload_files, show
+from .unit import (
+    RUNNING,
+    UnitError,
+    await_start,
+    call,
+    front_of,
+    journal,
+    main_pid,
+    reload_files,
+    show,
+    systemd_answers,
+)
 
 # Another change of the tower, which may load a model of hundreds of gigabytes, is waited for.
 LOCK_SECONDS = 6 * 3600.0
@@ -124,7 +135,19 @@ def _prove_unit(instance: Instance, identity: str, deployment: Deployment, unit:
 
 
 def attempt(instance: Instance, identity: str) -> Optional[Failure]:
-    """Switch to a deployment, and prove it; None where it is proven, and then it is the good one."""
+    """Switch to a deployment, and prove it; None where it is proven, and then it is the good one.
+
+    Raises ConnectionError where the machine goes down meanwhile: that says nothing of a deployment, and what is wanted
+    has to stay so until the next boot. A tower whose power was cut was seen to lose both, for one after the other
+    could not be started.
+    """
+    failure = _attempt(instance, identity)
+    if failure and not systemd_answers():
+        raise ConnectionError(f"systemd does not answer: {failure.problem}")
+    return failure
+
+
+def _attempt(instance: Instance, identity: str) -> Optional[Failure]:
     deployment = instance.read(identity)
     if deployment is None:
         return Failure(f"{instance.directory(identity)} has no deployment that this version reads.", [])

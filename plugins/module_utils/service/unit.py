@@ -31,6 +31,11 @@ def call(words: list[str]) -> str:
     return done.stdout
 
 
+def systemd_answers() -> bool:
+    """Whether systemd can be asked, which it cannot while a machine goes down."""
+    return subprocess.run(["systemctl", "show", "--property=Version"], capture_output=True, check=False).returncode == 0
+
+
 def module_call(run_command: Callable[..., tuple[int, str, str]]) -> Call:
     """Commands as a module runs them: one that fails ends it."""
     return lambda words: run_command(words, check_rc=True)[1]

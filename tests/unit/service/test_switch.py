@@ -50,6 +50,7 @@ class Tower:
         self.instance = Instance("main", str(directory))
         self.runs: Optional[str] = None
         self.bad: dict[str, str] = {}
+        self.goes_down = False
         self.steps, self.cut_at = 0, 10**9
         for name in ("point", "forget"):
             monkeypatch.setattr(self.instance, name, self.counted(getattr(self.instance, name)))
@@ -57,6 +58,7 @@ class Tower:
         monkeypatch.setattr(switch, "write_beside", self.counted(files.write_beside))
         monkeypatch.setattr(switch, "apply", self.apply)
         monkeypatch.setattr(switch, "prove", self.prove)
+        monkeypatch.setattr(switch, "systemd_answers", lambda: not self.goes_down)
         monkeypatch.setattr(switch, "serves", lambda _instance: self.runs if self.runs not in self.bad else None)
 
     def counted(self, function: Any) -> Any:
@@ -84,7 +86,7 @@ class Tower:
 
     def boot(self) -> None:
         """What the unit of the server starts, and then the unit of the switch."""
-        self.cut_at = 10**9
+        self.cut_at, self.goes_down = 10**9, False
         self.runs = self.instance.named("current")
         switch.switch(self.instance)
 
@@ -121,6 +123,22 @@ def test_what_does_not_is_taken_back_with_its_reason(tower: Tower) -> None:
     record: Any = tower.instance.record()
     assert (record["outcome"], record["deployment"], record["serves"]) == ("taken_back", second, good)
     assert record["journal"] == ["its last words"]
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["the wanted one is right", "it is not"])
+def test_a_machine_that_goes_down_says_nothing_of_a_deployment(tower: Tower, bad: bool) -> None:
+    """systemd was gone first, and both were given up for it: the one that runs was not the good one."""
+    good, second = str(tower.instance.named("good")), tower.add(some_deployment(2))
+    tower.bad = dict.fromkeys((good, second), "Transport endpoint is not connected.")
+    tower.goes_down = True
+    switch.begin(tower.instance, second)
+    with pytest.raises(OSError, match="systemd does not answer: Transport endpoint"):
+        switch.switch(tower.instance)
+    assert tower.state() == {"current": second, "good": good, "wanted": second}
+    tower.bad = {second: "It does not load."} if bad else {}
+    tower.boot()
+    serves = good if bad else second
+    assert (tower.state(), tower.runs) == ({"current": serves, "good": serves, "wanted": None}, serves)
 
 
 def test_the_first_of_all_stays_where_nothing_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
