@@ -169,7 +169,11 @@ class Service:
         wait_until(lambda: not self.named("wanted") and healthy(self.host, self.places.port), "one serves", 180)
         # The process says it, whatever was written.
         found = server_environment(self.host, self.places.unit).get("LLAMATOWER_DEPLOYMENT", "")
-        assert self.named("current") == self.named("good") == found, evidence(self.host)
+        links = {link: self.named(link) for link in ("current", "good", "wanted")}
+        assert links["current"] == links["good"] == found, (
+            f"{found} runs: {links}\n{self.host.run('cat %s/switch.json', self.places.deployments).stdout}\n"
+            + evidence(self.host)
+        )
         return found
 
     def settled(self) -> str:
