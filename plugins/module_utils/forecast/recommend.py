@@ -68,8 +68,7 @@ def recommendation(models: list[PlannedModel], budget: Optional[float]) -> Optio
     best = _of_one_model if len(models) == 1 else _of_models
     # Of a machine of which a part has no price, nobody knows whether it is the cheapest.
     whole = [pair for pair in fitting if pair.said["cost_usd"] is not None and not pair.said["cost_least"]]
-    if whole and (len(models) > 1 or len(fitting) > 1):
-        fitting = whole
+    fitting = whole or fitting
     if budget is None:
         return best(fitting, None)
     within = [pair for pair in fitting if pair.cost <= budget]
